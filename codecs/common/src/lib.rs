@@ -1,0 +1,24 @@
+//! What the three codecs of btrfs extent payloads share, and nothing else.
+//!
+//! * [`Cursor`]: reads a byte slice and knows absolute offsets, so that an error deep in a
+//!   nested structure names the byte of the payload (or of the send stream) it is about;
+//! * [`Piece`]: one structure of a payload as a walker reports it;
+//! * [`Kernel`], [`Machine`], [`Reading`], [`Errno`]: the vocabulary of the kernel models.
+//!
+//! Every codec crate has the same rooms: `layout` (the byte table and the format's numbers),
+//! `encode`, `decode` (strict, capped), `walk` (every byte accounted for), `kernel` (what the
+//! kernel's reader makes of a payload), `receive` (what the fallback decoder of `btrfs receive`
+//! makes of it) and `error`.
+
+mod cursor;
+mod kernel;
+mod piece;
+
+pub use cursor::{Cursor, Truncated};
+pub use kernel::{End, Errno, Kernel, Machine, Reading, UnknownKernel};
+pub use piece::Piece;
+
+/// The largest number of bytes one compressed extent can hold before compression, and the
+/// largest payload the ioctl looks at, in bytes (`BTRFS_MAX_UNCOMPRESSED` and
+/// `BTRFS_MAX_COMPRESSED`, fs/btrfs/compression.h, the same since 5.18).
+pub const MAX_EXTENT: usize = 128 * 1024;

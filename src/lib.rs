@@ -1,0 +1,1 @@
+//! Makes, judges and moves the compressed payloads of btrfs extents.
