@@ -1,1 +1,27 @@
 //! Makes, judges and moves the compressed payloads of btrfs extents.
+//!
+//! btrfs takes compressed extents as they are: through the encoded-write ioctl and through
+//! `ENCODED_WRITE` commands of send streams. The kernel does not look inside when it takes
+//! them; a wrong payload gets a valid checksum and fails, or reads back wrong, later. The
+//! contract of this crate: every payload it makes reads back byte for byte on every kernel
+//! since 5.19 and through the fallback decoders of `btrfs receive`, and of every payload it is
+//! given it says whether that holds, and if not, which rule is broken at which byte.
+//!
+//! Rooms, top to bottom (an arrow only ever points down):
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`extent`] | makes payloads: splitting, encoding, [`extent::EncodedExtent`] |
+//! | [`ioctl`] | hands extents to the kernel and takes them back |
+//! | [`send_stream`] | reads and writes send streams |
+//! | [`validate`] | judges payloads: findings, and what a named kernel would return |
+//! | [`rules`] | every number and size rule; what a caller claims of a payload |
+//! | `codecs/` | one crate per compression type: zlib, LZO, zstd |
+
+pub mod extent;
+pub mod ioctl;
+pub mod rules;
+pub mod send_stream;
+pub mod validate;
+
+pub use btrfs_payload_common::{End, Errno, Kernel, MAX_EXTENT, Machine};

@@ -1,0 +1,5 @@
+//! Making extents.
+
+mod encoded;
+
+pub use encoded::{EncodedExtent, ExtentError};

@@ -1,0 +1,61 @@
+//! Whether an encoded write becomes an inline or a regular extent.
+//!
+//! The two are read by different code with different rules, so everything that may become
+//! inline has to satisfy both. `cow_file_range_inline` and, later, `can_cow_file_range_inline`
+//! in fs/btrfs/inode.c decide:
+//!
+//! | condition | from |
+//! | --- | --- |
+//! | the write starts at 0 and shows all decoded bytes | all |
+//! | `len` is at most a sector | all |
+//! | the payload is at most `max_inline` and fits a leaf | all |
+//! | the file is not longer than `len` | all |
+//! | sector size equals page size | 6.12 line only |
+//! | the payload is smaller than a sector | 6.18 line |
+//! | `len` and payload are at most a page | 7.2 line |
+
+use btrfs_payload_common::Kernel;
+
+use super::limits::INLINE_OVERHEAD;
+use super::{ExtentFields, Target};
+
+/// The kind of file extent an accepted encoded write becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Placement {
+    /// In the metadata leaf, unpadded.
+    Inline,
+    /// In sectors of its own, zero-padded.
+    Regular,
+}
+
+/// What becomes of an accepted encoded write of `payload_len` bytes on this kernel. A lack of
+/// metadata space can still turn inline into regular.
+#[must_use]
+pub fn placement(
+    payload_len: u64,
+    fields: &ExtentFields,
+    target: &Target,
+    kernel: Kernel,
+) -> Placement {
+    let fits = can_be_inline(payload_len, fields, target)
+        && (kernel != Kernel::V6_12 || target.sector_size == target.page_size)
+        && (kernel < Kernel::V6_18 || payload_len < u64::from(target.sector_size))
+        && (kernel < Kernel::V7_2 || fields.len.max(payload_len) <= u64::from(target.page_size));
+    if fits {
+        Placement::Inline
+    } else {
+        Placement::Regular
+    }
+}
+
+/// True when some kernel makes an inline extent of it. It can become regular all the same.
+#[must_use]
+pub fn can_be_inline(payload_len: u64, fields: &ExtentFields, target: &Target) -> bool {
+    let leaf_space = u64::from(target.node_size.saturating_sub(INLINE_OVERHEAD));
+    target.offset == 0
+        && !fields.is_slice()
+        && fields.len <= u64::from(target.sector_size)
+        && payload_len <= u64::from(target.max_inline.min(target.sector_size))
+        && payload_len <= leaf_space
+        && fields.len >= target.file_size
+}
