@@ -20,6 +20,7 @@
 
 pub mod extent;
 pub mod ioctl;
+mod pipeline;
 pub mod rules;
 pub mod send_stream;
 pub mod validate;

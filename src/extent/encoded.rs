@@ -26,6 +26,19 @@ pub enum ExtentError {
     /// Some kernels may come to harm on it; nothing makes this crate submit it.
     #[error("unsafe-payload: some kernels may come to harm on it, so it is never submitted")]
     Unsafe,
+    /// The slice is not one of whole sectors inside the decoded bytes.
+    #[error(
+        "no slice of {len} bytes at {unencoded_offset} in {unencoded_len} decoded bytes: it \
+         begins at a sector, is not empty, and ends inside"
+    )]
+    Slice {
+        /// Where the slice begins, bytes.
+        unencoded_offset: u64,
+        /// Its length, bytes.
+        len: u64,
+        /// What there is, bytes.
+        unencoded_len: u64,
+    },
 }
 
 impl EncodedExtent {
@@ -44,6 +57,43 @@ impl EncodedExtent {
         } else {
             Err(ExtentError::NotSound(broken.join("; ")))
         }
+    }
+
+    /// An extent fresh from one of our encoders, for which the properties in tests/ stand.
+    pub(super) fn of_our_encoder(payload: Bytes, fields: ExtentFields) -> Self {
+        Self { payload, fields }
+    }
+
+    /// The same payload, of which the file shows only the `len` bytes from `unencoded_offset`
+    /// on: a bookend.
+    ///
+    /// # Errors
+    /// [`ExtentError::Slice`] when the slice is empty, begins inside a sector or leaves the
+    /// decoded bytes.
+    pub fn slice(
+        &self,
+        unencoded_offset: u64,
+        len: u64,
+        sector_size: u32,
+    ) -> Result<Self, ExtentError> {
+        let inside = unencoded_offset
+            .checked_add(len)
+            .is_some_and(|end| end <= self.fields.unencoded_len);
+        if len == 0 || !inside || !unencoded_offset.is_multiple_of(u64::from(sector_size)) {
+            return Err(ExtentError::Slice {
+                unencoded_offset,
+                len,
+                unencoded_len: self.fields.unencoded_len,
+            });
+        }
+        Ok(Self {
+            payload: self.payload.clone(),
+            fields: ExtentFields {
+                len,
+                unencoded_offset,
+                ..self.fields
+            },
+        })
     }
 
     /// The payload, without padding.

@@ -1,0 +1,142 @@
+//! One encoder of each codec behind one face: a closed set, one `match`.
+
+use thiserror::Error;
+
+use super::Level;
+use crate::rules::{Codec, EncodedIoId};
+
+/// A codec's encoder at one level.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    id: EncodedIoId,
+    inner: Inner,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Zlib(Box<btrfs_payload_zlib::Encoder>),
+    Lzo(Box<btrfs_payload_lzo::Encoder>),
+    Zstd(Box<btrfs_payload_zstd::Encoder>),
+}
+
+/// Why an encoder cannot be had, or has failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EncoderError {
+    /// The codec has no such level. Choose one that it has.
+    #[error("{codec} has no level {level}; it has {range}")]
+    Level {
+        /// The codec.
+        codec: Codec,
+        /// The level asked for.
+        level: i32,
+        /// The levels there are.
+        range: String,
+    },
+    /// The zlib encoder failed.
+    #[error("zlib: {0}")]
+    Zlib(#[from] btrfs_payload_zlib::EncodeError),
+    /// The LZO encoder failed.
+    #[error("lzo: {0}")]
+    Lzo(#[from] btrfs_payload_lzo::EncodeError),
+    /// The zstd encoder failed.
+    #[error("zstd: {0}")]
+    Zstd(#[from] btrfs_payload_zstd::EncodeError),
+    /// LZO exists for sector sizes from 4096 to 65536 bytes only.
+    #[error("there is no LZO for {sector_size}-byte sectors")]
+    NoLzo {
+        /// The sector size, bytes.
+        sector_size: u32,
+    },
+}
+
+impl Encoder {
+    pub(super) fn new(
+        codec: Codec,
+        level: Level,
+        sector_size: u32,
+        zstd_checksum: bool,
+    ) -> Result<Self, EncoderError> {
+        let id =
+            EncodedIoId::new(codec, sector_size).ok_or(EncoderError::NoLzo { sector_size })?;
+        let inner = match codec {
+            Codec::Zlib => Inner::Zlib(Box::new(btrfs_payload_zlib::Encoder::new(zlib(level)?)?)),
+            Codec::Lzo => {
+                let sector_size = usize::try_from(sector_size)
+                    .map_err(|_| EncoderError::NoLzo { sector_size })?;
+                Inner::Lzo(Box::new(btrfs_payload_lzo::Encoder::new(
+                    lzo(level)?,
+                    sector_size,
+                )?))
+            }
+            Codec::Zstd => Inner::Zstd(Box::new(btrfs_payload_zstd::Encoder::new(
+                zstd(level)?,
+                zstd_checksum,
+            )?)),
+        };
+        Ok(Self { id, inner })
+    }
+
+    /// The number of the payloads it makes.
+    pub(super) fn id(&self) -> EncodedIoId {
+        self.id
+    }
+
+    /// Replaces the content of `payload` by the payload of `data`.
+    pub(super) fn encode(
+        &mut self,
+        data: &[u8],
+        payload: &mut Vec<u8>,
+    ) -> Result<(), EncoderError> {
+        match &mut self.inner {
+            Inner::Zlib(encoder) => encoder.encode(data, payload)?,
+            Inner::Lzo(encoder) => encoder.encode(data, payload)?,
+            Inner::Zstd(encoder) => encoder.encode(data, payload)?,
+        }
+        Ok(())
+    }
+}
+
+fn zlib(level: Level) -> Result<btrfs_payload_zlib::Level, EncoderError> {
+    use btrfs_payload_zlib::Level as Zlib;
+    let number = match level {
+        Level::Smallest => return Ok(Zlib::Smallest),
+        Level::Default | Level::Auto => 3,
+        Level::Number(number) => number,
+    };
+    u32::try_from(number)
+        .ok()
+        .and_then(|number| Zlib::numbered(number).ok())
+        .ok_or_else(|| EncoderError::Level {
+            codec: Codec::Zlib,
+            level: number,
+            range: "1 to 9".to_owned(),
+        })
+}
+
+fn lzo(level: Level) -> Result<btrfs_payload_lzo::Effort, EncoderError> {
+    use btrfs_payload_lzo::Effort;
+    match level {
+        Level::Default | Level::Auto | Level::Number(1) => Ok(Effort::Fast),
+        Level::Number(9) | Level::Smallest => Ok(Effort::High),
+        Level::Number(level) => Err(EncoderError::Level {
+            codec: Codec::Lzo,
+            level,
+            range: "1 (fast) and 9 (high ratio)".to_owned(),
+        }),
+    }
+}
+
+fn zstd(level: Level) -> Result<i32, EncoderError> {
+    let levels = btrfs_payload_zstd::levels();
+    match level {
+        Level::Smallest => Ok(*levels.end()),
+        Level::Default | Level::Auto => Ok(3),
+        Level::Number(level) if levels.contains(&level) => Ok(level),
+        Level::Number(level) => Err(EncoderError::Level {
+            codec: Codec::Zstd,
+            level,
+            range: format!("{} to {}", levels.start(), levels.end()),
+        }),
+    }
+}

@@ -1,0 +1,334 @@
+//! A file or a reader becomes extents.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::prepare::is_zero;
+use super::{Options, PlainReason, PrepareError, Prepared, Preparer};
+use crate::pipeline;
+use crate::rules::Target;
+
+/// A part of a file: where it is and what is to be written there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileExtent {
+    /// Offset in the file, bytes.
+    pub offset: u64,
+    /// Bytes of the file.
+    pub len: u64,
+    /// What is there.
+    pub content: Content,
+}
+
+/// What a part of a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// An encoded extent.
+    Encoded(super::EncodedExtent),
+    /// Data that is better written as it is.
+    Plain {
+        /// The data.
+        data: Bytes,
+        /// Why it is.
+        reason: PlainReason,
+    },
+    /// Zeroes, to be left out.
+    Hole,
+}
+
+/// Why a file could not become extents. `E` is the caller's own error.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PrepareFileError<E> {
+    /// The input cannot be read.
+    #[error("cannot read the input at offset {offset}")]
+    Read {
+        /// Where, bytes.
+        offset: u64,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a regular file. Pipes and devices go through [`prepare_reader`].
+    #[error("not a regular file")]
+    NotAFile,
+    /// The file is shorter than it was when it was opened. Try again when nobody writes to it.
+    #[error("the file shrank to {found} bytes while it was read; it had {expected}")]
+    Shrank {
+        /// Where it ended, bytes.
+        found: u64,
+        /// Its size at the beginning, bytes.
+        expected: u64,
+    },
+    /// An extent cannot be made.
+    #[error("cannot make an extent at offset {offset}")]
+    Prepare {
+        /// Where in the file, bytes.
+        offset: u64,
+        /// The cause.
+        #[source]
+        source: PrepareError,
+    },
+    /// The caller's own error, which ended the work.
+    #[error(transparent)]
+    Consumer(E),
+}
+
+/// A run of the input, on its way to a worker.
+struct Chunk {
+    offset: u64,
+    /// Size of the whole file as far as it is known.
+    file_size: u64,
+    data: ChunkData,
+}
+
+enum ChunkData {
+    Bytes(Vec<u8>),
+    /// That many zero bytes.
+    Hole(u64),
+}
+
+/// Splits a regular file into extents and hands them to `consume` in the order of the file, on
+/// the calling thread. They cover the file from its first byte to its last.
+///
+/// Holes (`SEEK_HOLE`) and runs of zeroes as long as an extent stay holes. Data is cut every
+/// `options.extent_size` bytes. `jobs` threads encode; their number changes neither the extents
+/// nor a byte of a payload. Memory is bounded by a few extents for each job, whatever the
+/// file's size. The options' target names the filesystem; its place in the file is ignored.
+///
+/// # Errors
+/// See [`PrepareFileError`]; an error of `consume` ends the work and comes back.
+pub fn prepare_file<E: Send>(
+    file: &File,
+    options: &Options,
+    jobs: NonZeroUsize,
+    consume: impl FnMut(FileExtent) -> Result<(), E>,
+) -> Result<(), PrepareFileError<E>> {
+    let metadata = file
+        .metadata()
+        .map_err(|source| PrepareFileError::Read { offset: 0, source })?;
+    if !metadata.is_file() {
+        return Err(PrepareFileError::NotAFile);
+    }
+    let mut chunks = FileChunks {
+        file,
+        size: metadata.len(),
+        position: 0,
+        data_end: 0,
+        extent_size: options.extent_size,
+    };
+    prepare_chunks(options, jobs, || chunks.next(), consume)
+}
+
+/// The same for anything that can be read once, from its present position to its end. Holes
+/// are found by their zeroes.
+///
+/// # Errors
+/// See [`PrepareFileError`].
+pub fn prepare_reader<E: Send>(
+    mut reader: impl Read + Send,
+    options: &Options,
+    jobs: NonZeroUsize,
+    consume: impl FnMut(FileExtent) -> Result<(), E>,
+) -> Result<(), PrepareFileError<E>> {
+    let mut offset = 0;
+    let extent_size = options.extent_size;
+    let next = move || {
+        let mut data = Vec::with_capacity(extent_size);
+        (&mut reader)
+            .take(u64_of(extent_size))
+            .read_to_end(&mut data)
+            .map_err(|source| PrepareFileError::Read { offset, source })?;
+        if data.is_empty() {
+            return Ok(None);
+        }
+        let start = offset;
+        offset += u64_of(data.len());
+        // A file that fits one sector ends with its first chunk, so its size is known by then.
+        Ok(Some(Chunk {
+            offset: start,
+            file_size: offset,
+            data: ChunkData::Bytes(data),
+        }))
+    };
+    prepare_chunks(options, jobs, next, consume)
+}
+
+fn prepare_chunks<E: Send>(
+    options: &Options,
+    jobs: NonZeroUsize,
+    source: impl FnMut() -> Result<Option<Chunk>, PrepareFileError<E>> + Send,
+    mut consume: impl FnMut(FileExtent) -> Result<(), E>,
+) -> Result<(), PrepareFileError<E>> {
+    // What is wrong with the options shows here, before a thread starts.
+    Preparer::new(options).map_err(|source| PrepareFileError::Prepare { offset: 0, source })?;
+    let worker = || {
+        let mut preparer = Preparer::new(options);
+        move |chunk: Chunk| prepare_chunk(&mut preparer, chunk, &options.target)
+    };
+    let mut hole: Option<FileExtent> = None;
+    pipeline::ordered(jobs, source, worker, |extent| {
+        let extent = extent.map_err(|(offset, source)| PrepareFileError::Prepare { offset, source })?;
+        if let (Some(hole), Content::Hole) = (&mut hole, &extent.content) {
+            hole.len += extent.len;
+            return Ok(());
+        }
+        if let Some(hole) = hole.take() {
+            consume(hole).map_err(PrepareFileError::Consumer)?;
+        }
+        if extent.content == Content::Hole {
+            hole = Some(extent);
+            return Ok(());
+        }
+        consume(extent).map_err(PrepareFileError::Consumer)
+    })?;
+    hole.map_or(Ok(()), |hole| {
+        consume(hole).map_err(PrepareFileError::Consumer)
+    })
+}
+
+fn prepare_chunk(
+    preparer: &mut Result<Preparer, PrepareError>,
+    chunk: Chunk,
+    filesystem: &Target,
+) -> Result<FileExtent, (u64, PrepareError)> {
+    let offset = chunk.offset;
+    let data = match chunk.data {
+        ChunkData::Hole(len) => {
+            return Ok(FileExtent {
+                offset,
+                len,
+                content: Content::Hole,
+            });
+        }
+        ChunkData::Bytes(data) => data,
+    };
+    let target = Target {
+        offset,
+        file_size: chunk.file_size,
+        ..*filesystem
+    };
+    let preparer = match preparer {
+        Ok(preparer) => preparer,
+        Err(_) => return Err((offset, PrepareError::Options("the options cannot be met"))),
+    };
+    let prepared = preparer
+        .prepare_for(&data, &target)
+        .map_err(|source| (offset, source))?;
+    Ok(FileExtent {
+        offset,
+        len: u64_of(data.len()),
+        content: match prepared {
+            Prepared::Encoded(extent) => Content::Encoded(extent),
+            Prepared::Plain { reason } => Content::Plain {
+                data: Bytes::from(data),
+                reason,
+            },
+            Prepared::Hole => Content::Hole,
+        },
+    })
+}
+
+/// Walks the data regions of a file.
+struct FileChunks<'a> {
+    file: &'a File,
+    size: u64,
+    position: u64,
+    /// End of the data region that `position` is in.
+    data_end: u64,
+    extent_size: usize,
+}
+
+impl FileChunks<'_> {
+    fn next<E>(&mut self) -> Result<Option<Chunk>, PrepareFileError<E>> {
+        if self.position >= self.size {
+            return Ok(None);
+        }
+        let offset = self.position;
+        if offset >= self.data_end {
+            let data_start = self.seek_region()?;
+            if data_start > offset {
+                self.position = data_start;
+                return Ok(Some(self.chunk(offset, ChunkData::Hole(data_start - offset))));
+            }
+        }
+        let len = (self.data_end - offset).min(u64_of(self.extent_size));
+        let mut data = vec![0; usize::try_from(len).unwrap_or(self.extent_size)];
+        let read = read_full_at(self.file, &mut data, offset)
+            .map_err(|source| PrepareFileError::Read { offset, source })?;
+        if read < data.len() {
+            return Err(PrepareFileError::Shrank {
+                found: offset + u64_of(read),
+                expected: self.size,
+            });
+        }
+        self.position += len;
+        Ok(Some(self.chunk(offset, ChunkData::Bytes(data))))
+    }
+
+    fn chunk(&self, offset: u64, data: ChunkData) -> Chunk {
+        Chunk {
+            offset,
+            file_size: self.size,
+            data,
+        }
+    }
+
+    /// Finds the data region at or behind the position: returns its start and remembers its
+    /// end. Filesystems without `SEEK_HOLE` say that everything is data.
+    fn seek_region<E>(&mut self) -> Result<u64, PrepareFileError<E>> {
+        let offset = self.position;
+        let failed = |errno: Errno| PrepareFileError::Read {
+            offset,
+            source: errno.into(),
+        };
+        let start = match seek(self.file, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            // No data behind the position: a hole up to the end, unless the file has shrunk.
+            Err(Errno::NXIO) => {
+                let now = self.file.metadata().map_or(0, |metadata| metadata.len());
+                if now < self.size {
+                    return Err(PrepareFileError::Shrank {
+                        found: now,
+                        expected: self.size,
+                    });
+                }
+                self.size
+            }
+            Err(Errno::INVAL) => {
+                self.data_end = self.size;
+                return Ok(offset);
+            }
+            Err(errno) => return Err(failed(errno)),
+        };
+        if start < self.size {
+            let end = seek(self.file, SeekFrom::Hole(start)).map_err(failed)?;
+            self.data_end = end.min(self.size);
+        }
+        Ok(start.min(self.size))
+    }
+}
+
+/// Reads until the buffer is full or the file ends; an interrupted call goes on.
+fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + u64_of(filled)) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn u64_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,104 @@
+//! What a producer may choose.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::rules::{Codec, Target};
+
+/// How hard to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Level {
+    /// What the kernel takes when no level is named: 3 for zlib and zstd, the fast encoder for
+    /// LZO.
+    #[default]
+    Default,
+    /// A level by number: zlib 1 to 9; zstd from the lowest negative one to 22; LZO 1 (fast)
+    /// and 9 (high ratio).
+    Number(i32),
+    /// The smallest payload this crate can make with the codec, whatever it costs.
+    Smallest,
+    /// The cheapest effort that reaches the smallest number of sectors: bytes saved below a
+    /// sector boundary save nothing on disk.
+    Auto,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Number(number) => number.fmt(f),
+            Self::Smallest => f.write_str("smallest"),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+/// The text is not a level.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not a level; a level is a number, auto, smallest or default")]
+pub struct NotALevel(String);
+
+impl FromStr for Level {
+    type Err = NotALevel;
+
+    fn from_str(text: &str) -> Result<Self, NotALevel> {
+        match text {
+            "default" => Ok(Self::Default),
+            "smallest" => Ok(Self::Smallest),
+            "auto" => Ok(Self::Auto),
+            number => number
+                .parse()
+                .map(Self::Number)
+                .map_err(|_| NotALevel(text.to_owned())),
+        }
+    }
+}
+
+/// When an encoded extent is worth having.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Keep {
+    /// When it takes at least one sector less on disk than plain data, as the kernel decides
+    /// for its own writes (fs/btrfs/inode.c, `compress_file_range`).
+    #[default]
+    SectorSaved,
+    /// When the payload is smaller than the data, which is all the ioctl asks for.
+    Smaller,
+}
+
+/// How to make extents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The codecs to try, each with its level. The smallest payload wins, the first of equals.
+    pub methods: Vec<(Codec, Level)>,
+    /// The filesystem they are for, and for single extents the place in the file.
+    pub target: Target,
+    /// When to keep the result.
+    pub keep: Keep,
+    /// Ends every zstd frame with a checksum of its content (four bytes).
+    pub zstd_checksum: bool,
+    /// Where files are cut, bytes: a multiple of the sector size, at most 128 KiB.
+    pub extent_size: usize,
+}
+
+impl Options {
+    /// One codec at one level, for a filesystem with 4096-byte sectors.
+    #[must_use]
+    pub fn new(codec: Codec, level: Level) -> Self {
+        Self {
+            methods: vec![(codec, level)],
+            target: Target::default(),
+            keep: Keep::default(),
+            zstd_checksum: false,
+            extent_size: crate::MAX_EXTENT,
+        }
+    }
+
+    /// The same for another sector size, bytes.
+    #[must_use]
+    pub fn sector_size(mut self, sector_size: u32) -> Self {
+        self.target = Target::new(sector_size);
+        self
+    }
+}

@@ -1,0 +1,246 @@
+//! One run of bytes becomes one extent.
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use super::encoder::{Encoder, EncoderError};
+use super::{EncodedExtent, Keep, Options};
+use crate::rules::{EncodedIoId, ExtentFields, Target, can_be_inline, limits};
+use crate::{MAX_EXTENT, rules};
+
+/// What became of the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// A payload worth having.
+    Encoded(EncodedExtent),
+    /// Better written as it is.
+    Plain {
+        /// Why.
+        reason: PlainReason,
+    },
+    /// Every byte is zero: a hole stands for it without taking space.
+    Hole,
+}
+
+/// Why data is better written as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum PlainReason {
+    /// The payload is not smaller than the data, so the ioctl would refuse it.
+    #[error("does not shrink: the payload would be {payload} bytes")]
+    DoesNotShrink {
+        /// The smallest payload there was, bytes.
+        payload: usize,
+    },
+    /// It is smaller, but takes as many sectors.
+    #[error("saves no sector: the payload would be {payload} bytes")]
+    SavesNoSector {
+        /// The smallest payload there was, bytes.
+        payload: usize,
+    },
+}
+
+/// Why no extent could be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// There is nothing to encode. Leave empty files empty.
+    #[error("there is no data: an extent holds 1 to {MAX_EXTENT} bytes")]
+    Empty,
+    /// More than an extent holds. Split it, or use [`super::prepare_file`].
+    #[error("{got} bytes are more than an extent holds: {MAX_EXTENT}")]
+    TooLong {
+        /// Length of the data, bytes.
+        got: usize,
+    },
+    /// The options contradict the rules of the filesystem. Correct them.
+    #[error("{0}")]
+    Options(&'static str),
+    /// A codec does not take its level, or has failed.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+}
+
+/// Makes extents, one after another, with contexts and buffers that it keeps.
+#[derive(Debug)]
+pub struct Preparer {
+    encoders: Vec<Encoder>,
+    target: Target,
+    keep: Keep,
+    /// The payload being made and the smallest one so far.
+    scratch: [Vec<u8>; 2],
+    /// Payloads handed out; its memory comes back when their owners drop them.
+    arena: BytesMut,
+}
+
+/// Bytes the arena takes at a time: a few extents, so that a consumer may hold some.
+const ARENA: usize = 4 * MAX_EXTENT;
+
+impl Preparer {
+    /// Contexts for these options.
+    ///
+    /// # Errors
+    /// [`PrepareError::Options`] and [`PrepareError::Encoder`] when the options cannot be met.
+    pub fn new(options: &Options) -> Result<Self, PrepareError> {
+        check(options)?;
+        let sector_size = options.target.sector_size;
+        let encoders = options
+            .methods
+            .iter()
+            .map(|&(codec, level)| Encoder::new(codec, level, sector_size, options.zstd_checksum))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            encoders,
+            target: options.target,
+            keep: options.keep,
+            scratch: [Vec::new(), Vec::new()],
+            arena: BytesMut::new(),
+        })
+    }
+
+    /// Makes an extent of 1 to 131072 bytes for the place that the options name.
+    ///
+    /// # Errors
+    /// See [`PrepareError`]; that the data does not shrink is not one of them.
+    pub fn prepare(&mut self, data: &[u8]) -> Result<Prepared, PrepareError> {
+        let target = self.target;
+        self.prepare_for(data, &target)
+    }
+
+    /// Makes an extent for another place of the same filesystem: the place decides whether it
+    /// could become inline.
+    ///
+    /// # Errors
+    /// See [`PrepareError`].
+    pub fn prepare_for(&mut self, data: &[u8], target: &Target) -> Result<Prepared, PrepareError> {
+        match data.len() {
+            0 => return Err(PrepareError::Empty),
+            1..=MAX_EXTENT => {}
+            got => return Err(PrepareError::TooLong { got }),
+        }
+        if is_zero(data) {
+            return Ok(Prepared::Hole);
+        }
+        let [best, next] = &mut self.scratch;
+        let mut winner: Option<EncodedIoId> = None;
+        for encoder in &mut self.encoders {
+            let id = encoder.id();
+            encoder.encode(data, next)?;
+            if winner.is_none() || next.len() < best.len() {
+                std::mem::swap(best, next);
+                winner = Some(id);
+            }
+        }
+        let Some(compression) = winner else {
+            return Err(PrepareError::Options("no codec is named"));
+        };
+        let fields = ExtentFields::whole(u64_of(data.len()), compression);
+        if let Some(reason) = not_worth_it(best.len(), &fields, target, self.keep) {
+            return Ok(Prepared::Plain { reason });
+        }
+        let payload = keep_payload(&mut self.arena, best);
+        Ok(Prepared::Encoded(EncodedExtent::of_our_encoder(
+            payload, fields,
+        )))
+    }
+}
+
+/// Makes one extent. Whoever makes many keeps a [`Preparer`].
+///
+/// ```
+/// use btrfs_payload::extent::{Level, Options, Prepared, prepare_extent};
+/// use btrfs_payload::rules::Codec;
+///
+/// let data = b"a line that comes again and again\n".repeat(500);
+/// let options = Options::new(Codec::Zstd, Level::Number(9));
+/// match prepare_extent(&data, &options)? {
+///     Prepared::Encoded(extent) => assert!(extent.payload().len() < data.len() / 10),
+///     Prepared::Plain { reason } => println!("{reason}"),
+///     Prepared::Hole => println!("nothing but zeroes"),
+/// }
+/// # Ok::<(), btrfs_payload::extent::PrepareError>(())
+/// ```
+///
+/// # Errors
+/// See [`PrepareError`].
+pub fn prepare_extent(data: &[u8], options: &Options) -> Result<Prepared, PrepareError> {
+    Preparer::new(options)?.prepare(data)
+}
+
+/// Sectors that data of the fields' `len` takes as it is, and that it takes encoded. An inline
+/// extent takes none.
+#[must_use]
+pub fn sectors(payload_len: u64, fields: &ExtentFields, target: &Target) -> (u64, u64) {
+    let count = |bytes: u64| bytes.div_ceil(u64::from(target.sector_size.max(1)));
+    let plain = if can_be_inline(fields.len, fields, target)
+        && fields.len < u64::from(target.sector_size)
+    {
+        0
+    } else {
+        count(fields.len)
+    };
+    let encoded = if can_be_inline(payload_len, fields, target) {
+        0
+    } else {
+        count(payload_len)
+    };
+    (plain, encoded)
+}
+
+fn not_worth_it(
+    payload: usize,
+    fields: &ExtentFields,
+    target: &Target,
+    keep: Keep,
+) -> Option<PlainReason> {
+    if u64_of(payload) >= fields.unencoded_len {
+        return Some(PlainReason::DoesNotShrink { payload });
+    }
+    let (plain, encoded) = sectors(u64_of(payload), fields, target);
+    (keep == Keep::SectorSaved && encoded >= plain)
+        .then_some(PlainReason::SavesNoSector { payload })
+}
+
+/// Copies the payload into memory that comes back: once the extents handed out before are
+/// gone, `reserve` takes their place again instead of allocating.
+fn keep_payload(arena: &mut BytesMut, payload: &[u8]) -> Bytes {
+    if arena.capacity() < payload.len() {
+        arena.reserve(ARENA);
+    }
+    arena.extend_from_slice(payload);
+    arena.split().freeze()
+}
+
+fn check(options: &Options) -> Result<(), PrepareError> {
+    let sector_size = options.target.sector_size;
+    if options.methods.is_empty() {
+        return Err(PrepareError::Options("no codec is named"));
+    }
+    if !limits::is_sector_size(sector_size) {
+        return Err(PrepareError::Options(
+            "the sector size is a power of two from 4096 to 65536 bytes",
+        ));
+    }
+    let multiple = u64_of(options.extent_size).is_multiple_of(u64::from(sector_size));
+    if !multiple || options.extent_size == 0 || options.extent_size > MAX_EXTENT {
+        return Err(PrepareError::Options(
+            "the extent size is a multiple of the sector size, at most 131072 bytes",
+        ));
+    }
+    Ok(())
+}
+
+/// True when every byte is zero. Compares the data with itself, one byte on, which the
+/// standard library does as fast as memory goes.
+pub(super) fn is_zero(data: &[u8]) -> bool {
+    match data.split_first() {
+        None => true,
+        Some((first, rest)) => *first == 0 && data.starts_with(rest),
+    }
+}
+
+fn u64_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+const _: () = assert!(rules::limits::MAX_EXTENT == MAX_EXTENT as u64);

@@ -1,0 +1,248 @@
+//! What a named kernel does with a payload.
+//!
+//! The write side is [`crate::rules::WriteCall`]; what each decoder delivers is modelled in the
+//! codec crates (`kernel` rooms). Here the two meet the file: which decoded bytes a reader asks
+//! for, what a failed read is cut down to, what is filled with zeroes.
+//!
+//! A read that fails is repeated page by page (`btrfs_read_folio`), so the pages before the
+//! damage can be read and the first bad one gives the error. The decoder always starts at the
+//! first decoded byte and stops as soon as it has filled the range asked for. An inline extent
+//! is one page's work: all or nothing.
+
+use btrfs_payload_common::{End, Errno, Kernel, Machine, Reading};
+
+use crate::rules::{
+    Codec, ExtentFields, Placement, Target, WriteAnswer, WriteCall, limits, placement,
+};
+
+/// What a kernel does with an encoded write and with reads of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The ioctl fails.
+    Refused(Errno),
+    /// The ioctl returns 0 and writes nothing.
+    NothingWritten,
+    /// Everything can be read.
+    Data {
+        /// The `len` bytes that the file shows.
+        bytes: Vec<u8>,
+        /// The kind of extent.
+        placement: Placement,
+    },
+    /// The write succeeds and a read fails.
+    ReadError {
+        /// What the reader is told.
+        errno: Errno,
+        /// The bytes before the first page that cannot be read.
+        good: Vec<u8>,
+        /// The kind of extent.
+        placement: Placement,
+    },
+    /// Write and read succeed, but what is read is in part memory that no decoder wrote.
+    Uninitialised {
+        /// The bytes in front that are decoder output.
+        good: Vec<u8>,
+        /// The kind of extent.
+        placement: Placement,
+    },
+    /// It depends on which decompression workspace is idle; either may happen.
+    DependsOnMemory {
+        /// With a large enough workspace.
+        roomy: Box<Outcome>,
+        /// With a small one.
+        tight: Box<Outcome>,
+    },
+    /// Some kernel may come to harm: never submitted, so what happens is not known.
+    Unsafe,
+}
+
+/// What `kernel` does with an encoded write of `payload` and with reads of the result.
+///
+/// The machine's page size and the filesystem's sizes are the target's. No claim is trusted:
+/// memory is bounded by the largest extent and a sector whatever they say.
+///
+/// ```
+/// use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
+/// use btrfs_payload::validate::{Outcome, predict};
+/// use btrfs_payload::{Errno, Kernel};
+///
+/// // Not smaller than what it stands for: refused.
+/// let fields = ExtentFields::whole(3, EncodedIoId::ZLIB);
+/// assert_eq!(
+///     predict(b"abc", &fields, &Target::default(), Kernel::V6_18),
+///     Outcome::Refused(Errno::Einval)
+/// );
+/// ```
+#[must_use]
+pub fn predict(
+    payload: &[u8],
+    fields: &ExtentFields,
+    target: &Target,
+    kernel: Kernel,
+) -> Outcome {
+    match WriteCall::new(bytes_u64(payload.len()), fields, target).answer() {
+        WriteAnswer::Refused(errno) => return Outcome::Refused(errno),
+        WriteAnswer::NothingWritten => return Outcome::NothingWritten,
+        WriteAnswer::Taken => {}
+    }
+    // A call that is taken names a codec and lengths of at most 128 KiB.
+    let (Some(codec), Some(extent)) = (fields.codec(), Extent::of(fields, target)) else {
+        return Outcome::Refused(Errno::Einval);
+    };
+    let machine = Machine {
+        kernel,
+        sector_size: extent.sector_size,
+        page_size: extent.page_size,
+    };
+    match placement(bytes_u64(payload.len()), fields, target, kernel) {
+        Placement::Inline => inline(codec, payload, extent, &machine),
+        Placement::Regular => regular(codec, payload, extent, &machine),
+    }
+}
+
+/// The numbers of a taken write, as sizes in memory.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// First decoded byte that the file shows.
+    start: usize,
+    /// Bytes the file shows.
+    len: usize,
+    /// Position of the extent's first byte in its page.
+    offset_in_page: usize,
+    sector_size: usize,
+    page_size: usize,
+}
+
+impl Extent {
+    fn of(fields: &ExtentFields, target: &Target) -> Option<Self> {
+        let in_page = target.offset % u64::from(target.page_size.max(1));
+        Some(Self {
+            start: usize::try_from(fields.unencoded_offset).ok()?,
+            len: usize::try_from(fields.len).ok()?,
+            offset_in_page: usize::try_from(in_page).ok()?,
+            sector_size: usize::try_from(target.sector_size).ok()?,
+            page_size: usize::try_from(target.page_size).ok()?,
+        })
+    }
+
+    /// Decoded position behind the last byte that a reader can ask for: whole sectors.
+    fn want(&self) -> usize {
+        self.start + self.len.next_multiple_of(self.sector_size)
+    }
+
+    /// How many of the extent's bytes lie in pages that can be read when the decoder delivers
+    /// `delivered` bytes before its error.
+    fn good_bytes(&self, delivered: usize) -> usize {
+        if delivered >= self.want() {
+            return self.len;
+        }
+        let shown = delivered.saturating_sub(self.start);
+        let whole_pages = (self.offset_in_page + shown) / self.page_size * self.page_size;
+        whole_pages.saturating_sub(self.offset_in_page).min(self.len)
+    }
+}
+
+fn inline(codec: Codec, payload: &[u8], extent: Extent, machine: &Machine) -> Outcome {
+    let mut decoded = Vec::new();
+    let reading = match codec {
+        Codec::Zlib => {
+            btrfs_payload_zlib::kernel::inline(payload, extent.len, machine, &mut decoded)
+        }
+        Codec::Lzo => btrfs_payload_lzo::kernel::inline(payload, extent.len, machine, &mut decoded),
+        Codec::Zstd => {
+            btrfs_payload_zstd::kernel::inline(payload, extent.len, machine, &mut decoded)
+        }
+    };
+    both(reading, Placement::Inline, |end| match end {
+        End::Complete => {
+            decoded.resize(extent.len, 0);
+            Outcome::Data {
+                bytes: std::mem::take(&mut decoded),
+                placement: Placement::Inline,
+            }
+        }
+        End::Error(errno) => Outcome::ReadError {
+            errno,
+            good: Vec::new(),
+            placement: Placement::Inline,
+        },
+        End::Uninitialised => {
+            decoded.truncate(extent.len);
+            Outcome::Uninitialised {
+                good: std::mem::take(&mut decoded),
+                placement: Placement::Inline,
+            }
+        }
+        End::Unsafe => Outcome::Unsafe,
+    })
+}
+
+fn regular(codec: Codec, payload: &[u8], extent: Extent, machine: &Machine) -> Outcome {
+    let mut disk = payload.to_vec();
+    disk.resize(payload.len().next_multiple_of(extent.sector_size), 0);
+    let mut decoded = Vec::new();
+    let want = extent.want();
+    let reading = match codec {
+        Codec::Zlib => btrfs_payload_zlib::kernel::regular(&disk, want, machine, &mut decoded),
+        Codec::Lzo => btrfs_payload_lzo::kernel::regular(&disk, want, machine, &mut decoded),
+        Codec::Zstd => btrfs_payload_zstd::kernel::regular(&disk, want, machine, &mut decoded),
+    };
+    let shown = |mut decoded: Vec<u8>, len: usize| {
+        decoded.resize(extent.start + len, 0);
+        decoded.drain(..extent.start);
+        decoded
+    };
+    both(reading, Placement::Regular, |end| {
+        let decoded = std::mem::take(&mut decoded);
+        let placement = Placement::Regular;
+        let good_bytes = extent.good_bytes(decoded.len());
+        match end {
+            End::Complete => Outcome::Data {
+                bytes: shown(decoded, extent.len),
+                placement,
+            },
+            End::Error(_) if good_bytes == extent.len => Outcome::Data {
+                bytes: shown(decoded, extent.len),
+                placement,
+            },
+            // Whatever the decoder says, a failed read of data is an input/output error.
+            End::Error(_) => Outcome::ReadError {
+                errno: Errno::Eio,
+                good: shown(decoded, good_bytes),
+                placement,
+            },
+            End::Uninitialised => Outcome::Uninitialised {
+                good: shown(decoded, good_bytes),
+                placement,
+            },
+            End::Unsafe => Outcome::Unsafe,
+        }
+    })
+}
+
+/// The outcome of a reading, and the other one where the state of the machine decides.
+fn both(
+    reading: Reading,
+    placement: Placement,
+    outcome: impl FnOnce(End) -> Outcome,
+) -> Outcome {
+    let roomy = outcome(reading.end);
+    match reading.or_nothing {
+        None => roomy,
+        Some(errno) => Outcome::DependsOnMemory {
+            roomy: Box::new(roomy),
+            tight: Box::new(Outcome::ReadError {
+                errno,
+                good: Vec::new(),
+                placement,
+            }),
+        },
+    }
+}
+
+/// A length in memory as the width that claims have.
+fn bytes_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+const _: () = assert!(limits::MAX_EXTENT == btrfs_payload_common::MAX_EXTENT as u64);
