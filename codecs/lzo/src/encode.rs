@@ -1,0 +1,131 @@
+//! Making payloads.
+
+use btrfs_payload_common::MAX_EXTENT;
+
+use crate::error::EncodeError;
+use crate::layout::{LEN_SIZE, is_sector_size, padding, worst};
+use crate::lzo1x::{self, Fast};
+
+/// How hard to look for matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Effort {
+    /// One look per position: what the kernel writes, faster.
+    Fast,
+    /// The lazy search of lzokay-native.
+    High,
+    /// The smallest payload: no worse than `High`.
+    Smallest,
+}
+
+/// Makes payloads of one effort and sector size; keeps its tables and buffers between calls.
+#[derive(Debug)]
+pub struct Encoder {
+    sector_size: usize,
+    search: Search,
+    segment: Vec<u8>,
+}
+
+/// The compressor behind each effort.
+enum Search {
+    Fast(Fast),
+    High {
+        dict: Box<lzokay_native::Dict>,
+        check: Vec<u8>,
+    },
+}
+
+impl std::fmt::Debug for Search {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fast(_) => "Fast",
+            Self::High { .. } => "High",
+        })
+    }
+}
+
+impl Encoder {
+    /// An encoder for sectors of `sector_size` bytes.
+    ///
+    /// # Errors
+    /// [`EncodeError::SectorSize`] unless that is a power of two from 4096 to 65536.
+    pub fn new(effort: Effort, sector_size: usize) -> Result<Self, EncodeError> {
+        if !is_sector_size(sector_size) {
+            return Err(EncodeError::SectorSize { got: sector_size });
+        }
+        let search = match effort {
+            Effort::Fast => Search::Fast(Fast::new()),
+            Effort::High | Effort::Smallest => Search::High {
+                dict: Box::new(lzokay_native::Dict::new()),
+                check: vec![0; sector_size],
+            },
+        };
+        Ok(Self {
+            sector_size,
+            search,
+            segment: Vec::with_capacity(worst(sector_size)),
+        })
+    }
+
+    /// Encodes `data`, 1 to 131072 bytes, into `payload`, which is cleared first.
+    ///
+    /// Every reader gives the data back. The payload can be longer than the data; keeping it
+    /// is the caller's decision. Data of at most one sector becomes a single segment without
+    /// padding, which is also right for an inline extent.
+    ///
+    /// # Errors
+    /// [`EncodeError::Empty`] and [`EncodeError::TooLong`]; `payload` is empty then.
+    pub fn encode(&mut self, data: &[u8], payload: &mut Vec<u8>) -> Result<(), EncodeError> {
+        payload.clear();
+        if data.is_empty() {
+            return Err(EncodeError::Empty);
+        }
+        if data.len() > MAX_EXTENT {
+            return Err(EncodeError::TooLong {
+                got: data.len(),
+                expected: MAX_EXTENT,
+            });
+        }
+        payload.extend_from_slice(&[0; LEN_SIZE]);
+        for sector in data.chunks(self.sector_size) {
+            let pad = padding(payload.len(), self.sector_size);
+            payload.resize(payload.len() + pad, 0);
+            self.search.compress(sector, &mut self.segment);
+            payload.extend_from_slice(&length_field(self.segment.len()));
+            payload.extend_from_slice(&self.segment);
+        }
+        let total = length_field(payload.len());
+        if let Some(field) = payload.first_chunk_mut::<LEN_SIZE>() {
+            *field = total;
+        }
+        Ok(())
+    }
+}
+
+/// A length as the payload stores it. Payloads are below 160 KiB, so it always fits.
+fn length_field(length: usize) -> [u8; LEN_SIZE] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+impl Search {
+    /// Compresses one sector into `segment`, which is cleared first.
+    fn compress(&mut self, sector: &[u8], segment: &mut Vec<u8>) {
+        match self {
+            Self::Fast(fast) => fast.compress(sector, segment),
+            Self::High { dict, check } => {
+                // Not our code: its output is decoded before it is believed.
+                let made = lzokay_native::compress_with_dict(sector, dict).unwrap_or_default();
+                let cap = check.len();
+                let good = made.len() <= worst(cap)
+                    && lzo1x::decode(&made, check, cap) == Ok(sector.len())
+                    && check.get(..sector.len()) == Some(sector);
+                if good {
+                    segment.clear();
+                    segment.extend_from_slice(&made);
+                } else {
+                    lzo1x::stored(sector, segment);
+                }
+            }
+        }
+    }
+}

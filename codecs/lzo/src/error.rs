@@ -1,0 +1,114 @@
+//! What can go wrong when encoding and when decoding strictly.
+
+use thiserror::Error;
+
+use crate::lzo1x;
+
+/// Why [`crate::Encoder`] made no payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// There is no LZO compression type for this sector size. Caller's mistake.
+    #[error("sector size {got} is not a power of two from 4096 to 65536")]
+    SectorSize {
+        /// The sector size asked for, bytes.
+        got: usize,
+    },
+    /// An extent holds at least one byte. Caller's mistake.
+    #[error("no data to encode")]
+    Empty,
+    /// An extent holds at most 128 KiB. The caller splits the data.
+    #[error("{got} bytes of data, at most {expected} fit in one extent")]
+    TooLong {
+        /// Length of the data, bytes.
+        got: usize,
+        /// The most an extent can hold, bytes.
+        expected: usize,
+    },
+}
+
+/// Why [`crate::Decoder`] refused a payload. Every offset counts bytes from the payload's
+/// start. [`crate::walk()`] tells all faults; this is only the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// There is no LZO compression type for this sector size. Caller's mistake.
+    #[error("sector size {got} is not a power of two from 4096 to 65536")]
+    SectorSize {
+        /// The sector size asked for, bytes.
+        got: usize,
+    },
+    /// The payload ends inside the total or inside a segment header.
+    #[error("a length field needs {expected} bytes, {got} are there (at offset {offset})")]
+    Truncated {
+        /// Where the field starts.
+        offset: usize,
+        /// Bytes that are there.
+        got: usize,
+        /// Bytes of the field.
+        expected: usize,
+    },
+    /// The total is not the length of the payload.
+    #[error("total is {got}, the payload has {expected} bytes (at offset 0)")]
+    Total {
+        /// The declared total, bytes.
+        got: usize,
+        /// Length of the payload, bytes.
+        expected: usize,
+    },
+    /// There is no segment at all.
+    #[error("no segment (at offset 4)")]
+    NoSegment,
+    /// A segment's length is below the end marker's or above what readers take.
+    #[error("segment of {got} bytes, 3 to {expected} are possible (at offset {offset})")]
+    SegmentLength {
+        /// Where the segment's header starts.
+        offset: usize,
+        /// The declared length, bytes.
+        got: usize,
+        /// The greatest length readers take, bytes.
+        expected: usize,
+    },
+    /// A segment runs past the payload.
+    #[error("segment of {got} bytes, {expected} are left (at offset {offset})")]
+    SegmentEnd {
+        /// Where the segment's header starts.
+        offset: usize,
+        /// The declared length, bytes.
+        got: usize,
+        /// Bytes left in the payload.
+        expected: usize,
+    },
+    /// A segment decodes to a part of a sector, and another one follows.
+    #[error("segment of {got} decoded bytes, {expected} expected (header at offset {offset})")]
+    SegmentOutput {
+        /// Where the segment's header starts.
+        offset: usize,
+        /// Bytes it decodes to.
+        got: usize,
+        /// Bytes of a sector (or 1, where it decodes to nothing).
+        expected: usize,
+    },
+    /// A padding byte is not zero.
+    #[error("padding is not zero (at offset {offset})")]
+    Padding {
+        /// Where the padding starts.
+        offset: usize,
+    },
+    /// The LZO1X bytes of a segment are wrong.
+    #[error("{fault} (at offset {offset})")]
+    Segment {
+        /// The instruction at fault.
+        offset: usize,
+        /// What is wrong with it.
+        fault: lzo1x::Fault,
+    },
+    /// The payload decodes to more than the caller has room for.
+    #[error("more than {expected} decoded bytes (segment at offset {offset})")]
+    OutputFull {
+        /// Where the header of the segment that does not fit starts.
+        offset: usize,
+        /// Room the caller gave, bytes.
+        expected: usize,
+    },
+}

@@ -1,0 +1,698 @@
+//! Taking a payload apart: every byte named, every broken rule reported.
+
+#![deny(clippy::indexing_slicing)]
+
+use std::fmt;
+use std::ops::Range;
+
+use btrfs_payload_common::{MAX_EXTENT, Piece};
+use thiserror::Error;
+
+use crate::layout::{
+    LEN_SIZE, MIN_SEGMENT, is_sector_size, length_at, max_segments, padding, round_up, worst,
+};
+use crate::lzo1x;
+
+/// One structure of a payload; `Display` is its meaning in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The total.
+    Total {
+        /// Its value, bytes.
+        total: usize,
+    },
+    /// A segment header.
+    Header {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Its length, bytes.
+        len: usize,
+    },
+    /// The LZO1X bytes of a segment, as far as they are in the payload.
+    Segment {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Bytes it decodes to; `None` where it does not.
+        out: Option<usize>,
+    },
+    /// The rest of a sector that has no room for a header.
+    Padding {
+        /// True if every byte is zero.
+        zero: bool,
+    },
+    /// Bytes behind the total.
+    Behind {
+        /// True if every byte is zero.
+        zero: bool,
+    },
+    /// Bytes that the structure before them does not explain.
+    Unexplained,
+    /// Not looked at, because the output limit was reached before.
+    Unexamined,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Total { total } => write!(f, "total, {total} bytes"),
+            Self::Header { segment, len } => {
+                write!(f, "header of segment {segment}, {len} bytes follow")
+            }
+            Self::Segment {
+                segment,
+                out: Some(out),
+            } => write!(f, "segment {segment}, {out} bytes out"),
+            Self::Segment { segment, out: None } => {
+                write!(f, "segment {segment}, does not decode")
+            }
+            Self::Padding { zero: true } => f.write_str("padding to the sector"),
+            Self::Padding { zero: false } => f.write_str("padding to the sector, not zero"),
+            Self::Behind { zero: true } => f.write_str("zeroes behind the total"),
+            Self::Behind { zero: false } => f.write_str("bytes behind the total"),
+            Self::Unexplained => f.write_str("not part of any structure"),
+            Self::Unexamined => f.write_str("not examined, output limit reached"),
+        }
+    }
+}
+
+/// A broken rule, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fault {
+    /// Byte of the payload.
+    pub offset: u64,
+    /// Which rule.
+    pub kind: FaultKind,
+}
+
+/// A rule that is broken; `Display` is one sentence that says what is there and what was
+/// expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// There is no compression type for the sector size.
+    #[error("the sector size is {got}, a power of two from 4096 to 65536 expected")]
+    SectorSize {
+        /// The sector size given, bytes.
+        got: usize,
+    },
+    /// The payload has no room for the total.
+    #[error("the payload has {got} bytes, 4 are needed for the total alone")]
+    PayloadTooShort {
+        /// Length of the payload, bytes.
+        got: usize,
+    },
+    /// The total covers no segment.
+    #[error("the total is {got}, at least 11 expected (total, header and end marker)")]
+    TotalTooShort {
+        /// The total, bytes.
+        got: usize,
+    },
+    /// The total is greater than any extent.
+    #[error("the total is {got}, at most {expected} expected")]
+    TotalTooLong {
+        /// The total, bytes.
+        got: usize,
+        /// The greatest extent, bytes.
+        expected: usize,
+    },
+    /// The total is greater than the payload.
+    #[error("the total is {got}, the payload has {expected} bytes")]
+    TotalPastPayload {
+        /// The total, bytes.
+        got: usize,
+        /// Length of the payload, bytes.
+        expected: usize,
+    },
+    /// Rounded up to the sector, total and payload differ: the kernel refuses the extent.
+    #[error("the total {got} does not end in the payload's last sector, which ends at {expected}")]
+    TotalNotInLastSector {
+        /// The total, bytes.
+        got: usize,
+        /// Length of the payload rounded up to the sector, bytes.
+        expected: usize,
+    },
+    /// Zeroes behind the total: harmless in the last sector of a regular extent, wrong in an
+    /// inline extent.
+    #[error("{got} zero bytes behind the total, none expected")]
+    ZeroesBehindTotal {
+        /// Number of bytes.
+        got: usize,
+    },
+    /// Other bytes behind the total; no reader of a regular extent looks at them.
+    #[error("{got} bytes behind the total, none expected")]
+    BytesBehindTotal {
+        /// Number of bytes.
+        got: usize,
+    },
+    /// The total ends inside a segment header.
+    #[error("the total ends {got} bytes into a segment header of {expected}")]
+    HeaderPastTotal {
+        /// Bytes of the header that the total covers.
+        got: usize,
+        /// Bytes of a header.
+        expected: usize,
+    },
+    /// The payload ends inside a segment header.
+    #[error("the payload ends {got} bytes into a segment header of {expected}")]
+    HeaderPastPayload {
+        /// Bytes of the header that are there.
+        got: usize,
+        /// Bytes of a header.
+        expected: usize,
+    },
+    /// A header lies across a sector boundary.
+    #[error(
+        "a segment header crosses the sector boundary, {got} bytes before it; zero padding and a header behind it expected"
+    )]
+    HeaderStraddles {
+        /// Bytes of the header before the boundary.
+        got: usize,
+    },
+    /// The padding before a header is not zero; readers skip it unseen.
+    #[error("padding of {got} bytes is not zero")]
+    PaddingNotZero {
+        /// Number of padding bytes.
+        got: usize,
+    },
+    /// The segment is shorter than an end marker.
+    #[error("segment {segment} has {got} bytes, at least 3 expected")]
+    SegmentTooShort {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Its length, bytes.
+        got: usize,
+    },
+    /// The segment is longer than readers take.
+    #[error("segment {segment} has {got} bytes, at most {expected} expected")]
+    SegmentTooLong {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Its length, bytes.
+        got: usize,
+        /// The greatest length, bytes.
+        expected: usize,
+    },
+    /// The segment ends behind the total.
+    #[error("segment {segment} ends at {got}, the total is {expected}")]
+    SegmentPastTotal {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Where it ends.
+        got: usize,
+        /// The total, bytes.
+        expected: usize,
+    },
+    /// The segment ends behind the payload, but before its last sector does: the zeroes that
+    /// pad it on disk are decoded.
+    #[error("segment {segment} ends at {got}, the payload has {expected} bytes")]
+    SegmentPastPayload {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Where it ends.
+        got: usize,
+        /// Length of the payload, bytes.
+        expected: usize,
+    },
+    /// The segment ends behind the last sector of the payload: what kernels do is undefined.
+    #[error("segment {segment} ends at {got}, the payload's last sector ends at {expected}")]
+    SegmentPastDisk {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Where it ends.
+        got: usize,
+        /// Length of the payload rounded up to the sector, bytes.
+        expected: usize,
+    },
+    /// The segment starts with the marker of the kernel's run-length extension, which only the
+    /// kernel understands.
+    #[error("segment {segment} starts with the run-length marker 11, version {version}")]
+    RunLengthMarker {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// The byte behind the marker.
+        version: u8,
+    },
+    /// The segment does not decode.
+    #[error("in segment {segment}, {fault}")]
+    Segment {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// What is wrong with the instruction.
+        fault: lzo1x::Fault,
+    },
+    /// The segment decodes to more than a sector; the kernel takes that, others do not.
+    #[error("segment {segment} decodes to {got} bytes, at most a sector of {expected} expected")]
+    SegmentOutputLong {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Bytes it decodes to.
+        got: usize,
+        /// Bytes of a sector.
+        expected: usize,
+    },
+    /// The segment decodes to less than a sector and is not the last.
+    #[error(
+        "segment {segment} decodes to {got} bytes and another follows, a sector of {expected} expected"
+    )]
+    SegmentOutputShort {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// Bytes it decodes to.
+        got: usize,
+        /// Bytes of a sector.
+        expected: usize,
+    },
+    /// The segment decodes to nothing.
+    #[error("segment {segment} decodes to nothing, at least 1 byte expected")]
+    SegmentOutputEmpty {
+        /// Number of the segment, from 0.
+        segment: usize,
+    },
+    /// More segments than an extent has sectors.
+    #[error("segment {segment} is one more than the {expected} that an extent can need")]
+    TooManySegments {
+        /// Number of the segment, from 0.
+        segment: usize,
+        /// The most segments there can be.
+        expected: usize,
+    },
+}
+
+/// What a walker hands out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The next structure of the payload.
+    Piece(Piece<Kind>),
+    /// A broken rule.
+    Fault(Fault),
+}
+
+/// What a payload declares and what is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Walk {
+    /// The decoded bytes of all segments that decode, joined; at most the limit and one
+    /// segment.
+    pub decoded: Vec<u8>,
+    /// The total, bytes, if it is there.
+    pub total: Option<usize>,
+    /// Where the last segment ends: the bytes that are needed to decode.
+    pub consumed: usize,
+    /// Number of segments.
+    pub segments: usize,
+    /// How often a header was moved to the next sector.
+    pub paddings: usize,
+    /// True if all of the payload was looked at.
+    pub complete: bool,
+    /// The first fault.
+    pub first_fault: Option<Fault>,
+}
+
+impl Walk {
+    /// True if the payload of `payload_len` bytes has the one shape that an inline extent can
+    /// have: one segment, no padding, total and header exact.
+    #[must_use]
+    pub fn fits_inline(&self, payload_len: usize) -> bool {
+        self.segments == 1 && self.consumed == payload_len && self.total == Some(payload_len)
+    }
+}
+
+/// Takes `payload` apart, as laid out for sectors of `sector_size` bytes.
+///
+/// `payload` is what the ioctl gets: without the padding that goes to disk (where it is
+/// included, it is reported as zeroes behind the total). `visit` gets pieces that cover the
+/// payload from its first to its last byte in order, and every fault, each before the piece it
+/// was found in or directly behind. Decoding stops when more than `limit` bytes are decoded.
+pub fn walk(
+    payload: &[u8],
+    sector_size: usize,
+    limit: usize,
+    visit: &mut dyn FnMut(Event),
+) -> Walk {
+    let mut walker = Walker {
+        payload,
+        sector_size,
+        limit,
+        visit,
+        covered: 0,
+        scratch: Vec::new(),
+        summary: Walk {
+            complete: true,
+            ..Walk::default()
+        },
+    };
+    if is_sector_size(sector_size) {
+        walker.payload();
+    } else {
+        walker.fault(0, FaultKind::SectorSize { got: sector_size });
+    }
+    walker.rest(Kind::Unexplained);
+    walker.summary
+}
+
+/// What to do after a segment.
+enum Next {
+    /// The next header is at this position.
+    At(usize),
+    /// Nothing more can be made of the payload.
+    Stop,
+}
+
+struct Walker<'a> {
+    payload: &'a [u8],
+    sector_size: usize,
+    limit: usize,
+    visit: &'a mut dyn FnMut(Event),
+    /// Bytes that have been handed out as pieces.
+    covered: usize,
+    scratch: Vec<u8>,
+    summary: Walk,
+}
+
+impl Walker<'_> {
+    fn fault(&mut self, offset: usize, kind: FaultKind) {
+        let fault = Fault {
+            offset: u64::try_from(offset).unwrap_or(u64::MAX),
+            kind,
+        };
+        self.summary.first_fault.get_or_insert(fault);
+        (self.visit)(Event::Fault(fault));
+    }
+
+    /// Hands out the bytes up to `end`, as far as the payload goes.
+    fn piece(&mut self, end: usize, kind: Kind) {
+        let end = end.min(self.payload.len());
+        if end > self.covered {
+            (self.visit)(Event::Piece(Piece::of_bytes(self.covered..end, kind)));
+            self.covered = end;
+        }
+    }
+
+    /// Hands out what is left of the payload.
+    fn rest(&mut self, kind: Kind) {
+        self.piece(self.payload.len(), kind);
+    }
+
+    fn is_zero(&self, range: Range<usize>) -> bool {
+        let bytes = self.payload.get(range).unwrap_or_default();
+        bytes.iter().all(|&byte| byte == 0)
+    }
+
+    fn payload(&mut self) {
+        let len = self.payload.len();
+        let Some(total) = length_at(self.payload, 0) else {
+            self.fault(0, FaultKind::PayloadTooShort { got: len });
+            return;
+        };
+        self.summary.total = Some(total);
+        self.summary.consumed = LEN_SIZE;
+        self.total(total);
+        self.piece(LEN_SIZE, Kind::Total { total });
+
+        let mut position = LEN_SIZE;
+        while position < total.min(len) {
+            match self.segment(position, total) {
+                Next::At(next) => position = next,
+                Next::Stop => break,
+            }
+        }
+        if total < len && self.summary.complete {
+            let start = total.max(self.covered);
+            self.piece(start, Kind::Unexplained);
+            let zero = self.is_zero(start..len);
+            let got = len - start;
+            if got > 0 {
+                self.fault(
+                    start,
+                    if zero {
+                        FaultKind::ZeroesBehindTotal { got }
+                    } else {
+                        FaultKind::BytesBehindTotal { got }
+                    },
+                );
+                self.rest(Kind::Behind { zero });
+            }
+        }
+    }
+
+    /// Judges the total.
+    fn total(&mut self, total: usize) {
+        let len = self.payload.len();
+        let disk = round_up(len, self.sector_size);
+        if total < LEN_SIZE + LEN_SIZE + MIN_SEGMENT {
+            self.fault(0, FaultKind::TotalTooShort { got: total });
+        }
+        if total > MAX_EXTENT {
+            self.fault(
+                0,
+                FaultKind::TotalTooLong {
+                    got: total,
+                    expected: MAX_EXTENT,
+                },
+            );
+        }
+        if total > len {
+            self.fault(
+                0,
+                FaultKind::TotalPastPayload {
+                    got: total,
+                    expected: len,
+                },
+            );
+        }
+        if round_up(total, self.sector_size) != disk {
+            self.fault(
+                0,
+                FaultKind::TotalNotInLastSector {
+                    got: total,
+                    expected: disk,
+                },
+            );
+        }
+    }
+
+    /// Takes the header at `position` and its segment; `position` is inside total and payload.
+    fn segment(&mut self, position: usize, total: usize) -> Next {
+        let len = self.payload.len();
+        let number = self.summary.segments;
+        if total - position < LEN_SIZE {
+            self.fault(
+                position,
+                FaultKind::HeaderPastTotal {
+                    got: total - position,
+                    expected: LEN_SIZE,
+                },
+            );
+        }
+        let Some(length) = length_at(self.payload, position) else {
+            self.fault(
+                position,
+                FaultKind::HeaderPastPayload {
+                    got: len - position,
+                    expected: LEN_SIZE,
+                },
+            );
+            return Next::Stop;
+        };
+        let start = position + LEN_SIZE;
+        let longest = worst(self.sector_size);
+        if length > longest {
+            self.piece(
+                start,
+                Kind::Header {
+                    segment: number,
+                    len: length,
+                },
+            );
+            self.fault(
+                position,
+                FaultKind::SegmentTooLong {
+                    segment: number,
+                    got: length,
+                    expected: longest,
+                },
+            );
+            return Next::Stop;
+        }
+        self.piece(
+            start,
+            Kind::Header {
+                segment: number,
+                len: length,
+            },
+        );
+        if length < MIN_SEGMENT {
+            self.fault(
+                position,
+                FaultKind::SegmentTooShort {
+                    segment: number,
+                    got: length,
+                },
+            );
+            // A length of zero is most often the zeroes behind the data, counted as payload.
+            if length == 0 {
+                return Next::Stop;
+            }
+        }
+        self.segment_end(position, start + length, total);
+        self.segment_bytes(start, length, total)
+    }
+
+    /// Judges where a segment ends.
+    fn segment_end(&mut self, header: usize, end: usize, total: usize) {
+        let len = self.payload.len();
+        let disk = round_up(len, self.sector_size);
+        let segment = self.summary.segments;
+        if end > disk {
+            self.fault(
+                header,
+                FaultKind::SegmentPastDisk {
+                    segment,
+                    got: end,
+                    expected: disk,
+                },
+            );
+        } else if end > len {
+            self.fault(
+                header,
+                FaultKind::SegmentPastPayload {
+                    segment,
+                    got: end,
+                    expected: len,
+                },
+            );
+        }
+        if end > total {
+            self.fault(
+                header,
+                FaultKind::SegmentPastTotal {
+                    segment,
+                    got: end,
+                    expected: total,
+                },
+            );
+        }
+        if segment == max_segments(self.sector_size) {
+            self.fault(
+                header,
+                FaultKind::TooManySegments {
+                    segment,
+                    expected: segment,
+                },
+            );
+        }
+    }
+
+    /// Decodes a segment and finds the next header.
+    fn segment_bytes(&mut self, start: usize, length: usize, total: usize) -> Next {
+        let number = self.summary.segments;
+        let payload = self.payload;
+        let end = start + length;
+        let available = payload.get(start..).unwrap_or_default();
+        let code = available.get(..length).unwrap_or(available);
+        if let Some(version) = lzo1x::run_length_version(code) {
+            self.fault(
+                start,
+                FaultKind::RunLengthMarker {
+                    segment: number,
+                    version,
+                },
+            );
+        }
+        let cap = worst(self.sector_size);
+        self.scratch.resize(cap, 0);
+        let result = lzo1x::decode_as_kernel(code, &mut self.scratch, cap);
+        let next = end + padding(end, self.sector_size);
+        let last = next >= total.min(payload.len());
+        match result {
+            Ok(got) => {
+                let decoded = self.scratch.get(..got).unwrap_or_default();
+                self.summary.decoded.extend_from_slice(decoded);
+                self.segment_output(start, got, last);
+            }
+            Err(error) => self.fault(
+                start + error.offset,
+                FaultKind::Segment {
+                    segment: number,
+                    fault: error.fault,
+                },
+            ),
+        }
+        self.piece(
+            end,
+            Kind::Segment {
+                segment: number,
+                out: result.ok(),
+            },
+        );
+        self.summary.segments += 1;
+        self.summary.consumed = end.min(payload.len());
+        if self.summary.decoded.len() > self.limit {
+            self.summary.complete = false;
+            self.rest(Kind::Unexamined);
+            return Next::Stop;
+        }
+        self.padding(end, total)
+    }
+
+    /// Judges how much a segment decodes to.
+    fn segment_output(&mut self, offset: usize, got: usize, last: bool) {
+        let segment = self.summary.segments;
+        let expected = self.sector_size;
+        if got > expected {
+            self.fault(
+                offset,
+                FaultKind::SegmentOutputLong {
+                    segment,
+                    got,
+                    expected,
+                },
+            );
+        } else if got == 0 {
+            self.fault(offset, FaultKind::SegmentOutputEmpty { segment });
+        } else if got < expected && !last {
+            self.fault(
+                offset,
+                FaultKind::SegmentOutputShort {
+                    segment,
+                    got,
+                    expected,
+                },
+            );
+        }
+    }
+
+    /// Skips the padding behind a segment that ends at `end`.
+    fn padding(&mut self, end: usize, total: usize) -> Next {
+        let pad = padding(end, self.sector_size);
+        let next = end + pad;
+        if pad == 0 || end >= total || end >= self.payload.len() {
+            return Next::At(next);
+        }
+        let zero = self.is_zero(end..next.min(self.payload.len()));
+        if !zero && self.is_header(end) && !self.is_header(next) {
+            self.fault(end, FaultKind::HeaderStraddles { got: pad });
+            return Next::At(end);
+        }
+        if !zero {
+            self.fault(end, FaultKind::PaddingNotZero { got: pad });
+        }
+        if next < total {
+            self.summary.paddings += 1;
+        }
+        self.piece(next.min(total), Kind::Padding { zero });
+        Next::At(next)
+    }
+
+    /// True if a header at `position` is followed by a segment that decodes.
+    fn is_header(&mut self, position: usize) -> bool {
+        let cap = worst(self.sector_size);
+        let segment = length_at(self.payload, position)
+            .filter(|length| (MIN_SEGMENT..=cap).contains(length))
+            .and_then(|length| self.payload.get(position + LEN_SIZE..)?.get(..length));
+        self.scratch.resize(cap, 0);
+        segment.is_some_and(|code| lzo1x::decode_as_kernel(code, &mut self.scratch, cap).is_ok())
+    }
+}

@@ -1,0 +1,182 @@
+//! Whatever is encoded comes back, through every reader, at every effort and sector size.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
+mod data;
+
+use btrfs_payload_common::{End, Kernel, Machine};
+use btrfs_payload_lzo::{
+    DecodeError, Decoder, Effort, EncodeError, Encoder, Event, FaultKind, kernel, layout, receive,
+    walk,
+};
+use quickcheck::{QuickCheck, TestResult};
+
+const EFFORTS: [Effort; 3] = [Effort::Fast, Effort::High, Effort::Smallest];
+const SECTORS: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
+
+/// Encodes, checks the shape, and reads back through all readers.
+fn check(encoder: &mut Encoder, data: &[u8], sector_size: usize) {
+    let mut payload = Vec::new();
+    encoder.encode(data, &mut payload).unwrap();
+    assert_eq!(layout::total(&payload), Some(payload.len()));
+    assert!(payload.len() <= layout::bound(data.len(), sector_size));
+
+    let mut out = vec![0xa5; data.len()];
+    assert_eq!(
+        Decoder::new(sector_size).decode(&payload, &mut out),
+        Ok(data.len())
+    );
+    assert!(out == data, "strict decoder");
+    if data.len() > 1 {
+        let mut short = vec![0; data.len() - 1];
+        assert!(matches!(
+            Decoder::new(sector_size).decode(&payload, &mut short),
+            Err(DecodeError::OutputFull { .. })
+        ));
+    }
+
+    let mut faults = Vec::new();
+    let mut covered = 0;
+    let summary = walk(
+        &payload,
+        sector_size,
+        data.len(),
+        &mut |event| match event {
+            Event::Piece(piece) => {
+                assert_eq!(piece.bits.start, covered);
+                covered = piece.bits.end;
+            }
+            // Only data that does not shrink makes a payload longer than an extent.
+            Event::Fault(fault) if payload.len() > 131_072 => {
+                assert!(matches!(fault.kind, FaultKind::TotalTooLong { .. }));
+            }
+            Event::Fault(fault) => faults.push(fault),
+            _ => {}
+        },
+    );
+    assert_eq!(covered, 8 * u64::try_from(payload.len()).unwrap());
+    assert_eq!(faults, []);
+    assert!(summary.decoded == data, "walker");
+    assert_eq!(summary.segments, data.len().div_ceil(sector_size));
+    assert_eq!(summary.consumed, payload.len());
+    assert!(summary.complete);
+    assert_eq!(
+        summary.fits_inline(payload.len()),
+        data.len() <= sector_size
+    );
+
+    receive::fallback(&payload, data.len(), sector_size, &mut out).unwrap();
+    assert!(out == data, "receive");
+
+    let mut disk = payload.clone();
+    disk.resize(layout::round_up(payload.len(), sector_size), 0);
+    for kernel in Kernel::ALL {
+        for page_size in [4096, 65536] {
+            let machine = Machine {
+                kernel,
+                sector_size,
+                page_size,
+            };
+            if data.len() <= sector_size && payload.len() <= 2048 && page_size <= sector_size {
+                let reading = kernel::inline(&payload, data.len(), &machine, &mut out);
+                // Kernel 6.1 decodes inline extents into a page.
+                if data.len() <= page_size || kernel > Kernel::V6_1 {
+                    assert_eq!(reading.end, End::Complete, "{machine:?}");
+                    assert!(out == data, "inline, {machine:?}");
+                }
+            }
+            if payload.len() <= 131_072 && (kernel >= Kernel::V7_2 || page_size >= sector_size) {
+                let want = layout::round_up(data.len(), page_size);
+                let reading = kernel::regular(&disk, want, &machine, &mut out);
+                assert_eq!(reading.end, End::Complete, "{machine:?}");
+                assert!(out == data, "regular, {machine:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_length_around_a_boundary() {
+    let source = data::mixed(7, 131_072);
+    let noise: Vec<u8> = {
+        let mut x = 1_u32;
+        (0..131_072)
+            .map(|_| {
+                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                x.to_le_bytes()[3]
+            })
+            .collect()
+    };
+    let zeroes = vec![0; 131_072];
+    for effort in EFFORTS {
+        for sector_size in SECTORS {
+            let mut encoder = Encoder::new(effort, sector_size).unwrap();
+            for around in [0, sector_size, 2 * sector_size, 65_536, 131_072] {
+                for length in around.saturating_sub(2)..=(around + 20).min(131_072) {
+                    if length > 0 {
+                        check(&mut encoder, &source[..length], sector_size);
+                    }
+                }
+                if around > 0 {
+                    check(&mut encoder, &noise[..around], sector_size);
+                    check(&mut encoder, &zeroes[..around], sector_size);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_data() {
+    fn property(seed: u64, length: usize, effort: usize, sector: usize) -> TestResult {
+        let sector_size = SECTORS[sector % SECTORS.len()];
+        let effort = EFFORTS[effort % EFFORTS.len()];
+        let data = data::mixed(seed, length % 131_072 + 1);
+        let mut encoder = Encoder::new(effort, sector_size).unwrap();
+        check(&mut encoder, &data, sector_size);
+        // Tables left over from other data change nothing that matters.
+        check(&mut encoder, &data[data.len() / 3..], sector_size);
+        TestResult::passed()
+    }
+    QuickCheck::new()
+        .tests(150)
+        .quickcheck(property as fn(u64, usize, usize, usize) -> TestResult);
+}
+
+#[test]
+fn padding_before_a_header_occurs_and_is_right() {
+    // About one header in 1365 falls into the last three bytes of a sector.
+    let mut paddings = 0;
+    let mut encoder = Encoder::new(Effort::Fast, 4096).unwrap();
+    let mut payload = Vec::new();
+    for seed in 1..400 {
+        let data = data::mixed(seed, 131_072);
+        encoder.encode(&data, &mut payload).unwrap();
+        let summary = walk(&payload, 4096, data.len(), &mut |_| {});
+        assert_eq!(summary.first_fault, None);
+        assert!(summary.decoded == data);
+        paddings += summary.paddings;
+    }
+    assert!(paddings >= 3, "{paddings}");
+}
+
+#[test]
+fn what_cannot_be_encoded() {
+    for sector_size in [0, 1, 2048, 4095, 5000, 131_072] {
+        assert_eq!(
+            Encoder::new(Effort::Fast, sector_size).err(),
+            Some(EncodeError::SectorSize { got: sector_size })
+        );
+    }
+    let mut encoder = Encoder::new(Effort::High, 4096).unwrap();
+    let mut payload = vec![1];
+    assert_eq!(encoder.encode(&[], &mut payload), Err(EncodeError::Empty));
+    assert_eq!(
+        encoder.encode(&vec![0; 131_073], &mut payload),
+        Err(EncodeError::TooLong {
+            got: 131_073,
+            expected: 131_072
+        })
+    );
+    assert_eq!(payload, []);
+}
