@@ -1,0 +1,149 @@
+//! Making streams: libdeflate, or miniz_oxide where the feature `libdeflate` is off.
+
+use btrfs_payload_common::MAX_EXTENT;
+
+use crate::error::EncodeError;
+use crate::layout::PAYLOAD_MAX;
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// 1 (fastest) to 9, in both libraries.
+    Numbered(NumberedLevel),
+    /// The library's greatest effort: 12 of libdeflate, 10 of miniz_oxide.
+    Smallest,
+    /// Zopfli's exhaustive search, about a second per megabyte.
+    #[cfg(feature = "zopfli")]
+    Zopfli,
+}
+
+/// A level from 1 to 9; made by [`Level::numbered`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NumberedLevel(u8);
+
+impl NumberedLevel {
+    /// The number, 1 to 9.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl Level {
+    /// A numbered level.
+    ///
+    /// # Errors
+    /// [`EncodeError::Level`] for a number that is not one of 1 to 9.
+    pub fn numbered(level: u32) -> Result<Self, EncodeError> {
+        match u8::try_from(level) {
+            Ok(number @ 1..=9) => Ok(Self::Numbered(NumberedLevel(number))),
+            _ => Err(EncodeError::Level { got: level }),
+        }
+    }
+}
+
+/// Makes zlib streams; keeps the library's state, so that nothing is allocated per payload once
+/// the payload buffer has its size (except by Zopfli, which allocates as it searches).
+///
+/// The streams declare a window of 32 KiB, whatever the length of the data.
+pub struct Encoder {
+    backend: Backend,
+}
+
+enum Backend {
+    #[cfg(feature = "libdeflate")]
+    Libdeflate(libdeflater::Compressor),
+    #[cfg(not(feature = "libdeflate"))]
+    Miniz(Box<miniz_oxide::deflate::core::CompressorOxide>),
+    #[cfg(feature = "zopfli")]
+    Zopfli,
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// Prepares the library for a level.
+    ///
+    /// # Errors
+    /// [`EncodeError::Library`] if it has no such level; not expected.
+    pub fn new(level: Level) -> Result<Self, EncodeError> {
+        let backend = match level {
+            Level::Numbered(number) => Backend::new(number.get())?,
+            Level::Smallest => Backend::new(Backend::SMALLEST)?,
+            #[cfg(feature = "zopfli")]
+            Level::Zopfli => Backend::Zopfli,
+        };
+        Ok(Self { backend })
+    }
+
+    /// Replaces the content of `payload` by the stream of `data` (1 to 131072 bytes). The
+    /// stream may be longer than the data; whether to keep it is the caller's decision.
+    ///
+    /// # Errors
+    /// [`EncodeError::DataLen`] for data of no or of too many bytes.
+    pub fn encode(&mut self, data: &[u8], payload: &mut Vec<u8>) -> Result<(), EncodeError> {
+        payload.clear();
+        if data.is_empty() || data.len() > MAX_EXTENT {
+            return Err(EncodeError::DataLen { got: data.len() });
+        }
+        #[cfg(feature = "zopfli")]
+        if let Backend::Zopfli = self.backend {
+            let options = zopfli::Options::default();
+            return zopfli::compress(options, zopfli::Format::Zlib, data, payload)
+                .map_err(|_| EncodeError::Library);
+        }
+        // One size for every extent, so that a buffer used again never grows.
+        payload.resize(PAYLOAD_MAX, 0);
+        let len = self.backend.encode(data, payload);
+        payload.truncate(len.unwrap_or(0));
+        len.map(|_| ()).ok_or(EncodeError::Library)
+    }
+}
+
+#[cfg(feature = "libdeflate")]
+impl Backend {
+    const SMALLEST: u8 = 12;
+
+    fn new(level: u8) -> Result<Self, EncodeError> {
+        let level = libdeflater::CompressionLvl::new(i32::from(level));
+        let level = level.map_err(|_| EncodeError::Library)?;
+        Ok(Self::Libdeflate(libdeflater::Compressor::new(level)))
+    }
+
+    fn encode(&mut self, data: &[u8], payload: &mut [u8]) -> Option<usize> {
+        match self {
+            Self::Libdeflate(compressor) => compressor.zlib_compress(data, payload).ok(),
+            #[cfg(feature = "zopfli")]
+            Self::Zopfli => None,
+        }
+    }
+}
+
+#[cfg(not(feature = "libdeflate"))]
+impl Backend {
+    const SMALLEST: u8 = 10;
+
+    fn new(level: u8) -> Result<Self, EncodeError> {
+        let mut compressor = Box::<miniz_oxide::deflate::core::CompressorOxide>::default();
+        compressor.set_format_and_level(miniz_oxide::DataFormat::Zlib, level);
+        Ok(Self::Miniz(compressor))
+    }
+
+    fn encode(&mut self, data: &[u8], payload: &mut [u8]) -> Option<usize> {
+        use miniz_oxide::deflate::core::{TDEFLFlush, TDEFLStatus, compress};
+        match self {
+            Self::Miniz(compressor) => {
+                compressor.reset();
+                let (status, read, written) =
+                    compress(compressor, data, payload, TDEFLFlush::Finish);
+                (status == TDEFLStatus::Done && read == data.len()).then_some(written)
+            }
+            #[cfg(feature = "zopfli")]
+            Self::Zopfli => None,
+        }
+    }
+}

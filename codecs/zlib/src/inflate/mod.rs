@@ -1,0 +1,669 @@
+//! A resumable inflate that keeps all output, for readers that differ in small things.
+//!
+//! It stops exactly where zlib's `inflate()` stops, so that a caller who hands it input and room
+//! piece by piece sees what the kernel sees:
+//!
+//! * when a field or symbol needs more bits than there are, every byte of the input has been
+//!   taken;
+//! * when the room is used up it still decodes the next symbol, end of block or block header,
+//!   and stops only at something that needs room;
+//! * a byte is taken only when a bit of it is needed.
+//!
+//! All output since the start stays in the caller's buffer; how far back a match may reach is
+//! the caller's choice ([`Output::floor`]).
+#![deny(clippy::indexing_slicing)]
+
+mod fast;
+mod flaw;
+mod table;
+
+pub use flaw::{CodeSet, Flaw, SetFlaw};
+
+use table::{Codes, END, FIXED, LITERAL, LengthsCode, SPECIAL, is_far_link, is_link};
+
+/// In which order the lengths of the code length code are stored (RFC 1951, 3.2.7).
+const LENGTHS_ORDER: [usize; 19] = [
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+];
+
+/// Bits taken from the input and not consumed yet.
+#[derive(Debug, Default)]
+pub(crate) struct Bits {
+    /// Next byte to take.
+    pos: usize,
+    /// Bits, the next one lowest. Those above `count` are either zero or the bits that follow.
+    hold: u64,
+    /// How many, at most 63.
+    count: u32,
+}
+
+impl Bits {
+    /// Takes bytes until there are more than 56 bits or none is left.
+    #[inline(always)]
+    fn fill(&mut self, input: &[u8]) {
+        if let Some(word) = input.get(self.pos..).and_then(|rest| rest.first_chunk()) {
+            self.hold |= u64::from_le_bytes(*word) << self.count;
+            self.pos += (63 - self.count as usize) >> 3;
+            self.count |= 56;
+        } else {
+            while self.count < 56
+                && let Some(&byte) = input.get(self.pos)
+            {
+                self.hold |= u64::from(byte) << self.count;
+                self.pos += 1;
+                self.count += 8;
+            }
+        }
+    }
+
+    /// Makes sure of `count` bits; false, and everything taken, if there are fewer.
+    fn need(&mut self, input: &[u8], count: u32) -> bool {
+        if self.count < count {
+            self.fill(input);
+        }
+        self.count >= count
+    }
+
+    /// The next `count` bits, at most 32, which must have been made sure of.
+    fn peek(&self, count: u32) -> u32 {
+        u32::try_from(self.hold & ((1 << count) - 1)).unwrap_or(0)
+    }
+
+    fn drop(&mut self, count: u32) {
+        self.hold >>= count;
+        self.count -= count;
+    }
+
+    /// Consumes `count` bits if there are as many.
+    fn take(&mut self, input: &[u8], count: u32) -> Option<u32> {
+        self.need(input, count).then(|| {
+            let value = self.peek(count);
+            self.drop(count);
+            value
+        })
+    }
+
+    /// Gives back whole bytes of which no bit was consumed.
+    fn give_back(&mut self) {
+        self.pos -= self.count as usize / 8;
+        self.count %= 8;
+        self.hold &= (1 << self.count) - 1;
+    }
+
+    /// Consumes the rest of the current byte.
+    fn align(&mut self) {
+        self.drop(self.count % 8);
+    }
+
+    /// Position of the next bit, from the start of the input.
+    fn position(&self) -> u64 {
+        let bytes = u64::try_from(self.pos).unwrap_or(u64::MAX / 8);
+        bytes * 8 - u64::from(self.count)
+    }
+}
+
+/// Where output goes and how much there may be.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    /// All output from the start; at least `limit` bytes.
+    pub(crate) bytes: &'a mut [u8],
+    /// How much there is.
+    pub(crate) len: usize,
+    /// How much there may be.
+    pub(crate) limit: usize,
+    /// The oldest byte that a match may copy.
+    pub(crate) floor: usize,
+}
+
+impl Output<'_> {
+    /// Appends bytes the caller knows to fit.
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            place.copy_from_slice(bytes);
+            self.len = end;
+        }
+    }
+
+    /// Copies as much of a match as there is room for, and says how much that is. What lies
+    /// before the start reads as zeroes.
+    fn copy(&mut self, length: usize, distance: usize) -> usize {
+        let length = length.min(self.limit.saturating_sub(self.len));
+        let end = self.len + length;
+        match self.len.checked_sub(distance) {
+            Some(from) if distance >= length => {
+                self.bytes.copy_within(from..from + length, self.len)
+            }
+            _ => {
+                for at in self.len..end {
+                    let byte = at
+                        .checked_sub(distance)
+                        .and_then(|from| self.bytes.get(from));
+                    let byte = byte.copied().unwrap_or(0);
+                    if let Some(place) = self.bytes.get_mut(at) {
+                        *place = byte;
+                    }
+                }
+            }
+        }
+        self.len = end;
+        length
+    }
+}
+
+/// In what readers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Refuse a dynamic block whose literal/length set has no end-of-block code.
+    pub(crate) need_end_of_block: bool,
+    /// Refuse a match that starts before [`Output::floor`]; otherwise it copies zeroes.
+    pub(crate) refuse_too_far: bool,
+}
+
+/// Looks at every symbol; slows decoding down, see [`Unobserved`].
+pub(crate) trait Observer {
+    /// False: never called.
+    const ACTIVE: bool = true;
+    /// A literal was decoded.
+    fn literal(&mut self) {}
+    /// A match was decoded; its first byte goes to position `at` of the output.
+    fn matched(&mut self, at: usize, length: usize, distance: usize);
+}
+
+/// Nobody looks.
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {
+    const ACTIVE: bool = false;
+    fn matched(&mut self, _at: usize, _length: usize, _distance: usize) {}
+}
+
+/// What is decoded next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A block header, or the end if the last block is behind us.
+    Block,
+    /// LEN and NLEN of a stored block.
+    StoredLen,
+    /// The bytes of a stored block; so many are left.
+    Stored(usize),
+    /// HLIT, HDIST and HCLEN.
+    Counts,
+    /// The lengths of the code length code.
+    LengthsLens,
+    /// The code lengths.
+    Lengths,
+    /// A symbol.
+    Symbols,
+    /// The rest of a match.
+    Match {
+        /// Bytes to copy.
+        length: usize,
+        /// From how far back.
+        distance: usize,
+    },
+    /// A literal that found no room.
+    Literal(u8),
+    /// Nothing; the input is at the byte behind the last block.
+    End,
+    /// Nothing; a rule is broken.
+    Broken,
+}
+
+/// How a step or a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The mode has changed; go on (never from [`Inflate::run`]).
+    Next,
+    /// More input is needed, all there is has been taken.
+    Input,
+    /// More room is needed.
+    Room,
+    /// The last block has ended.
+    End,
+    /// A rule is broken, see [`Inflate::flaw`].
+    Broken,
+}
+
+/// The decoder's state, reusable.
+pub(crate) struct Inflate {
+    rules: Rules,
+    bits: Bits,
+    mode: Mode,
+    /// BFINAL of the current block.
+    last: bool,
+    /// The current block uses the fixed codes.
+    fixed: bool,
+    codes: Box<Codes>,
+    lengths_code: LengthsCode,
+    /// Numbers of literal/length codes, distance codes, and of all lengths read so far.
+    litlen_codes: usize,
+    distance_codes: usize,
+    lengths_lens: usize,
+    have: usize,
+    lens: [u8; 320],
+    /// Where the latest field or symbol starts (bit).
+    start: u64,
+    flaw: Option<Flaw>,
+}
+
+impl std::fmt::Debug for Inflate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflate")
+            .field("bits", &self.bits)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inflate {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            bits: Bits::default(),
+            mode: Mode::Block,
+            last: false,
+            fixed: false,
+            codes: Codes::new(),
+            lengths_code: LengthsCode::new(),
+            litlen_codes: 0,
+            distance_codes: 0,
+            lengths_lens: 0,
+            have: 0,
+            lens: [0; 320],
+            start: 0,
+            flaw: None,
+        }
+    }
+
+    /// Starts anew at byte `pos` of the input.
+    pub(crate) fn reset(&mut self, pos: usize) {
+        self.bits = Bits {
+            pos,
+            ..Bits::default()
+        };
+        self.mode = Mode::Block;
+        self.last = false;
+        self.flaw = None;
+    }
+
+    /// The first byte of which no bit was consumed (after [`Step::Input`]: the input's end).
+    pub(crate) fn pos(&self) -> usize {
+        self.bits.pos
+    }
+
+    /// The next bit.
+    pub(crate) fn bit(&self) -> u64 {
+        self.bits.position()
+    }
+
+    /// Where the latest field or symbol starts (bit).
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// BFINAL of the current block.
+    pub(crate) fn last(&self) -> bool {
+        self.last
+    }
+
+    /// Numbers of literal/length and of distance codes of the current dynamic block, and
+    /// whether there is an end-of-block code among them.
+    pub(crate) fn dynamic(&self) -> (usize, usize, bool) {
+        let end = self.lens.get(256).is_some_and(|&len| len != 0);
+        (self.litlen_codes, self.distance_codes, end)
+    }
+
+    /// The rule that was broken.
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        self.flaw
+    }
+
+    /// Decodes until input or room runs out, the stream ends or a rule is broken.
+    pub(crate) fn run(
+        &mut self,
+        input: &[u8],
+        out: &mut Output<'_>,
+        observer: &mut impl Observer,
+    ) -> Step {
+        loop {
+            match self.step(input, out, observer) {
+                Step::Next => {}
+                Step::Input => return Step::Input,
+                end => {
+                    self.bits.give_back();
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// Decodes one structure, or as much of it as input and room allow.
+    pub(crate) fn step(
+        &mut self,
+        input: &[u8],
+        out: &mut Output<'_>,
+        observer: &mut impl Observer,
+    ) -> Step {
+        let result = match self.mode {
+            Mode::Block => self.block(input),
+            Mode::StoredLen => self.stored_len(input),
+            Mode::Stored(len) => return self.stored(input, out, len),
+            Mode::Counts => self.counts(input),
+            Mode::LengthsLens => self.lengths_lens(input),
+            Mode::Lengths => self.lengths(input),
+            Mode::Symbols => self.symbols(input, out, observer),
+            Mode::Match { length, distance } => {
+                if out.len >= out.limit {
+                    return Step::Room;
+                }
+                let left = length - out.copy(length, distance);
+                self.mode = if left == 0 {
+                    Mode::Symbols
+                } else {
+                    Mode::Match {
+                        length: left,
+                        distance,
+                    }
+                };
+                return Step::Next;
+            }
+            Mode::Literal(byte) => {
+                if out.len >= out.limit {
+                    return Step::Room;
+                }
+                out.push(&[byte]);
+                self.mode = Mode::Symbols;
+                return Step::Next;
+            }
+            Mode::End => return Step::End,
+            Mode::Broken => return Step::Broken,
+        };
+        match result {
+            Ok(Some(mode)) => {
+                self.mode = mode;
+                Step::Next
+            }
+            Ok(None) => Step::Input,
+            Err(flaw) => {
+                self.flaw = Some(flaw);
+                self.mode = Mode::Broken;
+                Step::Broken
+            }
+        }
+    }
+
+    fn block(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
+        self.start = self.bits.position();
+        if self.last {
+            self.bits.align();
+            return Ok(Some(Mode::End));
+        }
+        let Some(header) = self.bits.take(input, 3) else {
+            return Ok(None);
+        };
+        self.last = header & 1 != 0;
+        match header >> 1 {
+            0 => Ok(Some(Mode::StoredLen)),
+            1 => {
+                self.fixed = true;
+                Ok(Some(Mode::Symbols))
+            }
+            2 => {
+                self.fixed = false;
+                Ok(Some(Mode::Counts))
+            }
+            _ => Err(Flaw::BlockType),
+        }
+    }
+
+    fn stored_len(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
+        self.bits.align();
+        self.start = self.bits.position();
+        let Some(word) = self.bits.take(input, 32) else {
+            return Ok(None);
+        };
+        let [a, b, c, d] = word.to_le_bytes();
+        let (len, nlen) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        if len != !nlen {
+            return Err(Flaw::StoredLen { len, nlen });
+        }
+        self.bits.give_back();
+        Ok(Some(Mode::Stored(usize::from(len))))
+    }
+
+    fn stored(&mut self, input: &[u8], out: &mut Output<'_>, len: usize) -> Step {
+        self.bits.give_back();
+        if len == 0 {
+            self.mode = Mode::Block;
+            return Step::Next;
+        }
+        let rest = input.get(self.bits.pos..).unwrap_or_default();
+        let room = out.limit.saturating_sub(out.len);
+        if room == 0 {
+            return Step::Room;
+        }
+        let Some((bytes, _)) = rest.split_at_checked(len.min(rest.len()).min(room)) else {
+            return Step::Input;
+        };
+        if bytes.is_empty() {
+            return Step::Input;
+        }
+        out.push(bytes);
+        self.bits.pos += bytes.len();
+        self.mode = Mode::Stored(len - bytes.len());
+        Step::Next
+    }
+
+    fn counts(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
+        self.start = self.bits.position();
+        let Some(counts) = self.bits.take(input, 14) else {
+            return Ok(None);
+        };
+        let [low, high, ..] = counts.to_le_bytes();
+        let counts = usize::from(u16::from_le_bytes([low, high]));
+        self.litlen_codes = (counts & 31) + 257;
+        self.distance_codes = (counts >> 5 & 31) + 1;
+        self.lengths_lens = (counts >> 10) + 4;
+        self.have = 0;
+        if self.litlen_codes > 286 || self.distance_codes > 30 {
+            return Err(Flaw::TooManyCodes {
+                litlen: self.litlen_codes,
+                distance: self.distance_codes,
+            });
+        }
+        Ok(Some(Mode::LengthsLens))
+    }
+
+    fn lengths_lens(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
+        while self.have < self.lengths_lens {
+            self.start = self.bits.position();
+            let Some(len) = self.bits.take(input, 3) else {
+                return Ok(None);
+            };
+            self.set_length_len(u8::try_from(len).unwrap_or(0));
+        }
+        while self.have < LENGTHS_ORDER.len() {
+            self.set_length_len(0);
+        }
+        let lens = self.lens.get(..LENGTHS_ORDER.len()).unwrap_or_default();
+        self.lengths_code.build(lens)?;
+        self.have = 0;
+        Ok(Some(Mode::Lengths))
+    }
+
+    fn set_length_len(&mut self, len: u8) {
+        let place = LENGTHS_ORDER.get(self.have);
+        if let Some(place) = place.and_then(|&symbol| self.lens.get_mut(symbol)) {
+            *place = len;
+        }
+        self.have += 1;
+    }
+
+    fn lengths(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
+        let codes = self.litlen_codes + self.distance_codes;
+        while self.have < codes {
+            self.start = self.bits.position();
+            self.bits.fill(input);
+            let (symbol, code) = self.lengths_code.symbol(self.bits.hold);
+            let extra = match symbol {
+                0..=15 => 0,
+                16 => 2,
+                17 => 3,
+                _ => 7,
+            };
+            if self.bits.count < code + extra {
+                return Ok(None);
+            }
+            let repeats = self.bits.peek(code + extra) >> code;
+            self.bits.drop(code + extra);
+            let (len, repeats) = match symbol {
+                0..=15 => (u8::try_from(symbol).unwrap_or(0), 1),
+                16 => {
+                    let previous = self.have.checked_sub(1).and_then(|at| self.lens.get(at));
+                    (*previous.ok_or(Flaw::RepeatOfNothing)?, 3 + repeats)
+                }
+                17 => (0, 3 + repeats),
+                _ => (0, 11 + repeats),
+            };
+            let end = self.have + usize::try_from(repeats).unwrap_or(0);
+            if end > codes {
+                return Err(Flaw::RepeatTooLong { codes, got: end });
+            }
+            if let Some(places) = self.lens.get_mut(self.have..end) {
+                places.fill(len);
+            }
+            self.have = end;
+        }
+        if self.rules.need_end_of_block && !self.dynamic().2 {
+            return Err(Flaw::NoEndOfBlock);
+        }
+        let lens = self.lens.get(..codes).unwrap_or_default();
+        if let Some((litlen, distance)) = lens.split_at_checked(self.litlen_codes) {
+            self.codes.build_litlen(litlen)?;
+            self.codes.build_distance(distance)?;
+        }
+        Ok(Some(Mode::Symbols))
+    }
+
+    fn symbols(
+        &mut self,
+        input: &[u8],
+        out: &mut Output<'_>,
+        observer: &mut impl Observer,
+    ) -> Result<Option<Mode>, Flaw> {
+        let codes = if self.fixed { &FIXED } else { &self.codes };
+        loop {
+            if !is_observed(observer) {
+                fast::symbols(&mut self.bits, codes, input, out);
+            }
+            self.start = self.bits.position();
+            match symbol(&mut self.bits, codes, self.rules, input, out, observer)? {
+                Some(Mode::Symbols) => {}
+                mode => return Ok(mode),
+            }
+        }
+    }
+}
+
+fn is_observed<O: Observer>(_: &O) -> bool {
+    O::ACTIVE
+}
+
+/// Decodes one symbol, with distance if it is a length; consumes nothing if bits are missing.
+fn symbol(
+    bits: &mut Bits,
+    codes: &Codes,
+    rules: Rules,
+    input: &[u8],
+    out: &mut Output<'_>,
+    observer: &mut impl Observer,
+) -> Result<Option<Mode>, Flaw> {
+    bits.fill(input);
+    let (hold, count) = (bits.hold, bits.count);
+    let mut entry = codes.litlen(hold);
+    let mut used = 0;
+    if is_link(entry) {
+        used = table::LITLEN_BITS;
+        if count < used {
+            return Ok(None);
+        }
+        entry = codes.litlen_behind(entry, hold);
+    }
+    if entry & LITERAL != 0 {
+        used += entry >> 24 & 0xf;
+        if count < used {
+            return Ok(None);
+        }
+        bits.drop(used);
+        let byte = entry.to_le_bytes()[1];
+        observer.literal();
+        if out.len >= out.limit {
+            return Ok(Some(Mode::Literal(byte)));
+        }
+        out.push(&[byte]);
+        return Ok(Some(Mode::Symbols));
+    }
+    if entry & SPECIAL != 0 {
+        used += entry & 0xff;
+        if count < used {
+            return Ok(None);
+        }
+        if entry & END == 0 {
+            return Err(Flaw::LitLenSymbol);
+        }
+        bits.drop(used);
+        return Ok(Some(Mode::Block));
+    }
+    let end = used + (entry & 0xff);
+    if count < end {
+        return Ok(None);
+    }
+    let length = (entry >> 16) + extra(hold >> used, entry);
+    used = end;
+
+    let hold = hold >> used;
+    let mut entry = codes.distance(hold);
+    let mut behind = 0;
+    if is_far_link(entry) {
+        behind = table::DISTANCE_BITS;
+        if count < used + behind {
+            return Ok(None);
+        }
+        entry = codes.distance_behind(entry, hold);
+    }
+    if entry & table::FAR_SPECIAL != 0 {
+        if count < used + behind + (entry & 0xff) {
+            return Ok(None);
+        }
+        return Err(Flaw::DistanceSymbol);
+    }
+    let end = used + behind + (entry & 0xff);
+    if count < end {
+        return Ok(None);
+    }
+    let distance = (entry >> 16) + extra(hold >> behind, entry);
+    let (length, distance) = (length as usize, distance as usize);
+    let available = out.len - out.floor;
+    if rules.refuse_too_far && distance > available {
+        return Err(Flaw::TooFarBack {
+            distance,
+            available,
+        });
+    }
+    bits.drop(end);
+    observer.matched(out.len, length, distance);
+    Ok(Some(Mode::Match { length, distance }))
+}
+
+/// The value of the extra bits, at most 13, that follow the code of `entry`.
+#[allow(clippy::cast_possible_truncation)] // masked
+#[inline(always)]
+fn extra(hold: u64, entry: u32) -> u32 {
+    let value = hold & ((1 << (entry & 0x3f)) - 1);
+    (value >> (entry >> 8 & 0xf)) as u32
+}

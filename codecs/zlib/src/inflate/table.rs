@@ -1,0 +1,364 @@
+//! Huffman code tables: from code lengths to one look-up per symbol (or per pair of literals).
+//!
+//! An entry is a `u32`. Its low byte is always the number of bits to consume.
+//!
+//! | entry | bits 31..28 | 27..24 | 23..16 | 15..8 | 7..0 |
+//! | --- | --- | --- | --- | --- | --- |
+//! | one or two literals | `LITERAL`, -, -, `PAIR` | code length of the first | second byte | first byte | length of both codes |
+//! | match length | 0 | base, up to bit 24 | base | code length | code + extra bits |
+//! | end of block, invalid code | `SPECIAL`, `END` or `INVALID` | - | - | - | code length |
+//! | link to a second-level table | `SPECIAL` | start, up to bit 27 | start | its index bits | primary bits |
+//!
+//! In the distance table the base takes bits 30..16 and `FAR_SPECIAL` (31) marks links and,
+//! with `FAR_INVALID` (30), invalid codes. Entries of a second level count only the bits behind
+//! the primary index.
+// Table indices are masked to the (power of two) length of their arrays; a checked `get` per
+// symbol costs a tenth of the decoding speed.
+#![allow(clippy::indexing_slicing)]
+
+use std::sync::LazyLock;
+
+use super::{CodeSet, SetFlaw};
+
+/// Index bits of the first level, literals and lengths.
+pub(super) const LITLEN_BITS: u32 = 11;
+/// Index bits of the first level, distances.
+pub(super) const DISTANCE_BITS: u32 = 8;
+/// The longest code of the code length alphabet, and index bits of its only level.
+const LENGTHS_BITS: u32 = 7;
+/// The longest code of the other two alphabets.
+const MAX_BITS: usize = 15;
+/// Array lengths: powers of two above the most entries 288 (32) codes of at most 15 bits can
+/// need with these first levels: 2342 (402), by the exhaustive count of zlib's `enough.c`.
+const LITLEN_LEN: usize = 4096;
+const DISTANCE_LEN: usize = 512;
+
+pub(super) const LITERAL: u32 = 1 << 31;
+pub(super) const SPECIAL: u32 = 1 << 30;
+pub(super) const END: u32 = 1 << 29;
+pub(super) const PAIR: u32 = 1 << 28;
+const INVALID: u32 = 1 << 28;
+pub(super) const FAR_SPECIAL: u32 = 1 << 31;
+const FAR_INVALID: u32 = 1 << 30;
+
+/// Base and number of extra bits of the length symbols 257 to 285 (RFC 1951, 3.2.5).
+const LENGTHS: [(u32, u32); 29] = [
+    (3, 0),
+    (4, 0),
+    (5, 0),
+    (6, 0),
+    (7, 0),
+    (8, 0),
+    (9, 0),
+    (10, 0),
+    (11, 1),
+    (13, 1),
+    (15, 1),
+    (17, 1),
+    (19, 2),
+    (23, 2),
+    (27, 2),
+    (31, 2),
+    (35, 3),
+    (43, 3),
+    (51, 3),
+    (59, 3),
+    (67, 4),
+    (83, 4),
+    (99, 4),
+    (115, 4),
+    (131, 5),
+    (163, 5),
+    (195, 5),
+    (227, 5),
+    (258, 0),
+];
+
+/// Base and number of extra bits of the distance symbols 0 to 29 (RFC 1951, 3.2.5).
+const DISTANCES: [(u32, u32); 30] = [
+    (1, 0),
+    (2, 0),
+    (3, 0),
+    (4, 0),
+    (5, 1),
+    (7, 1),
+    (9, 2),
+    (13, 2),
+    (17, 3),
+    (25, 3),
+    (33, 4),
+    (49, 4),
+    (65, 5),
+    (97, 5),
+    (129, 6),
+    (193, 6),
+    (257, 7),
+    (385, 7),
+    (513, 8),
+    (769, 8),
+    (1025, 9),
+    (1537, 9),
+    (2049, 10),
+    (3073, 10),
+    (4097, 11),
+    (6145, 11),
+    (8193, 12),
+    (12289, 12),
+    (16385, 13),
+    (24577, 13),
+];
+
+/// The two codes of a Huffman block.
+pub(crate) struct Codes {
+    litlen: [u32; LITLEN_LEN],
+    distance: [u32; DISTANCE_LEN],
+}
+
+/// The codes of BTYPE 1; symbols 286, 287, 30 and 31 have codes but no meaning.
+pub(super) static FIXED: LazyLock<Box<Codes>> = LazyLock::new(|| {
+    let mut codes = Codes::new();
+    let mut lens = [8; 288];
+    lens[144..256].fill(9);
+    lens[256..280].fill(7);
+    // Both sets are complete, so neither is refused.
+    let _ = codes.build_litlen(&lens);
+    let _ = codes.build_distance(&[5; 32]);
+    codes
+});
+
+impl Codes {
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self {
+            litlen: [0; LITLEN_LEN],
+            distance: [0; DISTANCE_LEN],
+        })
+    }
+
+    /// First-level entry for the low bits of `hold`.
+    #[inline(always)]
+    pub(super) fn litlen(&self, hold: u64) -> u32 {
+        self.litlen[low(hold, LITLEN_BITS)]
+    }
+
+    /// Second-level entry: `hold` still starts with the primary index.
+    #[inline(always)]
+    pub(super) fn litlen_behind(&self, link: u32, hold: u64) -> u32 {
+        let index = (link >> 16 & 0xfff) as usize + low(hold >> LITLEN_BITS, link >> 8 & 0xf);
+        self.litlen[index & (LITLEN_LEN - 1)]
+    }
+
+    /// First-level entry for the low bits of `hold`.
+    #[inline(always)]
+    pub(super) fn distance(&self, hold: u64) -> u32 {
+        self.distance[low(hold, DISTANCE_BITS)]
+    }
+
+    /// Second-level entry: `hold` still starts with the primary index.
+    #[inline(always)]
+    pub(super) fn distance_behind(&self, link: u32, hold: u64) -> u32 {
+        let index = (link >> 16 & 0xfff) as usize + low(hold >> DISTANCE_BITS, link >> 8 & 0xf);
+        self.distance[index & (DISTANCE_LEN - 1)]
+    }
+
+    pub(super) fn build_litlen(&mut self, lens: &[u8]) -> Result<(), SetFlaw> {
+        build(
+            &mut self.litlen,
+            LITLEN_BITS,
+            lens,
+            CodeSet::LitLen,
+            (SPECIAL | INVALID | 1, SPECIAL),
+            |symbol, len| match symbol {
+                0..=255 => LITERAL | len << 24 | symbol << 8 | len,
+                256 => SPECIAL | END | len,
+                _ => match LENGTHS.get(symbol as usize - 257) {
+                    Some(&(base, extra)) => base << 16 | len << 8 | (len + extra),
+                    None => SPECIAL | INVALID | len,
+                },
+            },
+        )?;
+        // Two literals at a time where both codes fit the primary index. Entries keep the
+        // first literal and its code length, so the order of this loop does not matter.
+        for index in 0..1 << LITLEN_BITS {
+            let entry = self.litlen[index];
+            if entry & LITERAL != 0 {
+                let len = entry >> 24 & 0xf;
+                let next = self.litlen[index >> len];
+                let total = len + (next >> 24 & 0xf);
+                if next & LITERAL != 0 && total <= LITLEN_BITS {
+                    self.litlen[index] =
+                        LITERAL | PAIR | len << 24 | (next & 0xff00) << 8 | entry & 0xff00 | total;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn build_distance(&mut self, lens: &[u8]) -> Result<(), SetFlaw> {
+        build(
+            &mut self.distance,
+            DISTANCE_BITS,
+            lens,
+            CodeSet::Distance,
+            (FAR_SPECIAL | FAR_INVALID | 1, FAR_SPECIAL),
+            |symbol, len| match DISTANCES.get(symbol as usize) {
+                Some(&(base, extra)) => base << 16 | len << 8 | (len + extra),
+                None => FAR_SPECIAL | FAR_INVALID | len,
+            },
+        )
+    }
+}
+
+/// True for a link to a second-level table.
+#[inline(always)]
+pub(super) fn is_link(entry: u32) -> bool {
+    entry & (LITERAL | SPECIAL | END | INVALID) == SPECIAL
+}
+
+/// True for a link to a second-level table of distances.
+#[inline(always)]
+pub(super) fn is_far_link(entry: u32) -> bool {
+    entry & (FAR_SPECIAL | FAR_INVALID) == FAR_SPECIAL
+}
+
+/// The low `count` bits, at most 15, as an index.
+#[allow(clippy::cast_possible_truncation)] // masked
+#[inline(always)]
+fn low(hold: u64, count: u32) -> usize {
+    (hold & ((1 << count) - 1)) as usize
+}
+
+/// The code of the code lengths: symbol and code length for 7 bits of input.
+pub(crate) struct LengthsCode([u32; 1 << LENGTHS_BITS]);
+
+impl LengthsCode {
+    pub(super) fn new() -> Self {
+        Self([0; 1 << LENGTHS_BITS])
+    }
+
+    pub(super) fn build(&mut self, lens: &[u8]) -> Result<(), SetFlaw> {
+        // A set without any code passes (zlib 1.2.3 and every later one): each bit then stands
+        // for the symbol 0.
+        build(
+            &mut self.0,
+            LENGTHS_BITS,
+            lens,
+            CodeSet::Lengths,
+            (1, 0),
+            |symbol, len| symbol << 16 | len,
+        )
+    }
+
+    /// Symbol (0 to 18) and the length of its code, bits.
+    pub(super) fn symbol(&self, hold: u64) -> (u32, u32) {
+        let entry = self.0[low(hold, LENGTHS_BITS)];
+        (entry >> 16, entry & 0xff)
+    }
+}
+
+/// Fills a table of `primary` index bits, and second levels behind it, with canonical codes.
+///
+/// Refused are over-subscribed sets and incomplete ones, except a set of no code at all and
+/// (not among code lengths) a set of one code of one bit; the unused codes then are `invalid`.
+/// Links to second levels carry `mark`.
+fn build(
+    table: &mut [u32],
+    primary: u32,
+    lens: &[u8],
+    set: CodeSet,
+    (invalid, mark): (u32, u32),
+    entry: impl Fn(u32, u32) -> u32,
+) -> Result<(), SetFlaw> {
+    let mut count = [0_u16; MAX_BITS + 1];
+    for &len in lens {
+        count[usize::from(len & 15)] += 1;
+    }
+    count[0] = 0;
+    let longest = (1..=MAX_BITS)
+        .rev()
+        .find(|&len| count[len] != 0)
+        .unwrap_or(0);
+    let mut left = 1_i32;
+    for &codes in count.iter().skip(1) {
+        left = left * 2 - i32::from(codes);
+        if left < 0 {
+            return Err(SetFlaw::OverSubscribed(set));
+        }
+    }
+    if longest == 0 || (left > 0 && longest == 1 && set != CodeSet::Lengths) {
+        table[..1 << primary].fill(invalid);
+    } else if left > 0 {
+        return Err(SetFlaw::Incomplete(set));
+    }
+
+    // Symbols in the order of their codes: by length, then by number.
+    let mut next = [0_u16; MAX_BITS + 2];
+    for len in 1..=MAX_BITS {
+        next[len + 1] = next[len] + count[len];
+    }
+    let used = usize::from(next[MAX_BITS + 1]);
+    let mut sorted = [0_u16; 320];
+    for (symbol, &len) in (0_u16..).zip(lens) {
+        if len != 0 {
+            let place = &mut next[usize::from(len & 15)];
+            sorted[usize::from(*place) % 320] = symbol;
+            *place += 1;
+        }
+    }
+
+    let mut symbols = sorted.iter().take(used);
+    let mut code = 0_u32; // the next code, first bit highest
+    let mut link = u32::MAX; // primary index of the current second level
+    let mut start = 1_usize << primary; // where that second level starts
+    let mut width = 0_u32; // its index bits
+    for len in 1..=longest {
+        code <<= 1;
+        let bits = u32::try_from(len).unwrap_or(0);
+        while count[len] > 0 {
+            let Some(&symbol) = symbols.next() else { break };
+            let reversed = code.reverse_bits() >> (32 - bits);
+            code += 1;
+            if bits <= primary {
+                let value = entry(u32::from(symbol), bits);
+                for place in table[..1 << primary]
+                    .iter_mut()
+                    .skip(reversed as usize)
+                    .step_by(1 << bits)
+                {
+                    *place = value;
+                }
+            } else {
+                let index = reversed & ((1 << primary) - 1);
+                if index != link {
+                    // Wide enough for all codes that share this index.
+                    start += if link == u32::MAX { 0 } else { 1 << width };
+                    link = index;
+                    width = bits - primary;
+                    let mut room = 1_i32 << width;
+                    while ((width + primary) as usize) < longest {
+                        room -= i32::from(count[(width + primary) as usize]);
+                        if room <= 0 {
+                            break;
+                        }
+                        width += 1;
+                        room <<= 1;
+                    }
+                    let start = u32::try_from(start).unwrap_or(0);
+                    table[index as usize] = mark | start << 16 | width << 8 | primary;
+                }
+                let value = entry(u32::from(symbol), bits - primary);
+                let level = table
+                    .get_mut(start..start + (1 << width))
+                    .unwrap_or_default();
+                for place in level
+                    .iter_mut()
+                    .skip((reversed >> primary) as usize)
+                    .step_by(1 << (bits - primary))
+                {
+                    *place = value;
+                }
+            }
+            count[len] -= 1;
+        }
+    }
+    Ok(())
+}
