@@ -1,1 +1,62 @@
-//! ioctl
+//! The thin kernel interface: extents go in and come out as they are.
+//!
+//! Nothing is encoded, decoded or judged here. The kernel does not look into a payload when it
+//! takes one, so [`encoded_write`] accepts only an [`EncodedExtent`](crate::extent::EncodedExtent);
+//! [`submit`] is the way around it for tests.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `sys` | the argument structures, the ioctl numbers, every unsafe line of this library |
+//! | `write` | [`encoded_write`], [`encoded_write_vectored`], [`submit`] |
+//! | `read` | [`encoded_read`], [`extents`] |
+//! | `probe` | [`probe`]: what a descriptor's filesystem and kernel can do |
+//! | `writer` | [`ExtentWriter`]: a file written extent by extent, with fallbacks |
+//! | `verify` | [`verify`]: read back cold, compare |
+//! | `proposals` | the argument layouts of 2019 and how they map to the merged ones |
+//! | `error` | every error number as a cause and what to do |
+//!
+//! # Error numbers
+//!
+//! | number | meaning | what to do |
+//! | --- | --- | --- |
+//! | EPERM | no `CAP_SYS_ADMIN` in the initial user namespace (a container's root has not) | run as root, or write plain data |
+//! | EBADF | the descriptor is not open for writing; directories cannot be | open the file for writing |
+//! | EINVAL | a rule of [`WriteCall`](crate::rules::WriteCall) is broken; [`WriteError::Refused`] names all of them | correct the arguments, or write plain data |
+//! | ENOTTY | no btrfs, a kernel before 5.18, or (6.18) a sector larger than a page | write plain data |
+//! | ENOSPC | no contiguous space for the payload, or none for metadata | free space, or write plain data |
+//! | EDQUOT | the quota group is full | raise the limit or free space |
+//! | EFBIG | beyond the file size limit of the process or of the descriptor; a write is never shortened | raise `ulimit -f`, open with `O_LARGEFILE` |
+//! | ETXTBSY | the file is an active swap file | `swapoff` first |
+//! | EROFS | the filesystem is read-only, or became so after an error | see the kernel's log |
+//! | EIO | the filesystem is shut down, or earlier writes of the file failed; reading: the stored data fails its checksum | see the kernel's log |
+//! | ENOMEM | no memory in the kernel | try again later |
+//! | EFAULT | the address of a buffer is not mapped | cannot happen with Rust slices |
+//! | EBUSY | a page of the range could not be dropped from the page cache | try again |
+//! | ENOBUFS | reading: the extent is larger than the buffer | 128 KiB always suffice |
+//! | EUCLEAN | reading: the extent's type is unknown to the kernel | run `btrfs check` |
+//! | EINTR | a signal came while waiting for space or locks; nothing was written | repeated here |
+//!
+//! A call that is interrupted (EINTR) is repeated: an encoded write happens as a whole or not at
+//! all, so nothing is written twice. Whoever wants a signal to end a run looks between calls.
+//! [`submit`] alone reports EINTR.
+//!
+//! A write that fails with EINVAL may have changed the file's times and, where it begins behind
+//! the end of the file, put a hole there. A write that succeeds is not on disk yet: errors of
+//! the device appear in `fsync`, or not before the data is read; see [`ExtentWriter`].
+
+mod error;
+mod probe;
+pub mod proposals;
+mod read;
+mod sys;
+mod verify;
+mod write;
+mod writer;
+
+pub use error::{ProbeError, ReadError, WriteError};
+pub use probe::{EncodedIo, Probe, probe};
+pub use read::{EncodedRead, Extents, FileExtent, FileExtentKind, encoded_read, extents};
+pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
+pub use verify::{VerifyError, verify};
+pub use write::{Submission, encoded_write, encoded_write_vectored, submit};
+pub use writer::{ExtentWriter, Fallback, FallbackReason, Item, ItemError, Tally, WriteSummary};

@@ -1,0 +1,264 @@
+//! Taking payloads back from the kernel.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use bytes::Bytes;
+use rustix::fs::{FileType, SeekFrom};
+use rustix::io::Errno;
+
+use super::{ReadError, probe, sys};
+use crate::rules::{EncodedIoId, ExtentFields};
+
+/// Bytes that every extent fits, in one read.
+const BUFFER: usize = btrfs_payload_common::MAX_EXTENT;
+
+/// What one encoded read put into the caller's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodedRead {
+    /// Bytes of the buffer that are filled: the payload, with the padding to a whole sector if
+    /// the extent is regular, or plain data.
+    pub payload_len: usize,
+    /// What the kernel says of them.
+    ///
+    /// `unencoded_len` is the disk's `ram_bytes`, for a regular extent a multiple of the sector
+    /// whatever was given when it was written. `unencoded_offset` counts from the start of the
+    /// decoded bytes to the offset that was asked for. `len` ends with the extent's part of the
+    /// file, or with the file.
+    pub fields: ExtentFields,
+}
+
+impl EncodedRead {
+    /// True where the buffer has plain data: an extent that is not compressed, or zeroes for a
+    /// hole or a preallocated range.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.fields.compression == EncodedIoId::NONE && self.fields.encryption == 0
+    }
+}
+
+/// `ioctl(fd, BTRFS_IOC_ENCODED_READ, args)`: the extent that has byte `offset` of the file, as
+/// it is stored.
+///
+/// One extent a call; the next begins at `offset + fields.len`. `None` at and behind the end of
+/// the file. A buffer of 128 KiB fits every compressed extent; plain data comes in pieces of the
+/// buffer's size. The kernel writes dirty data of the range out first and verifies the
+/// checksums, but does not decode.
+///
+/// # Errors
+/// [`ReadError`]; what to do about each is in the table of [`crate::ioctl`].
+#[doc(alias = "BTRFS_IOC_ENCODED_READ")]
+pub fn encoded_read(
+    fd: impl AsFd,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<Option<EncodedRead>, ReadError> {
+    let fd = fd.as_fd();
+    let got = buffer.len();
+    if got == 0 {
+        return Err(ReadError::BufferTooSmall { got });
+    }
+    size_of_file(fd)?;
+    // An offset beyond 2^63 - 1 is negative to the kernel, and refused.
+    let signed = offset.cast_signed();
+    let (payload_len, args) =
+        rustix::io::retry_on_intr(|| sys::encoded_read(fd, signed, &mut [IoSliceMut::new(buffer)]))
+            .map_err(|errno| match errno {
+                Errno::PERM => ReadError::NotPermitted,
+                Errno::BADF => ReadError::NotReadable,
+                Errno::NOTTY if probe::is_btrfs(fd) => ReadError::Unsupported,
+                Errno::NOTTY => ReadError::NotBtrfs,
+                Errno::NOBUFS => ReadError::BufferTooSmall { got },
+                Errno::INVAL => ReadError::Refused { offset },
+                Errno::IO => ReadError::Io,
+                Errno::UCLEAN => ReadError::UnknownType,
+                Errno::NOMEM => ReadError::NoMemory,
+                errno => other(errno),
+            })?;
+    if payload_len == 0 {
+        return Ok(None);
+    }
+    let fields = args.fields();
+    // A caller walks on by `len`; 0 would keep it here for ever.
+    if payload_len > got || fields.len == 0 || offset.checked_add(fields.len).is_none() {
+        return Err(ReadError::Contradiction {
+            offset,
+            returned: payload_len,
+            len: fields.len,
+        });
+    }
+    Ok(Some(EncodedRead {
+        payload_len,
+        fields,
+    }))
+}
+
+/// The size of a regular file, bytes; only these are given to the ioctl.
+fn size_of_file(fd: BorrowedFd<'_>) -> Result<u64, ReadError> {
+    let stat = rustix::fs::fstat(fd).map_err(other)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(ReadError::NotAFile);
+    }
+    Ok(u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+fn other(errno: Errno) -> ReadError {
+    ReadError::Other(io::Error::from(errno))
+}
+
+/// A run of bytes of a file, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileExtent {
+    /// Where it begins in the file, bytes.
+    pub offset: u64,
+    /// What it is.
+    pub kind: FileExtentKind,
+}
+
+/// How a run of bytes is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileExtentKind {
+    /// A compressed extent, or the part of one that the file shows here.
+    Encoded {
+        /// The payload, padded with zeroes to a whole sector if the extent is regular.
+        payload: Bytes,
+        /// What the kernel says of it.
+        fields: ExtentFields,
+    },
+    /// Data that is not compressed, in pieces of at most 128 KiB.
+    Plain(Bytes),
+    /// Nothing stored: a hole or a preallocated range. Reads as zeroes.
+    Hole {
+        /// Its length, bytes.
+        len: u64,
+    },
+}
+
+impl FileExtent {
+    /// Bytes of the file it stands for.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match &self.kind {
+            FileExtentKind::Encoded { fields, .. } => fields.len,
+            FileExtentKind::Plain(data) => u64::try_from(data.len()).unwrap_or(u64::MAX),
+            FileExtentKind::Hole { len } => *len,
+        }
+    }
+
+    /// Never true: an extent has at least one byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The extents of a file in order, without gap, from its first byte to its last.
+///
+/// Holes are found with `SEEK_DATA`, so the position of the descriptor moves. A file that is
+/// changed meanwhile gives some extents of before and some of after.
+#[must_use]
+pub fn extents<F: AsFd>(fd: F) -> Extents<F> {
+    Extents {
+        fd,
+        offset: 0,
+        data_until: 0,
+        finished: false,
+        buffer: Vec::new(),
+    }
+}
+
+/// Iterator over the extents of a file; made by [`extents`]. Holds one extent in memory.
+///
+/// It ends after the first error.
+#[derive(Debug)]
+pub struct Extents<F> {
+    fd: F,
+    /// Where the next extent begins, bytes.
+    offset: u64,
+    /// No hole begins in front of this offset, bytes.
+    data_until: u64,
+    finished: bool,
+    buffer: Vec<u8>,
+}
+
+impl<F: AsFd> Extents<F> {
+    /// Goes on at this offset of the file, bytes. The first extent then is the rest of the one
+    /// that has this byte.
+    #[must_use]
+    pub fn starting_at(mut self, offset: u64) -> Self {
+        self.offset = offset;
+        self.data_until = 0;
+        self
+    }
+
+    fn read(&mut self) -> Result<Option<FileExtent>, ReadError> {
+        let offset = self.offset;
+        if self.offset >= self.data_until {
+            match next_data(self.fd.as_fd(), offset)? {
+                Next::EndOfFile => return Ok(None),
+                Next::Hole { len } => {
+                    let kind = FileExtentKind::Hole { len };
+                    return Ok(Some(FileExtent { offset, kind }));
+                }
+                Next::Data { until } => self.data_until = until,
+            }
+        }
+        self.buffer.resize(BUFFER, 0);
+        let Some(read) = encoded_read(&self.fd, offset, &mut self.buffer)? else {
+            return Ok(None);
+        };
+        let payload = self.buffer.get(..read.payload_len).unwrap_or_default();
+        let payload = Bytes::copy_from_slice(payload);
+        let kind = if read.is_plain() {
+            FileExtentKind::Plain(payload)
+        } else {
+            FileExtentKind::Encoded {
+                payload,
+                fields: read.fields,
+            }
+        };
+        Ok(Some(FileExtent { offset, kind }))
+    }
+}
+
+impl<F: AsFd> Iterator for Extents<F> {
+    type Item = Result<FileExtent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let extent = self.read().transpose();
+        match &extent {
+            Some(Ok(extent)) => self.offset = self.offset.saturating_add(extent.len()),
+            None | Some(Err(_)) => self.finished = true,
+        }
+        extent
+    }
+}
+
+enum Next {
+    EndOfFile,
+    Hole { len: u64 },
+    Data { until: u64 },
+}
+
+/// What there is at an offset: a hole, or data up to the next hole.
+fn next_data(fd: BorrowedFd<'_>, offset: u64) -> Result<Next, ReadError> {
+    let size = size_of_file(fd)?;
+    if offset >= size {
+        return Ok(Next::EndOfFile);
+    }
+    let data = match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
+        Ok(data) => data,
+        // No data behind `offset`: the file ends with a hole, or it has just become shorter.
+        Err(Errno::NXIO) => size,
+        Err(errno) => return Err(other(errno)),
+    };
+    if data > offset {
+        let len = data - offset;
+        return Ok(Next::Hole { len });
+    }
+    let until = rustix::fs::seek(fd, SeekFrom::Hole(offset)).map_err(other)?;
+    Ok(Next::Data { until })
+}

@@ -1,0 +1,155 @@
+//! Handing payloads to the kernel.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::sys::{self, EncodedIoArgs};
+use super::{WriteError, probe};
+use crate::extent::EncodedExtent;
+use crate::rules::limits::RESERVED_BYTES;
+use crate::rules::{ExtentFields, WriteCall, WriteRule};
+
+/// `ioctl(fd, BTRFS_IOC_ENCODED_WRITE, args)`: makes the extent part of the file at `offset`.
+///
+/// Returns the payload's length, which is what the kernel took: it takes all or nothing, and a
+/// return value of 0, which it gives where it wrote nothing, is an error here. The data is on
+/// disk after `fsync`, not before.
+///
+/// A write that begins behind the end of the file leaves a hole; one that ends behind it makes
+/// the file longer, to the exact byte.
+///
+/// # Errors
+/// [`WriteError`]; what to do about each is in the table of [`crate::ioctl`].
+#[doc(alias = "BTRFS_IOC_ENCODED_WRITE")]
+pub fn encoded_write(
+    fd: impl AsFd,
+    offset: u64,
+    extent: &EncodedExtent,
+) -> Result<usize, WriteError> {
+    let payload = [IoSlice::new(extent.payload())];
+    encoded_write_vectored(fd, offset, extent.fields(), &payload)
+}
+
+/// Like [`encoded_write`], with the payload in pieces (1024 at the most) and claims that nobody
+/// has checked.
+///
+/// The kernel does not check them either. The caller answers for a payload that is what
+/// `fields` say, and above all never hands over one that is judged `unsafe-payload`.
+///
+/// # Errors
+/// As [`encoded_write`].
+pub fn encoded_write_vectored(
+    fd: impl AsFd,
+    offset: u64,
+    fields: &ExtentFields,
+    payload: &[IoSlice<'_>],
+) -> Result<usize, WriteError> {
+    let fd = fd.as_fd();
+    // With O_APPEND the kernel writes at the end of the file and says nothing of it.
+    if rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::APPEND)) {
+        return Err(WriteError::Append);
+    }
+    let expected = payload
+        .iter()
+        .fold(0usize, |sum, slice| sum.saturating_add(slice.len()));
+    // An offset beyond 2^63 - 1 is negative to the kernel, and refused.
+    let args = EncodedIoArgs::new(offset.cast_signed(), fields);
+    match rustix::io::retry_on_intr(|| sys::encoded_write(fd, args, payload)) {
+        Ok(got) if got == expected && got > 0 => Ok(got),
+        Ok(0) => Err(WriteError::NothingWritten {
+            payload_len: expected,
+        }),
+        Ok(got) => Err(WriteError::Short { got, expected }),
+        Err(errno) => Err(cause(fd, errno, || {
+            broken_rules(fd, offset, fields, expected)
+        })),
+    }
+}
+
+fn cause(fd: BorrowedFd<'_>, errno: Errno, rules: impl FnOnce() -> Vec<WriteRule>) -> WriteError {
+    match errno {
+        Errno::PERM => WriteError::NotPermitted,
+        Errno::BADF => WriteError::NotWritable,
+        Errno::INVAL => WriteError::Refused { rules: rules() },
+        Errno::NOTTY if probe::is_btrfs(fd) => WriteError::Unsupported,
+        Errno::NOTTY => WriteError::NotBtrfs,
+        Errno::NOSPC => WriteError::NoSpace,
+        Errno::DQUOT => WriteError::QuotaExceeded,
+        Errno::FBIG => WriteError::TooLarge,
+        Errno::TXTBSY => WriteError::SwapFile,
+        Errno::ROFS => WriteError::ReadOnlyFilesystem,
+        Errno::IO => WriteError::Io,
+        Errno::NOMEM => WriteError::NoMemory,
+        Errno::FAULT => WriteError::Fault,
+        Errno::BUSY => WriteError::Busy,
+        errno => WriteError::Other(errno.into()),
+    }
+}
+
+/// Every rule that is broken, as far as the file can be asked; none where it cannot.
+fn broken_rules(
+    fd: BorrowedFd<'_>,
+    offset: u64,
+    fields: &ExtentFields,
+    payload_len: usize,
+) -> Vec<WriteRule> {
+    let Ok(probe) = super::probe(fd) else {
+        return Vec::new();
+    };
+    let payload_len = u64::try_from(payload_len).unwrap_or(u64::MAX);
+    let target = probe.target(offset);
+    WriteCall::new(payload_len, fields, &target)
+        .broken_rules()
+        .collect()
+}
+
+/// One call of the ioctl with every argument in the caller's hand, broken ones too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submission {
+    /// Offset in the file, bytes; negative ones are refused by the kernel.
+    pub offset: i64,
+    /// The claims.
+    pub fields: ExtentFields,
+    /// `flags`.
+    pub flags: u64,
+    /// `reserved`.
+    pub reserved: [u8; RESERVED_BYTES],
+}
+
+impl Submission {
+    /// A call as [`encoded_write`] makes it: no flag, reserved bytes zero.
+    #[must_use]
+    pub fn new(offset: i64, fields: ExtentFields) -> Self {
+        Self {
+            offset,
+            fields,
+            flags: 0,
+            reserved: [0; RESERVED_BYTES],
+        }
+    }
+}
+
+/// Makes one call of the ioctl, whatever the arguments, and gives what the kernel returns. For
+/// tests and fuzzers; everything else wants [`encoded_write`].
+///
+/// Nothing is checked and nothing repeated: the result may be 0, and the payload may be anything.
+/// It is the caller's duty that it is not one that is judged `unsafe-payload`: some kernels may
+/// come to harm when such a payload is read.
+///
+/// # Errors
+/// The kernel's error number, as it is.
+pub fn submit(
+    fd: impl AsFd,
+    submission: &Submission,
+    payload: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    let args = EncodedIoArgs {
+        flags: submission.flags,
+        reserved: submission.reserved,
+        ..EncodedIoArgs::new(submission.offset, &submission.fields)
+    };
+    Ok(sys::encoded_write(fd.as_fd(), args, payload)?)
+}

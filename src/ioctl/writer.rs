@@ -1,0 +1,388 @@
+//! A file written extent by extent: encoded where the file takes it, plain where it does not.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use bytes::Bytes;
+use rustix::fs::FallocateFlags;
+use thiserror::Error;
+
+use super::{EncodedIo, ProbeError, VerifyError, WriteError, encoded_write, probe, verify};
+use crate::extent::EncodedExtent;
+use crate::rules::WriteRule;
+
+/// One run of bytes of a file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A payload.
+    Encoded(EncodedExtent),
+    /// Data as it is, where compression does not pay.
+    Plain(Bytes),
+    /// This many zero bytes that are not stored.
+    Hole(u64),
+}
+
+impl Item {
+    /// Bytes of the file it stands for.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Encoded(extent) => extent.fields().len,
+            Self::Plain(data) => u64::try_from(data.len()).unwrap_or(u64::MAX),
+            Self::Hole(len) => *len,
+        }
+    }
+
+    /// True when it stands for no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why an extent that had a payload was written as plain data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FallbackReason {
+    /// The file is not on btrfs.
+    NotBtrfs,
+    /// The kernel has no encoded writes for this filesystem.
+    Unsupported,
+    /// The process has no `CAP_SYS_ADMIN`.
+    NotPermitted,
+    /// The file keeps no checksums, and so no compressed extents.
+    NoDataSum,
+    /// No space for the payload in one piece.
+    NoSpace,
+}
+
+impl FallbackReason {
+    /// True where it holds for the file and not only for one extent.
+    fn concerns_the_file(self) -> bool {
+        self != Self::NoSpace
+    }
+
+    fn of(error: &WriteError) -> Option<Self> {
+        match error {
+            WriteError::NotBtrfs => Some(Self::NotBtrfs),
+            WriteError::Unsupported => Some(Self::Unsupported),
+            WriteError::NotPermitted => Some(Self::NotPermitted),
+            WriteError::Refused { rules } if rules.as_slice() == [WriteRule::NoDataSum] => {
+                Some(Self::NoDataSum)
+            }
+            WriteError::NoSpace => Some(Self::NoSpace),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FallbackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotBtrfs => "the file is not on btrfs",
+            Self::Unsupported => "this kernel has no encoded writes for this filesystem",
+            Self::NotPermitted => "encoded writes need CAP_SYS_ADMIN",
+            Self::NoDataSum => "the file is NODATASUM or NODATACOW",
+            Self::NoSpace => "no space for the payload in one piece",
+        })
+    }
+}
+
+/// How much went one way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Number of items.
+    pub extents: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes handed to the kernel for them, without padding.
+    pub stored: u64,
+}
+
+impl Tally {
+    fn add(&mut self, bytes: u64, stored: u64) {
+        self.extents += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.stored = self.stored.saturating_add(stored);
+    }
+}
+
+/// Extents that had a payload and were written as plain data, for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// The reason.
+    pub reason: FallbackReason,
+    /// What was written plain because of it; also counted in [`WriteSummary::plain`].
+    pub tally: Tally,
+}
+
+/// What an [`ExtentWriter`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteSummary {
+    /// Written as payloads.
+    pub encoded: Tally,
+    /// Written as plain data, by the caller's wish or as a fallback.
+    pub plain: Tally,
+    /// Left as holes.
+    pub holes: Tally,
+    /// Fallbacks, one entry a reason.
+    pub fallbacks: Vec<Fallback>,
+    /// Bytes read back and compared; 0 where that was not asked for.
+    pub verified: u64,
+}
+
+/// Why an item could not be written, or the file not be finished.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ItemError {
+    /// The kernel refused a payload for a reason that plain data does not help.
+    #[error("the extent at offset {offset} was not written")]
+    Encoded {
+        /// File offset, bytes.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: WriteError,
+    },
+    /// Plain data could not be written.
+    #[error("the data at offset {offset} was not written")]
+    Plain {
+        /// File offset, bytes.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Old data could not be replaced by a hole.
+    #[error("no hole could be made at offset {offset}")]
+    Hole {
+        /// File offset, bytes.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The data of an extent, needed for a fallback, could not be read.
+    #[error("the data at offset {offset} could not be read")]
+    Source {
+        /// File offset, bytes.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The size could not be set.
+    #[error("the file could not be made {size} bytes long")]
+    Size {
+        /// The size, bytes.
+        size: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Written, but it does not verify.
+    #[error("the file was written but does not verify")]
+    Verify(#[from] VerifyError),
+}
+
+/// Writes a file from payloads, plain data and holes.
+///
+/// `source(offset, buffer)` fills the buffer with the file's bytes at `offset`. It is asked where
+/// a payload has to be written as plain data, and by [`ExtentWriter::finish_verified`]; it reads
+/// the original, so no more than one extent is in memory.
+///
+/// Payloads become plain data where the whole file can take none (not on btrfs, a kernel
+/// without encoded writes, no privilege, a file without checksums) and where the filesystem has
+/// no contiguous space for one; the summary says how many and why. Every other failure is an
+/// error: plain data would only hide it.
+///
+/// Items may come in any order, except that one which ends inside a sector must not be followed
+/// by a payload that starts in that sector. A file that was longer stays so.
+#[derive(Debug)]
+pub struct ExtentWriter<F, S> {
+    fd: F,
+    source: S,
+    /// Why this file takes no payload.
+    plain_only: Option<FallbackReason>,
+    /// Size before the first write, bytes.
+    old_size: u64,
+    /// End of the last item in the file, bytes.
+    end: u64,
+    summary: WriteSummary,
+    buffer: Vec<u8>,
+}
+
+impl<F, S> ExtentWriter<F, S>
+where
+    F: AsFd,
+    S: FnMut(u64, &mut [u8]) -> io::Result<()>,
+{
+    /// Looks at the descriptor and what it can take. It must be open for writing and, to verify,
+    /// for reading.
+    ///
+    /// # Errors
+    /// [`ProbeError::Call`] where the descriptor cannot be asked.
+    pub fn new(fd: F, source: S) -> Result<Self, ProbeError> {
+        let plain_only = match probe(&fd) {
+            Err(ProbeError::NotBtrfs) => Some(FallbackReason::NotBtrfs),
+            Err(error) => return Err(error),
+            Ok(found) => match found.encoded_io {
+                EncodedIo::Unsupported => Some(FallbackReason::Unsupported),
+                EncodedIo::NotPermitted => Some(FallbackReason::NotPermitted),
+                // Kernels before 6.2 would take payloads and leave them without checksums.
+                EncodedIo::Supported if found.nodatasum => Some(FallbackReason::NoDataSum),
+                EncodedIo::Supported => None,
+            },
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| ProbeError::Call {
+            call: "fstat",
+            source: errno.into(),
+        })?;
+        Ok(Self {
+            fd,
+            source,
+            plain_only,
+            old_size: u64::try_from(stat.st_size).unwrap_or(0),
+            end: 0,
+            summary: WriteSummary::default(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Writes one item at `offset`, bytes.
+    ///
+    /// # Errors
+    /// [`ItemError`] with the offset. What was written before stays.
+    pub fn write(&mut self, offset: u64, item: &Item) -> Result<(), ItemError> {
+        match item {
+            Item::Encoded(extent) => self.write_encoded(offset, extent)?,
+            Item::Plain(data) => {
+                write_plain(self.fd.as_fd(), offset, data)?;
+                self.summary.plain.add(item.len(), item.len());
+            }
+            Item::Hole(len) => {
+                self.punch_hole(offset, *len)?;
+                self.summary.holes.add(*len, 0);
+            }
+        }
+        self.end = self.end.max(offset.saturating_add(item.len()));
+        Ok(())
+    }
+
+    fn write_encoded(&mut self, offset: u64, extent: &EncodedExtent) -> Result<(), ItemError> {
+        let reason = match self.plain_only {
+            Some(reason) => reason,
+            None => match encoded_write(&self.fd, offset, extent) {
+                Ok(stored) => {
+                    let stored = u64::try_from(stored).unwrap_or(u64::MAX);
+                    self.summary.encoded.add(extent.fields().len, stored);
+                    return Ok(());
+                }
+                Err(source) => match FallbackReason::of(&source) {
+                    Some(reason) => reason,
+                    None => return Err(ItemError::Encoded { offset, source }),
+                },
+            },
+        };
+        if reason.concerns_the_file() {
+            self.plain_only = Some(reason);
+        }
+        self.write_instead(offset, extent.fields().len, reason)
+    }
+
+    fn write_instead(
+        &mut self,
+        offset: u64,
+        len: u64,
+        reason: FallbackReason,
+    ) -> Result<(), ItemError> {
+        // At most 128 KiB: the constructor of `EncodedExtent` saw to it.
+        self.buffer.resize(usize::try_from(len).unwrap_or(0), 0);
+        (self.source)(offset, &mut self.buffer)
+            .map_err(|source| ItemError::Source { offset, source })?;
+        write_plain(self.fd.as_fd(), offset, &self.buffer)?;
+        self.summary.plain.add(len, len);
+        let fallbacks = &mut self.summary.fallbacks;
+        match fallbacks
+            .iter_mut()
+            .find(|fallback| fallback.reason == reason)
+        {
+            Some(fallback) => fallback.tally.add(len, len),
+            None => {
+                let mut tally = Tally::default();
+                tally.add(len, len);
+                fallbacks.push(Fallback { reason, tally });
+            }
+        }
+        Ok(())
+    }
+
+    /// Old data in the range goes; behind the old end of the file there is none.
+    fn punch_hole(&mut self, offset: u64, len: u64) -> Result<(), ItemError> {
+        let len = len.min(self.old_size.saturating_sub(offset));
+        if len == 0 {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.fd, flags, offset, len)).map_err(
+            |errno| ItemError::Hole {
+                offset,
+                source: errno.into(),
+            },
+        )
+    }
+
+    /// Makes the file as long as the last item wants it and waits until everything is on the
+    /// device.
+    ///
+    /// # Errors
+    /// [`ItemError::Size`]; [`VerifyError::Sync`], where a write failed late.
+    pub fn finish(mut self) -> Result<WriteSummary, ItemError> {
+        self.set_size()?;
+        rustix::fs::fsync(&self.fd).map_err(|errno| VerifyError::Sync(errno.into()))?;
+        Ok(self.summary)
+    }
+
+    /// Like [`ExtentWriter::finish`], then reads the file back through the kernel's decoders and
+    /// compares it with the source; see [`verify`].
+    ///
+    /// # Errors
+    /// As [`ExtentWriter::finish`], and [`ItemError::Verify`].
+    pub fn finish_verified(mut self) -> Result<WriteSummary, ItemError> {
+        let size = self.set_size()?;
+        self.summary.verified = verify(&self.fd, size, &mut self.source)?;
+        Ok(self.summary)
+    }
+
+    /// Returns the size, bytes.
+    fn set_size(&mut self) -> Result<u64, ItemError> {
+        let size = self.end.max(self.old_size);
+        let error = |errno: rustix::io::Errno| ItemError::Size {
+            size,
+            source: errno.into(),
+        };
+        let stat = rustix::fs::fstat(&self.fd).map_err(error)?;
+        if u64::try_from(stat.st_size).unwrap_or(0) < size {
+            rustix::io::retry_on_intr(|| rustix::fs::ftruncate(&self.fd, size)).map_err(error)?;
+        }
+        Ok(size)
+    }
+}
+
+/// `pwrite` until everything is written.
+fn write_plain(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Result<(), ItemError> {
+    let mut rest = data;
+    let mut at = offset;
+    while !rest.is_empty() {
+        let error = |source: io::Error| ItemError::Plain { offset: at, source };
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, rest, at))
+            .map_err(|errno| error(errno.into()))?;
+        if written == 0 {
+            return Err(error(io::ErrorKind::WriteZero.into()));
+        }
+        rest = rest.get(written..).unwrap_or_default();
+        at = at.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+    }
+    Ok(())
+}
