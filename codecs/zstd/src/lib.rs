@@ -1,1 +1,27 @@
-//! x
+//! zstd frames as payloads of btrfs extents.
+//!
+//! * [`Encoder`]: one frame, content size present, window at most 128 KiB, at every level;
+//! * [`Decoder`]: strict, exactly one well-formed frame that fills the payload;
+//! * [`walk`]: every bit of a payload explained, every fault located and named;
+//! * [`kernel`]: what the kernels' readers make of a payload;
+//! * [`receive`]: what the fallback decoder of `btrfs receive` makes of it.
+//!
+//! The decoder behind the last four is this crate's own: a fault must be found at its byte and
+//! named, and three generations of libzstd that live in kernels must be told apart.
+
+#![forbid(unsafe_code)]
+
+mod decode;
+mod encode;
+mod error;
+mod fault;
+pub mod kernel;
+pub mod layout;
+pub mod receive;
+mod walk;
+
+pub use decode::Decoder;
+pub use encode::Encoder;
+pub use error::{DecodeError, EncodeError};
+pub use fault::{Fault, FaultKind, Table};
+pub use walk::{Event, Kind, Walk, walk};
