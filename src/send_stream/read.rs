@@ -1,0 +1,391 @@
+//! Reading streams: header, then commands one after another. The mirror of `write`.
+//!
+//! One input may hold several streams, each with its header and its `END`, one behind the
+//! other, as `btrfs send` makes them of several subvolumes; with `btrfs send -e` there is one
+//! header, a `SUBVOL` or `SNAPSHOT` for each subvolume, and one `END` at last. Both read
+//! without more ado. Pieces made with `BTRFS_SEND_FLAG_OMIT_STREAM_HEADER` or
+//! `BTRFS_SEND_FLAG_OMIT_END_CMD` are read after [`Reader::headerless`] and
+//! [`Reader::end_optional`].
+
+#![deny(clippy::indexing_slicing)]
+
+use std::io::{self, Read};
+
+use bytes::BytesMut;
+use thiserror::Error;
+
+use super::command::CommandKind;
+use super::crc::command_crc;
+use super::format::{COMMAND_HEADER_LEN, MAGIC, STREAM_HEADER_LEN, Version};
+use super::raw::{Lead, Place, RawCommand, parse_header};
+
+/// Bytes asked of the input at a time: what a Linux pipe holds.
+const READ_LEN: usize = 64 * 1024;
+
+/// Bytes asked for at a time when a command needs more: memory is only taken for bytes that
+/// came, whatever length a command claims.
+const READ_MAX: usize = 256 * 1024;
+
+/// Why no further command can be read. Offsets are bytes from the start of the input.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The input failed. Nothing is known of the stream's worth.
+    #[error("reading the send stream failed (at offset {offset})")]
+    Io {
+        /// Bytes read before.
+        offset: u64,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// What should be a stream header is none.
+    #[error("no send stream begins here (at offset {offset})")]
+    NotASendStream {
+        /// Where a header is due.
+        offset: u64,
+    },
+    /// The header names a version that does not exist.
+    #[error("send stream version {got} is not known; there are 1, 2 and 3 (at offset {offset})")]
+    UnknownVersion {
+        /// Offset of the header.
+        offset: u64,
+        /// The version.
+        got: u32,
+    },
+    /// The input ends inside a header or command. What is before it is whole.
+    #[error(
+        "the input ends after {available} of {needed} bytes of what begins at offset {offset}; \
+         the {commands} commands before it are whole"
+    )]
+    Truncated {
+        /// Where the incomplete header or command begins: bytes that are whole.
+        offset: u64,
+        /// Its length, as far as it is known.
+        needed: usize,
+        /// Bytes of it that are there.
+        available: usize,
+        /// Whole commands before it.
+        commands: u64,
+    },
+    /// The input ends behind a whole command that is not `END`: it is cut, or made without.
+    #[error("the input ends without an END, behind {commands} whole commands (at offset {offset})")]
+    MissingEnd {
+        /// Length of the input.
+        offset: u64,
+        /// Whole commands.
+        commands: u64,
+    },
+    /// A command claims to be longer than the limit.
+    #[error("a command of {got} bytes, {limit} are allowed (at offset {offset})")]
+    Limit {
+        /// Offset of the command.
+        offset: u64,
+        /// Bytes it claims, with its header.
+        got: u64,
+        /// Bytes allowed.
+        limit: usize,
+    },
+}
+
+/// Where in a stream the reader stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first header.
+    Start,
+    /// Inside a stream of this version.
+    Open(Version),
+    /// Behind the `END` of a stream of this version.
+    Ended(Version),
+    /// Nothing more can be read.
+    Done,
+}
+
+/// Reads the commands of send streams.
+///
+/// It knows no codec and has no opinion of the commands: their order and sense are for others
+/// to judge. It reads ahead, 64 KiB and more, so no buffering is needed around the input.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use btrfs_payload::send_stream::{Command, Reader};
+/// let stream = b"btrfs-stream\0\x01\0\0\0\0\0\0\0\x15\0\x50\x6c\xc9\x9d";
+/// let mut reader = Reader::new(&stream[..]);
+/// while let Some(raw) = reader.read_command()? {
+///     assert_eq!(raw.offset(), 17);
+///     assert_eq!(raw.issues().count(), 0);
+///     assert!(matches!(Command::parse(&raw)?, Command::End(_)));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: R,
+    /// Bytes read and not handed out.
+    buffer: BytesMut,
+    /// Offset in the input of the buffer's first byte.
+    offset: u64,
+    commands: u64,
+    /// Stream headers read, the omitted one of `headerless` included.
+    streams: u64,
+    state: State,
+    max_command_len: Option<usize>,
+    end_optional: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads an input that begins with a stream header.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            buffer: BytesMut::new(),
+            offset: 0,
+            commands: 0,
+            streams: 0,
+            state: State::Start,
+            max_command_len: None,
+            end_optional: false,
+        }
+    }
+
+    /// Reads an input whose first stream header was omitted.
+    pub fn headerless(input: R, version: Version) -> Self {
+        Self {
+            state: State::Open(version),
+            streams: 1,
+            ..Self::new(input)
+        }
+    }
+
+    /// Takes the end of the input for the end of the stream where `END` was omitted.
+    #[must_use]
+    pub fn end_optional(self) -> Self {
+        Self {
+            end_optional: true,
+            ..self
+        }
+    }
+
+    /// Allows commands up to this length, header included, instead of
+    /// [`Version::max_command_len`]. Memory grows with the commands that come, not before.
+    #[must_use]
+    pub fn max_command_len(self, bytes: usize) -> Self {
+        Self {
+            max_command_len: Some(bytes),
+            ..self
+        }
+    }
+
+    /// Bytes of the headers and commands handed out so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Commands handed out so far.
+    pub fn commands(&self) -> u64 {
+        self.commands
+    }
+
+    /// The next command, or `None` behind the last stream. A wrong checksum is no error:
+    /// [`RawCommand::issues`] tells of it, and reading goes on behind the length that the
+    /// command claims.
+    ///
+    /// # Errors
+    /// [`ReadError`]; behind one there is nothing more to read.
+    pub fn read_command(&mut self) -> Result<Option<RawCommand>, ReadError> {
+        let result = self.step();
+        if !matches!(result, Ok(Some(_))) {
+            self.state = State::Done;
+        }
+        result
+    }
+
+    fn step(&mut self) -> Result<Option<RawCommand>, ReadError> {
+        let mut lead = Lead::AsDue;
+        loop {
+            match self.state {
+                State::Done => return Ok(None),
+                State::Start => self.read_header()?,
+                State::Open(version) => {
+                    // No more than a command's header: behind END an open pipe may stay silent.
+                    let head = self.peek(COMMAND_HEADER_LEN)?;
+                    let at_end = head.is_empty();
+                    if head.len() == COMMAND_HEADER_LEN && MAGIC.starts_with(head) {
+                        self.read_header()?;
+                        lead = Lead::HeaderWithoutEnd;
+                    } else if !at_end {
+                        return self.read_framed(version, lead).map(Some);
+                    } else if self.end_optional {
+                        return Ok(None);
+                    } else {
+                        return Err(ReadError::MissingEnd {
+                            offset: self.offset,
+                            commands: self.commands,
+                        });
+                    }
+                }
+                State::Ended(version) => {
+                    let head = self.peek(MAGIC.len())?;
+                    if head.is_empty() {
+                        return Ok(None);
+                    } else if MAGIC.starts_with(head) {
+                        self.read_header()?;
+                    } else if self.sound_command_follows(version)? {
+                        lead = Lead::End;
+                        self.state = State::Open(version);
+                    } else {
+                        return Err(ReadError::NotASendStream {
+                            offset: self.offset,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_header(&mut self) -> Result<(), ReadError> {
+        let offset = self.offset;
+        let header = self.peek(STREAM_HEADER_LEN)?;
+        let (magic, version) = header.split_at(MAGIC.len().min(header.len()));
+        if !MAGIC.starts_with(magic) {
+            return Err(ReadError::NotASendStream { offset });
+        }
+        let Ok(version) = version.try_into().map(u32::from_le_bytes) else {
+            let available = header.len();
+            return Err(self.truncated(STREAM_HEADER_LEN, available));
+        };
+        let Some(version) = Version::from_number(version) else {
+            return Err(ReadError::UnknownVersion {
+                offset,
+                got: version,
+            });
+        };
+        self.consume(STREAM_HEADER_LEN);
+        self.streams = self.streams.saturating_add(1);
+        self.state = State::Open(version);
+        Ok(())
+    }
+
+    /// Takes the next bytes for a command of the open stream.
+    fn read_framed(&mut self, version: Version, lead: Lead) -> Result<RawCommand, ReadError> {
+        let head = self.peek(COMMAND_HEADER_LEN)?;
+        let Some((length, number, _)) = parse_header(head) else {
+            let available = head.len();
+            return Err(self.truncated(COMMAND_HEADER_LEN, available));
+        };
+        let limit = self.limit(version);
+        let Some(needed) = command_len(length).filter(|&len| len <= limit) else {
+            return Err(ReadError::Limit {
+                offset: self.offset,
+                got: u64::from(length).saturating_add(COMMAND_HEADER_LEN as u64),
+                limit,
+            });
+        };
+        let available = self.peek(needed)?.len();
+        if available < needed {
+            return Err(self.truncated(needed, available));
+        }
+        let place = Place {
+            offset: self.offset,
+            index: self.commands,
+            stream: self.streams.saturating_sub(1),
+            lead,
+        };
+        let bytes = self.consume(needed).freeze();
+        self.commands = self.commands.saturating_add(1);
+        let command = RawCommand::new(bytes, version, place);
+        // A damaged number must not end the stream.
+        if number == CommandKind::End.number() && command.crc_ok() {
+            self.state = State::Ended(version);
+        }
+        Ok(command)
+    }
+
+    /// True when a whole command with a right checksum is next.
+    fn sound_command_follows(&mut self, version: Version) -> Result<bool, ReadError> {
+        let limit = self.limit(version);
+        let head = parse_header(self.peek(COMMAND_HEADER_LEN)?);
+        let Some((len, crc)) = head
+            .and_then(|(length, _, crc)| Some((command_len(length)?, crc)))
+            .filter(|&(len, _)| len <= limit)
+        else {
+            return Ok(false);
+        };
+        let command = self.peek(len)?;
+        Ok(command.len() == len && command_crc(command) == crc)
+    }
+
+    fn limit(&self, version: Version) -> usize {
+        self.max_command_len
+            .unwrap_or_else(|| version.max_command_len())
+    }
+
+    fn truncated(&self, needed: usize, available: usize) -> ReadError {
+        ReadError::Truncated {
+            offset: self.offset,
+            needed,
+            available,
+            commands: self.commands,
+        }
+    }
+
+    /// The next `len` bytes, or as many as there are before the end of the input.
+    fn peek(&mut self, len: usize) -> Result<&[u8], ReadError> {
+        while self.buffer.len() < len {
+            let filled = self.buffer.len();
+            let want = len.saturating_sub(filled).clamp(READ_LEN, READ_MAX);
+            self.buffer.resize(filled.saturating_add(want), 0);
+            let room = self.buffer.get_mut(filled..).unwrap_or_default();
+            let read = read_some(&mut self.input, room);
+            let got = *read.as_ref().unwrap_or(&0);
+            self.buffer.truncate(filled.saturating_add(got));
+            match read {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(source) => {
+                    let filled = u64::try_from(filled).unwrap_or(u64::MAX);
+                    return Err(ReadError::Io {
+                        offset: self.offset.saturating_add(filled),
+                        source,
+                    });
+                }
+            }
+        }
+        let end = len.min(self.buffer.len());
+        Ok(self.buffer.get(..end).unwrap_or_default())
+    }
+
+    /// Takes bytes that `peek` has shown.
+    fn consume(&mut self, len: usize) -> BytesMut {
+        let taken = self.buffer.split_to(len.min(self.buffer.len()));
+        let moved = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+        self.offset = self.offset.saturating_add(moved);
+        taken
+    }
+}
+
+impl<R: Read> Iterator for Reader<R> {
+    type Item = Result<RawCommand, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read_command().transpose()
+    }
+}
+
+/// Length of a command with its header, from the length in the header.
+fn command_len(length: u32) -> Option<usize> {
+    usize::try_from(length)
+        .ok()?
+        .checked_add(COMMAND_HEADER_LEN)
+}
+
+/// One read, begun again when a signal interrupts it.
+fn read_some(input: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(room) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The values of attributes as Rust types, and how a command's fields hold them.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::format::Attribute;
+use super::issue::CommandError;
+use super::raw::Attributes;
+use super::write::{AttributeWriter, EncodeError};
+use crate::rules::EncodedIoId;
+
+/// Sixteen bytes that identify a subvolume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Uuid(pub [u8; 16]);
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A time as an inode has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timespec {
+    /// Seconds since 1970, negative before.
+    pub seconds: i64,
+    /// Nanoseconds behind it, below 1,000,000,000 in a sound stream.
+    pub nanoseconds: u32,
+}
+
+/// A type that stands for the value of an attribute.
+pub(super) trait Value: Sized {
+    /// The value, or `None` when the bytes have not the size it must have.
+    fn from_bytes(bytes: Bytes) -> Option<Self>;
+
+    /// Hands the value's bytes to `sink`.
+    fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R;
+}
+
+macro_rules! integer_values {
+    ($($integer:ty),*) => {$(
+        impl Value for $integer {
+            fn from_bytes(bytes: Bytes) -> Option<Self> {
+                bytes.as_ref().try_into().ok().map(Self::from_le_bytes)
+            }
+
+            fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
+                sink(&self.to_le_bytes())
+            }
+        }
+    )*};
+}
+
+integer_values!(u8, u32, u64);
+
+impl Value for EncodedIoId {
+    fn from_bytes(bytes: Bytes) -> Option<Self> {
+        u32::from_bytes(bytes).map(Self)
+    }
+
+    fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
+        self.0.with_bytes(sink)
+    }
+}
+
+impl Value for Uuid {
+    fn from_bytes(bytes: Bytes) -> Option<Self> {
+        bytes.as_ref().try_into().ok().map(Self)
+    }
+
+    fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
+        sink(&self.0)
+    }
+}
+
+impl Value for Timespec {
+    fn from_bytes(bytes: Bytes) -> Option<Self> {
+        let (seconds, nanoseconds) = bytes.split_first_chunk()?;
+        Some(Self {
+            seconds: i64::from_le_bytes(*seconds),
+            nanoseconds: u32::from_le_bytes(nanoseconds.try_into().ok()?),
+        })
+    }
+
+    fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
+        let mut bytes = [0; 12];
+        let (seconds, nanoseconds) = bytes.split_at_mut(8);
+        seconds.copy_from_slice(&self.seconds.to_le_bytes());
+        nanoseconds.copy_from_slice(&self.nanoseconds.to_le_bytes());
+        sink(&bytes)
+    }
+}
+
+impl Value for Bytes {
+    fn from_bytes(bytes: Bytes) -> Option<Self> {
+        Some(bytes)
+    }
+
+    fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
+        sink(self)
+    }
+}
+
+/// A field of a command: a value that must be there, or an `Option` of one that may be.
+pub(super) trait Field: Sized {
+    const OPTIONAL: bool;
+
+    fn read(attributes: &Attributes<'_>, attribute: Attribute) -> Result<Self, CommandError>;
+
+    fn write(&self, attribute: Attribute, to: &mut AttributeWriter<'_>) -> Result<(), EncodeError>;
+}
+
+impl<T: Value> Field for T {
+    const OPTIONAL: bool = false;
+
+    fn read(attributes: &Attributes<'_>, attribute: Attribute) -> Result<Self, CommandError> {
+        attributes
+            .value(attribute)?
+            .ok_or_else(|| attributes.missing(attribute))
+    }
+
+    fn write(&self, attribute: Attribute, to: &mut AttributeWriter<'_>) -> Result<(), EncodeError> {
+        self.with_bytes(|value| to.put(attribute, value))
+    }
+}
+
+impl<T: Value> Field for Option<T> {
+    const OPTIONAL: bool = true;
+
+    fn read(attributes: &Attributes<'_>, attribute: Attribute) -> Result<Self, CommandError> {
+        attributes.value(attribute)
+    }
+
+    fn write(&self, attribute: Attribute, to: &mut AttributeWriter<'_>) -> Result<(), EncodeError> {
+        match self {
+            Some(value) => value.write(attribute, to),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_prints_as_the_usual_groups() {
+        let uuid = Uuid([
+            0x29, 0xa9, 0x99, 0xd9, 0x2f, 0x6f, 0xaa, 0x40, 0xaf, 0xc9, 0xfb, 0x81, 0xc8, 0x17,
+            0x64, 0x23,
+        ]);
+        assert_eq!(uuid.to_string(), "29a999d9-2f6f-aa40-afc9-fb81c8176423");
+    }
+
+    #[test]
+    fn times_before_1970_are_negative() {
+        let bytes = Bytes::from_static(&[
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0xca, 0x9a, 0x3b,
+        ]);
+        let time = Timespec::from_bytes(bytes.clone()).unwrap();
+        assert_eq!((time.seconds, time.nanoseconds), (-1, 1_000_000_000));
+        time.with_bytes(|written| assert_eq!(written, &bytes[..]));
+        assert_eq!(Timespec::from_bytes(bytes.slice(1..)), None);
+    }
+}
