@@ -9,6 +9,9 @@ use thiserror::Error;
 use crate::rules::WriteRule;
 use crate::rules::limits::MAX_EXTENT;
 
+/// Entries a scatter list can have (`UIO_MAXIOV`, include/uapi/linux/uio.h).
+pub(super) const UIO_MAXIOV: usize = 1024;
+
 /// Why an encoded write failed. Unless it says otherwise, nothing was written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -28,6 +31,15 @@ pub enum WriteError {
              file without O_APPEND"
     )]
     Append,
+    /// The scatter list has more entries than a system call takes. Found before the call.
+    #[error(
+        "the scatter list has {got} entries, a system call takes {}: use fewer",
+        UIO_MAXIOV
+    )]
+    TooManySlices {
+        /// Entries.
+        got: usize,
+    },
     /// EINVAL: the arguments, or the file, break these rules.
     #[error("the kernel refuses the write (EINVAL): {}", join(.rules))]
     Refused {
@@ -120,7 +132,10 @@ impl WriteError {
             Self::NoMemory => Errno::NOMEM,
             Self::Fault => Errno::FAULT,
             Self::Busy => Errno::BUSY,
-            Self::Append | Self::NothingWritten { .. } | Self::Short { .. } => return None,
+            Self::Append
+            | Self::TooManySlices { .. }
+            | Self::NothingWritten { .. }
+            | Self::Short { .. } => return None,
             Self::Other(error) => return error.raw_os_error(),
         };
         Some(errno.raw_os_error())

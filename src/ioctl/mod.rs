@@ -59,4 +59,4 @@ pub use read::{EncodedRead, Extents, FileExtent, FileExtentKind, encoded_read, e
 pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
 pub use verify::{VerifyError, verify};
 pub use write::{Submission, encoded_write, encoded_write_vectored, submit};
-pub use writer::{ExtentWriter, Fallback, FallbackReason, Item, ItemError, Tally, WriteSummary};
+pub use writer::{ExtentWriter, Fallback, FallbackReason, Item, Tally, WriteSummary, WriterError};

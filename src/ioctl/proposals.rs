@@ -25,8 +25,10 @@
 //! Translation is exact or an error. It does not make anything sound: encryption is carried over
 //! as it is, and every kernel refuses it.
 
+use std::array;
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
+use std::ptr;
 
 use thiserror::Error;
 
@@ -191,6 +193,20 @@ const _: () = {
 };
 
 impl CompressedPwriteArgs {
+    /// The structure from the bytes it has in memory, numbers in the machine's byte order. The
+    /// address in `buf` means nothing here any more.
+    #[must_use]
+    pub fn from_ne_bytes(bytes: &[u8; size_of::<Self>()]) -> Self {
+        Self {
+            offset: u64::from_ne_bytes(field(bytes, 0)),
+            orig_len: u32::from_ne_bytes(field(bytes, 8)),
+            compressed_len: u32::from_ne_bytes(field(bytes, 12)),
+            compress_type: u32::from_ne_bytes(field(bytes, 16)),
+            reserved: array::from_fn(|i| u32::from_ne_bytes(field(bytes, 20 + 4 * i))),
+            buf: ptr::without_provenance(usize::from_ne_bytes(field(bytes, 56))),
+        }
+    }
+
     /// The merged arguments in this layout, for a filesystem of this sector size.
     ///
     /// # Errors
@@ -237,6 +253,22 @@ impl CompressedPwriteArgs {
 }
 
 impl RawPwriteArgs {
+    /// The structure from the bytes it has in memory, numbers in the machine's byte order. The
+    /// address in `buf` means nothing here any more.
+    #[must_use]
+    pub fn from_ne_bytes(bytes: &[u8; size_of::<Self>()]) -> Self {
+        Self {
+            offset: u64::from_ne_bytes(field(bytes, 0)),
+            num_bytes: u64::from_ne_bytes(field(bytes, 8)),
+            disk_num_bytes: u64::from_ne_bytes(field(bytes, 16)),
+            compression: u8::from_ne_bytes(field(bytes, 24)),
+            encryption: u8::from_ne_bytes(field(bytes, 25)),
+            other_encoding: u16::from_ne_bytes(field(bytes, 26)),
+            reserved: array::from_fn(|i| u32::from_ne_bytes(field(bytes, 28 + 4 * i))),
+            buf: ptr::without_provenance(usize::from_ne_bytes(field(bytes, 56))),
+        }
+    }
+
     /// The merged arguments in this layout, for a filesystem of this sector size.
     ///
     /// # Errors
@@ -286,6 +318,12 @@ impl RawPwriteArgs {
             fields,
         })
     }
+}
+
+/// The `N` bytes at an offset that lies inside, with `N` more behind it.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.first_chunk().copied().unwrap_or([0; N])
 }
 
 fn whole(fields: &ExtentFields) -> Result<(), ProposalError> {
@@ -338,4 +376,158 @@ fn encoded_io(number: u8, sector_size: u32) -> Result<EncodedIoId, ProposalError
     }
     id.encoded_io(sector_size)
         .ok_or(ProposalError::SectorSize { got: sector_size })
+}
+
+#[cfg(test)]
+#[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+mod tests {
+    use super::*;
+    use crate::rules::{Target, WriteCall, WriteRule};
+
+    /// 8192 bytes compressed with LZO (on-disk number 2) to 3000 bytes, for file offset 64 KiB.
+    #[rustfmt::skip]
+    const COMPRESSED: [u8; 64] = [
+        0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, // offset
+        0x00, 0x20, 0x00, 0x00,                         // orig_len
+        0xb8, 0x0b, 0x00, 0x00,                         // compressed_len
+        0x02, 0x00, 0x00, 0x00,                         // compress_type
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // reserved
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0x00, 0x10, 0x32, 0x54, 0x76, 0x7f, 0x00, 0x00, // buf
+    ];
+
+    /// The same data compressed with zstd (on-disk number 3), encryption 1.
+    #[rustfmt::skip]
+    const RAW: [u8; 64] = [
+        0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, // offset
+        0x00, 0x20, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // num_bytes
+        0xb8, 0x0b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // disk_num_bytes
+        0x03,                                           // compression
+        0x01,                                           // encryption
+        0x00, 0x00,                                     // other_encoding
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // reserved
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0x00, 0x10, 0x32, 0x54, 0x76, 0x7f, 0x00, 0x00, // buf
+    ];
+
+    fn with(bytes: &[u8; 64], at: usize, value: &[u8]) -> [u8; 64] {
+        let mut bytes = *bytes;
+        bytes[at..at + value.len()].copy_from_slice(value);
+        bytes
+    }
+
+    fn compressed(bytes: &[u8; 64], sector_size: u32) -> Result<MergedArgs, ProposalError> {
+        CompressedPwriteArgs::from_ne_bytes(bytes).to_merged(sector_size)
+    }
+
+    fn raw(bytes: &[u8; 64]) -> Result<MergedArgs, ProposalError> {
+        RawPwriteArgs::from_ne_bytes(bytes).to_merged(4096)
+    }
+
+    #[test]
+    fn compressed_pwrite_means_a_whole_extent() {
+        let args = CompressedPwriteArgs::from_ne_bytes(&COMPRESSED);
+        let buf = args.buf;
+        assert_eq!(buf.addr(), 0x7f76_5432_1000);
+        // LZO is 3 for 4096-byte sectors in the merged numbering and 5 for 16384-byte ones.
+        for (sector_size, id) in [(4096, 3), (16384, 5)] {
+            let merged = args.to_merged(sector_size).unwrap();
+            let expected = MergedArgs {
+                offset: 65536,
+                payload_len: 3000,
+                fields: ExtentFields::whole(8192, EncodedIoId(id)),
+            };
+            assert_eq!(merged, expected);
+            let back = CompressedPwriteArgs::from_merged(&merged, buf, sector_size).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{args:?}"));
+            let other = CompressedPwriteArgs::from_merged(&merged, buf, 32768).unwrap_err();
+            assert_eq!(
+                other,
+                ProposalError::LzoSectorSize {
+                    got: sector_size,
+                    expected: 32768
+                }
+            );
+        }
+        assert_eq!(
+            compressed(&COMPRESSED, 2048),
+            Err(ProposalError::SectorSize { got: 2048 })
+        );
+    }
+
+    #[test]
+    fn raw_pwrite_carries_an_encryption_that_no_kernel_takes() {
+        let args = RawPwriteArgs::from_ne_bytes(&RAW);
+        let merged = args.to_merged(4096).unwrap();
+        assert_eq!(merged.offset, 65536);
+        assert_eq!(merged.payload_len, 3000);
+        assert_eq!(merged.fields.compression, EncodedIoId::ZSTD);
+        assert_eq!(merged.fields.encryption, 1);
+        let back = RawPwriteArgs::from_merged(&merged, args.buf, 4096).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{args:?}"));
+
+        let target = Target::default().at(merged.offset);
+        let call = WriteCall::new(merged.payload_len, &merged.fields, &target);
+        let rules: Vec<_> = call.broken_rules().collect();
+        assert_eq!(rules, [WriteRule::Encryption { got: 1 }]);
+    }
+
+    #[test]
+    fn what_would_be_lost_is_an_error() {
+        let reserved = Err(ProposalError::Reserved);
+        assert_eq!(compressed(&with(&COMPRESSED, 20, &[1]), 4096), reserved);
+        assert_eq!(compressed(&with(&COMPRESSED, 55, &[1]), 4096), reserved);
+        assert_eq!(raw(&with(&RAW, 28, &[1])), reserved);
+        assert_eq!(raw(&with(&RAW, 55, &[1])), reserved);
+        assert_eq!(
+            raw(&with(&RAW, 26, &[0, 1])),
+            Err(ProposalError::OtherEncoding { got: 256 })
+        );
+        for got in [4u32, 256, u32::MAX] {
+            assert_eq!(
+                compressed(&with(&COMPRESSED, 16, &got.to_le_bytes()), 4096),
+                Err(ProposalError::UnknownCompression { got })
+            );
+        }
+        // 2 is LZO on disk and zstd in the merged numbering; none is 0 in both.
+        let none = compressed(&with(&COMPRESSED, 16, &[0]), 4096).unwrap();
+        assert_eq!(none.fields.compression, EncodedIoId::NONE);
+
+        let mut merged = compressed(&COMPRESSED, 4096).unwrap();
+        let narrow = |merged: &MergedArgs| {
+            CompressedPwriteArgs::from_merged(merged, ptr::null(), 4096).map(|_| ())
+        };
+        let wide =
+            |merged: &MergedArgs| RawPwriteArgs::from_merged(merged, ptr::null(), 4096).map(|_| ());
+        assert_eq!(narrow(&merged), Ok(()));
+        merged.payload_len = 1 << 32;
+        assert_eq!(
+            narrow(&merged),
+            Err(ProposalError::TooLong {
+                field: "compressed_len",
+                got: 1 << 32
+            })
+        );
+        assert_eq!(wide(&merged), Ok(()));
+        merged.payload_len = 3000;
+        merged.fields.encryption = 256;
+        let encryption = Err(ProposalError::Encryption { got: 256 });
+        assert_eq!(narrow(&merged), encryption);
+        assert_eq!(wide(&merged), encryption);
+        merged.fields.encryption = 0;
+        merged.fields.compression = EncodedIoId(8);
+        let unknown = Err(ProposalError::UnknownCompression { got: 8 });
+        assert_eq!(narrow(&merged), unknown);
+        assert_eq!(wide(&merged), unknown);
+        merged.fields.compression = EncodedIoId::ZLIB;
+        merged.fields.unencoded_offset = 4096;
+        merged.fields.len = 4096;
+        let slice = Err(ProposalError::Slice {
+            len: 4096,
+            unencoded_offset: 4096,
+            unencoded_len: 8192,
+        });
+        assert_eq!(narrow(&merged), slice);
+        assert_eq!(wide(&merged), slice);
+    }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::error::UIO_MAXIOV;
 use super::sys::{self, EncodedIoArgs};
 use super::{WriteError, probe};
 use crate::extent::EncodedExtent;
@@ -48,9 +49,12 @@ pub fn encoded_write_vectored(
     payload: &[IoSlice<'_>],
 ) -> Result<usize, WriteError> {
     let fd = fd.as_fd();
-    // With O_APPEND the kernel writes at the end of the file and says nothing of it.
-    if rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::APPEND)) {
+    if is_append(fd) {
         return Err(WriteError::Append);
+    }
+    if payload.len() > UIO_MAXIOV {
+        let got = payload.len();
+        return Err(WriteError::TooManySlices { got });
     }
     let expected = payload
         .iter()
@@ -67,6 +71,12 @@ pub fn encoded_write_vectored(
             broken_rules(fd, offset, fields, expected)
         })),
     }
+}
+
+/// True where the descriptor has `O_APPEND`: the kernel then writes at the end of the file,
+/// whatever the offset, and says nothing of it.
+pub(super) fn is_append(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::APPEND))
 }
 
 fn cause(fd: BorrowedFd<'_>, errno: Errno, rules: impl FnOnce() -> Vec<WriteRule>) -> WriteError {

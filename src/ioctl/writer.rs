@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rustix::fs::FallocateFlags;
 use thiserror::Error;
 
+use super::write::is_append;
 use super::{EncodedIo, ProbeError, VerifyError, WriteError, encoded_write, probe, verify};
 use crate::extent::EncodedExtent;
 use crate::rules::WriteRule;
@@ -135,7 +136,16 @@ pub struct WriteSummary {
 /// Why an item could not be written, or the file not be finished.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum ItemError {
+pub enum WriterError {
+    /// The descriptor cannot be asked.
+    #[error("the file cannot be examined")]
+    Probe(#[from] ProbeError),
+    /// The descriptor has `O_APPEND`: every offset would be ignored.
+    #[error(
+        "the descriptor is open for appending, so offsets would be ignored: open the file \
+         without O_APPEND"
+    )]
+    Append,
     /// The kernel refused a payload for a reason that plain data does not help.
     #[error("the extent at offset {offset} was not written")]
     Encoded {
@@ -222,11 +232,14 @@ where
     /// for reading.
     ///
     /// # Errors
-    /// [`ProbeError::Call`] where the descriptor cannot be asked.
-    pub fn new(fd: F, source: S) -> Result<Self, ProbeError> {
+    /// [`WriterError::Probe`] where the descriptor cannot be asked; [`WriterError::Append`].
+    pub fn new(fd: F, source: S) -> Result<Self, WriterError> {
+        if is_append(fd.as_fd()) {
+            return Err(WriterError::Append);
+        }
         let plain_only = match probe(&fd) {
             Err(ProbeError::NotBtrfs) => Some(FallbackReason::NotBtrfs),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
             Ok(found) => match found.encoded_io {
                 EncodedIo::Unsupported => Some(FallbackReason::Unsupported),
                 EncodedIo::NotPermitted => Some(FallbackReason::NotPermitted),
@@ -253,8 +266,8 @@ where
     /// Writes one item at `offset`, bytes.
     ///
     /// # Errors
-    /// [`ItemError`] with the offset. What was written before stays.
-    pub fn write(&mut self, offset: u64, item: &Item) -> Result<(), ItemError> {
+    /// [`WriterError`] with the offset. What was written before stays.
+    pub fn write(&mut self, offset: u64, item: &Item) -> Result<(), WriterError> {
         match item {
             Item::Encoded(extent) => self.write_encoded(offset, extent)?,
             Item::Plain(data) => {
@@ -270,7 +283,7 @@ where
         Ok(())
     }
 
-    fn write_encoded(&mut self, offset: u64, extent: &EncodedExtent) -> Result<(), ItemError> {
+    fn write_encoded(&mut self, offset: u64, extent: &EncodedExtent) -> Result<(), WriterError> {
         let reason = match self.plain_only {
             Some(reason) => reason,
             None => match encoded_write(&self.fd, offset, extent) {
@@ -281,7 +294,7 @@ where
                 }
                 Err(source) => match FallbackReason::of(&source) {
                     Some(reason) => reason,
-                    None => return Err(ItemError::Encoded { offset, source }),
+                    None => return Err(WriterError::Encoded { offset, source }),
                 },
             },
         };
@@ -296,11 +309,11 @@ where
         offset: u64,
         len: u64,
         reason: FallbackReason,
-    ) -> Result<(), ItemError> {
+    ) -> Result<(), WriterError> {
         // At most 128 KiB: the constructor of `EncodedExtent` saw to it.
         self.buffer.resize(usize::try_from(len).unwrap_or(0), 0);
         (self.source)(offset, &mut self.buffer)
-            .map_err(|source| ItemError::Source { offset, source })?;
+            .map_err(|source| WriterError::Source { offset, source })?;
         write_plain(self.fd.as_fd(), offset, &self.buffer)?;
         self.summary.plain.add(len, len);
         let fallbacks = &mut self.summary.fallbacks;
@@ -319,14 +332,14 @@ where
     }
 
     /// Old data in the range goes; behind the old end of the file there is none.
-    fn punch_hole(&mut self, offset: u64, len: u64) -> Result<(), ItemError> {
+    fn punch_hole(&mut self, offset: u64, len: u64) -> Result<(), WriterError> {
         let len = len.min(self.old_size.saturating_sub(offset));
         if len == 0 {
             return Ok(());
         }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.fd, flags, offset, len)).map_err(
-            |errno| ItemError::Hole {
+            |errno| WriterError::Hole {
                 offset,
                 source: errno.into(),
             },
@@ -337,8 +350,8 @@ where
     /// device.
     ///
     /// # Errors
-    /// [`ItemError::Size`]; [`VerifyError::Sync`], where a write failed late.
-    pub fn finish(mut self) -> Result<WriteSummary, ItemError> {
+    /// [`WriterError::Size`]; [`VerifyError::Sync`], where a write failed late.
+    pub fn finish(mut self) -> Result<WriteSummary, WriterError> {
         self.set_size()?;
         rustix::fs::fsync(&self.fd).map_err(|errno| VerifyError::Sync(errno.into()))?;
         Ok(self.summary)
@@ -348,17 +361,17 @@ where
     /// compares it with the source; see [`verify`].
     ///
     /// # Errors
-    /// As [`ExtentWriter::finish`], and [`ItemError::Verify`].
-    pub fn finish_verified(mut self) -> Result<WriteSummary, ItemError> {
+    /// As [`ExtentWriter::finish`], and [`WriterError::Verify`].
+    pub fn finish_verified(mut self) -> Result<WriteSummary, WriterError> {
         let size = self.set_size()?;
         self.summary.verified = verify(&self.fd, size, &mut self.source)?;
         Ok(self.summary)
     }
 
     /// Returns the size, bytes.
-    fn set_size(&mut self) -> Result<u64, ItemError> {
+    fn set_size(&mut self) -> Result<u64, WriterError> {
         let size = self.end.max(self.old_size);
-        let error = |errno: rustix::io::Errno| ItemError::Size {
+        let error = |errno: rustix::io::Errno| WriterError::Size {
             size,
             source: errno.into(),
         };
@@ -371,11 +384,11 @@ where
 }
 
 /// `pwrite` until everything is written.
-fn write_plain(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Result<(), ItemError> {
+fn write_plain(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Result<(), WriterError> {
     let mut rest = data;
     let mut at = offset;
     while !rest.is_empty() {
-        let error = |source: io::Error| ItemError::Plain { offset: at, source };
+        let error = |source: io::Error| WriterError::Plain { offset: at, source };
         let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, rest, at))
             .map_err(|errno| error(errno.into()))?;
         if written == 0 {

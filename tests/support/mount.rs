@@ -1,0 +1,260 @@
+//! A btrfs in a file, mounted through a loop device, gone when dropped.
+//!
+//! Every harness directory is named `btrfs-payload.<pid>.<random>`. The next harness that starts
+//! removes directories whose process is gone, with their mounts; nothing else is ever touched.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Once;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Beginning of the name of every harness directory.
+const PREFIX: &str = "btrfs-payload.";
+/// Name of the mount point and of the image in it.
+const MOUNT_POINT: &str = "mnt";
+const IMAGE: &str = "image";
+
+/// How to make and mount a filesystem.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Size of the image, bytes; it is sparse.
+    pub size: u64,
+    /// Arguments for mkfs.btrfs, for example `["--nodesize", "4096"]`.
+    pub mkfs: Vec<String>,
+    /// Mount options, for example `compress-force=zstd:3`.
+    pub mount: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            size: 1 << 30,
+            mkfs: Vec::new(),
+            mount: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// With this mount option besides.
+    pub fn mounted_with(mut self, option: &str) -> Self {
+        self.mount.push(option.to_owned());
+        self
+    }
+
+    /// With these arguments for mkfs.btrfs besides.
+    pub fn made_with(mut self, arguments: &[&str]) -> Self {
+        self.mkfs.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// With an image of this size, bytes.
+    pub fn sized(mut self, size: u64) -> Self {
+        self.size = size;
+        self
+    }
+}
+
+/// A mounted btrfs of our own.
+#[derive(Debug)]
+pub struct Mount {
+    directory: TempDir,
+    options: Vec<String>,
+    mounted: bool,
+}
+
+/// A fresh, mounted btrfs; or `None`, said visibly, where this machine cannot have one.
+pub fn btrfs(test: &str, options: &Options) -> Option<Mount> {
+    match why_not() {
+        None => Some(Mount::new(options)),
+        Some(reason) => {
+            skip(test, &reason);
+            None
+        }
+    }
+}
+
+/// Says that a test does not run, past the capture of test output; panics instead where
+/// BTRFS_PAYLOAD_REQUIRE_KERNEL is set.
+pub fn skip(test: &str, reason: &str) {
+    assert!(
+        std::env::var_os("BTRFS_PAYLOAD_REQUIRE_KERNEL").is_none(),
+        "{test} was to run and cannot: {reason}"
+    );
+    // `eprintln!` would be captured and, as the test passes, not shown.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
+}
+
+fn why_not() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("mounting needs root".to_owned());
+    }
+    let found = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    for program in ["mkfs.btrfs", "mount", "umount"] {
+        if !found(program) {
+            return Some(format!("{program} is not installed"));
+        }
+    }
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !known.lines().any(|line| line.trim() == "btrfs") {
+        // It may be a module that is not loaded yet.
+        let loaded = Command::new("modprobe").arg("btrfs").output();
+        if !loaded.is_ok_and(|output| output.status.success()) {
+            return Some("this kernel has no btrfs".to_owned());
+        }
+    }
+    if !Path::new("/dev/loop-control").exists() {
+        return Some("there are no loop devices".to_owned());
+    }
+    None
+}
+
+impl Mount {
+    fn new(options: &Options) -> Self {
+        static CLEANUP: Once = Once::new();
+        let base = base_directory(options.size);
+        CLEANUP.call_once(|| remove_stale(&base));
+        let directory = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}.", std::process::id()))
+            .tempdir_in(base)
+            .expect("a directory for the image");
+        fs::create_dir(directory.path().join(MOUNT_POINT)).expect("a mount point");
+        let image = directory.path().join(IMAGE);
+        let file = File::create(&image).expect("an image");
+        file.set_len(options.size).expect("an image of that size");
+        drop(file);
+        let mut mkfs = Command::new("mkfs.btrfs");
+        run(mkfs.arg("--quiet").args(&options.mkfs).arg(&image));
+        let mut mount = Self {
+            directory,
+            options: options.mount.clone(),
+            mounted: false,
+        };
+        mount.mount();
+        mount
+    }
+
+    /// The root directory of the filesystem.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join(MOUNT_POINT)
+    }
+
+    /// A path inside it.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// A directory beside it, on another filesystem (usually tmpfs), gone when dropped too.
+    pub fn outside(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Unmounts and mounts again: nothing that was read before is cached.
+    pub fn remount(&mut self) {
+        self.unmount();
+        self.mount();
+    }
+
+    /// Like [`Mount::remount`], with other mount options.
+    pub fn remount_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(ToString::to_string).collect();
+        self.remount();
+    }
+
+    fn mount(&mut self) {
+        let mut options = vec!["loop".to_owned()];
+        options.extend(self.options.iter().cloned());
+        let mut command = Command::new("mount");
+        command.args(["-t", "btrfs", "-o", &options.join(",")]);
+        command.arg(self.directory.path().join(IMAGE));
+        run(command.arg(self.path()));
+        self.mounted = true;
+    }
+
+    fn unmount(&mut self) {
+        run(Command::new("umount").arg(self.path()));
+        self.mounted = false;
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.mounted {
+            unmount_at_any_price(&self.path());
+        }
+    }
+}
+
+/// Waits a little for files that other threads still close, then detaches.
+fn unmount_at_any_price(path: &Path) {
+    for _ in 0..20 {
+        let output = Command::new("umount").arg(path).output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let _ = Command::new("umount").arg("-l").arg(path).output();
+}
+
+/// Memory where there is room for an image that is filled, else the usual place.
+fn base_directory(size: u64) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    if room.is_ok_and(|room| room >= size) {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// Removes what a killed test run has left behind.
+fn remove_stale(base: &Path) {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_name().to_str().is_some_and(is_of_dead_process) {
+            let path = entry.path();
+            if is_mount_point(&path.join(MOUNT_POINT)) {
+                unmount_at_any_price(&path.join(MOUNT_POINT));
+            }
+            // Still mounted: removing would delete what is inside.
+            if !is_mount_point(&path.join(MOUNT_POINT)) {
+                let _ = fs::remove_dir_all(path);
+            }
+        }
+    }
+}
+
+fn is_of_dead_process(name: &str) -> bool {
+    let pid = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('.').next());
+    pid.and_then(|pid| pid.parse::<u32>().ok())
+        .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .any(|mounted| OsStr::new(mounted) == path.as_os_str())
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
