@@ -57,8 +57,7 @@ impl Encoder {
         sector_size: u32,
         zstd_checksum: bool,
     ) -> Result<Self, EncoderError> {
-        let id =
-            EncodedIoId::new(codec, sector_size).ok_or(EncoderError::NoLzo { sector_size })?;
+        let id = EncodedIoId::new(codec, sector_size).ok_or(EncoderError::NoLzo { sector_size })?;
         let inner = match codec {
             Codec::Zlib => Inner::Zlib(Box::new(btrfs_payload_zlib::Encoder::new(zlib(level)?)?)),
             Codec::Lzo => {
@@ -128,7 +127,8 @@ fn lzo(level: Level) -> Result<btrfs_payload_lzo::Effort, EncoderError> {
 }
 
 fn zstd(level: Level) -> Result<i32, EncoderError> {
-    let levels = btrfs_payload_zstd::levels();
+    let levels =
+        btrfs_payload_zstd::Encoder::min_level()..=btrfs_payload_zstd::Encoder::max_level();
     match level {
         Level::Smallest => Ok(*levels.end()),
         Level::Default | Level::Auto => Ok(3),

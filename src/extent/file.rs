@@ -1,5 +1,6 @@
 //! A file or a reader becomes extents.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -10,7 +11,6 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::prepare::is_zero;
 use super::{Options, PlainReason, PrepareError, Prepared, Preparer};
 use crate::pipeline;
 use crate::rules::Target;
@@ -78,6 +78,22 @@ pub enum PrepareFileError<E> {
     /// The caller's own error, which ended the work.
     #[error(transparent)]
     Consumer(E),
+}
+
+impl<E> PrepareFileError<E> {
+    /// The caller's own error, or what else it was.
+    ///
+    /// # Errors
+    /// The error itself where it is not the caller's.
+    pub fn into_consumer(self) -> Result<E, PrepareFileError<Infallible>> {
+        Err(match self {
+            Self::Consumer(error) => return Ok(error),
+            Self::Read { offset, source } => PrepareFileError::Read { offset, source },
+            Self::NotAFile => PrepareFileError::NotAFile,
+            Self::Shrank { found, expected } => PrepareFileError::Shrank { found, expected },
+            Self::Prepare { offset, source } => PrepareFileError::Prepare { offset, source },
+        })
+    }
 }
 
 /// A run of the input, on its way to a worker.
@@ -174,7 +190,8 @@ fn prepare_chunks<E: Send>(
     };
     let mut hole: Option<FileExtent> = None;
     pipeline::ordered(jobs, source, worker, |extent| {
-        let extent = extent.map_err(|(offset, source)| PrepareFileError::Prepare { offset, source })?;
+        let extent =
+            extent.map_err(|(offset, source)| PrepareFileError::Prepare { offset, source })?;
         if let (Some(hole), Content::Hole) = (&mut hole, &extent.content) {
             hole.len += extent.len;
             return Ok(());
@@ -255,7 +272,9 @@ impl FileChunks<'_> {
             let data_start = self.seek_region()?;
             if data_start > offset {
                 self.position = data_start;
-                return Ok(Some(self.chunk(offset, ChunkData::Hole(data_start - offset))));
+                return Ok(Some(
+                    self.chunk(offset, ChunkData::Hole(data_start - offset)),
+                ));
             }
         }
         let len = (self.data_end - offset).min(u64_of(self.extent_size));

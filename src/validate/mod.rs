@@ -5,9 +5,20 @@
 //! * [`validate`]: does the payload hold everywhere, and if not, which rule is broken at which
 //!   byte?
 //! * [`predict`]: what exactly does this one kernel do with it?
+//!
+//! [`decode`] gives the bytes of a sound payload, [`explain`] the reason behind a code.
 
+mod codes;
+mod decode;
+mod judge;
+mod lzo;
 mod predict;
 mod report;
+mod zlib;
+mod zstd;
 
+pub use codes::{Explanation, explain, explanations};
+pub use decode::{DecodeError, decode};
+pub use judge::validate;
 pub use predict::{Outcome, predict};
 pub use report::{Finding, Report, Severity};

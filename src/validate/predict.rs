@@ -74,12 +74,7 @@ pub enum Outcome {
 /// );
 /// ```
 #[must_use]
-pub fn predict(
-    payload: &[u8],
-    fields: &ExtentFields,
-    target: &Target,
-    kernel: Kernel,
-) -> Outcome {
+pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: Kernel) -> Outcome {
     match WriteCall::new(bytes_u64(payload.len()), fields, target).answer() {
         WriteAnswer::Refused(errno) => return Outcome::Refused(errno),
         WriteAnswer::NothingWritten => return Outcome::NothingWritten,
@@ -138,7 +133,9 @@ impl Extent {
         }
         let shown = delivered.saturating_sub(self.start);
         let whole_pages = (self.offset_in_page + shown) / self.page_size * self.page_size;
-        whole_pages.saturating_sub(self.offset_in_page).min(self.len)
+        whole_pages
+            .saturating_sub(self.offset_in_page)
+            .min(self.len)
     }
 }
 
@@ -221,11 +218,7 @@ fn regular(codec: Codec, payload: &[u8], extent: Extent, machine: &Machine) -> O
 }
 
 /// The outcome of a reading, and the other one where the state of the machine decides.
-fn both(
-    reading: Reading,
-    placement: Placement,
-    outcome: impl FnOnce(End) -> Outcome,
-) -> Outcome {
+fn both(reading: Reading, placement: Placement, outcome: impl FnOnce(End) -> Outcome) -> Outcome {
     let roomy = outcome(reading.end);
     match reading.or_nothing {
         None => roomy,

@@ -1,0 +1,209 @@
+//! Arguments that several subcommands share.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use btrfs_payload::extent::{Keep, Level, Options};
+use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
+
+/// How to compress.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compression {
+    /// Compression type; several, separated by commas: the smallest payload of them
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "zstd",
+        value_name = "zlib|lzo|zstd"
+    )]
+    pub(crate) codec: Vec<Codec>,
+
+    /// A number (zlib 1 to 9, zstd up to 22, lzo 1 or 9), auto, smallest or default
+    #[arg(long, default_value = "default", allow_hyphen_values = true)]
+    pub(crate) level: Level,
+
+    /// Keep a payload that is merely smaller, even if it saves no sector
+    #[arg(long)]
+    pub(crate) keep_smaller: bool,
+
+    /// End zstd frames with a checksum of their content
+    #[arg(long)]
+    pub(crate) zstd_checksum: bool,
+
+    /// Where the file is cut, bytes: a multiple of the sector size, at most 131072
+    #[arg(long, default_value_t = 131_072, value_name = "BYTES")]
+    pub(crate) extent_size: usize,
+
+    /// Threads that encode [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+impl Compression {
+    pub(crate) fn options(&self, sector_size: u32) -> Options {
+        Options {
+            methods: self
+                .codec
+                .iter()
+                .map(|&codec| (codec, self.level))
+                .collect(),
+            target: Target::new(sector_size),
+            keep: if self.keep_smaller {
+                Keep::Smaller
+            } else {
+                Keep::SectorSaved
+            },
+            zstd_checksum: self.zstd_checksum,
+            extent_size: self.extent_size,
+        }
+    }
+
+    pub(crate) fn jobs(&self) -> NonZeroUsize {
+        self.jobs.unwrap_or_else(all_cores)
+    }
+}
+
+/// As many jobs as there are cores.
+pub(crate) fn all_cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// What is claimed of a single payload, and where it is to land.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Claims {
+    /// Compression type of the payload
+    #[arg(long, value_name = "zlib|lzo|zstd")]
+    pub(crate) codec: Option<Codec>,
+
+    /// Bytes it decodes to
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) unencoded_len: Option<u64>,
+
+    /// Bytes of it that the file shows [default: from unencoded-offset to the end]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) len: Option<u64>,
+
+    /// Where in the decoded bytes the file's slice begins
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) unencoded_offset: u64,
+
+    /// Encryption type that is claimed
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) encryption: u32,
+
+    /// Offset in the file
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) offset: u64,
+
+    /// Size of the file before the write
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) file_size: u64,
+
+    #[command(flatten)]
+    pub(crate) filesystem: Filesystem,
+}
+
+/// The sizes of the filesystem and the machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Filesystem {
+    /// Sector size of the filesystem: 4096 to 65536
+    #[arg(long, default_value_t = 4096, value_name = "BYTES", value_parser = sector_size)]
+    pub(crate) sector_size: u32,
+
+    /// Page size of the machine [default: the sector size]
+    #[arg(long, value_name = "BYTES", value_parser = sector_size)]
+    pub(crate) page_size: Option<u32>,
+
+    /// The mount option max_inline
+    #[arg(long, default_value_t = limits::DEFAULT_MAX_INLINE, value_name = "BYTES")]
+    pub(crate) max_inline: u32,
+
+    /// Node size of the filesystem
+    #[arg(long, default_value_t = limits::DEFAULT_NODE_SIZE, value_name = "BYTES")]
+    pub(crate) node_size: u32,
+}
+
+impl Filesystem {
+    pub(crate) fn target(&self) -> Target {
+        let target = Target::new(self.sector_size);
+        Target {
+            page_size: self.page_size.unwrap_or(target.page_size),
+            max_inline: self.max_inline,
+            node_size: self.node_size,
+            ..target
+        }
+    }
+}
+
+impl Claims {
+    /// True when the flags describe a payload.
+    pub(crate) fn are_given(&self) -> bool {
+        self.codec.is_some() || self.unencoded_len.is_some()
+    }
+
+    pub(crate) fn fields(&self) -> Result<ExtentFields> {
+        let (Some(codec), Some(unencoded_len)) = (self.codec, self.unencoded_len) else {
+            bail!("a payload needs --codec and --unencoded-len");
+        };
+        let compression = EncodedIoId::new(codec, self.filesystem.sector_size)
+            .context("no compression type for this sector size")?;
+        Ok(ExtentFields {
+            len: self
+                .len
+                .unwrap_or(unencoded_len.saturating_sub(self.unencoded_offset)),
+            unencoded_len,
+            unencoded_offset: self.unencoded_offset,
+            compression,
+            encryption: self.encryption,
+        })
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            offset: self.offset,
+            file_size: self.file_size,
+            ..self.filesystem.target()
+        }
+    }
+}
+
+/// A sector or page size from the command line.
+pub(crate) fn sector_size(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|&size| limits::is_sector_size(size))
+        .ok_or_else(|| "a power of two from 4096 to 65536 is expected".to_owned())
+}
+
+/// Reads a payload, `-` for standard input. More than any payload can be is refused before it
+/// is read.
+pub(crate) fn read_payload(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read;
+    // A payload and its padding end at 128 KiB; the judge says so of anything longer, but has no
+    // need to see gigabytes for it.
+    const ENOUGH: u64 = 2 * limits::MAX_EXTENT;
+    let mut payload = Vec::new();
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(path).with_context(|| cannot_read(path))?)
+    };
+    input
+        .take(ENOUGH + 1)
+        .read_to_end(&mut payload)
+        .with_context(|| cannot_read(path))?;
+    if payload.len() as u64 > ENOUGH {
+        bail!(
+            "{} is longer than any payload: at most {} bytes",
+            path.display(),
+            limits::MAX_EXTENT
+        );
+    }
+    Ok(payload)
+}
+
+/// The beginning of every sentence about a file that cannot be read.
+pub(crate) fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}", path.display())
+}

@@ -1,0 +1,365 @@
+//! `check`: judges payloads, wherever they are.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use btrfs_payload::Kernel;
+use btrfs_payload::ioctl::{self, FileExtentKind};
+use btrfs_payload::rules::{ExtentFields, Target};
+use btrfs_payload::validate::{Outcome, Report, explain, explanations, predict, validate};
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::{Claims, cannot_read, read_payload};
+use crate::manifest::Line;
+use crate::output::{Output, progress};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Manifests, files on btrfs, or with --codec and --unencoded-len one payload (`-` for
+    /// standard input)
+    #[arg(required_unless_present = "explain")]
+    inputs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    claims: Claims,
+
+    /// Say also what this kernel does (6.1, 6.12, 6.18 or 7.2); the verdict stays that of all
+    #[arg(long, value_name = "VERSION")]
+    kernel: Vec<Kernel>,
+
+    /// Explain a finding's code and stop; `all` for every code
+    #[arg(long, value_name = "CODE")]
+    explain: Option<String>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload check extents/manifest.jsonl
+  btrfs-payload check /mnt/compressed/file
+  btrfs-payload check a.zstd --codec zstd --unencoded-len 131072 --kernel 6.1
+  btrfs-payload check --explain lzo-header-straddles
+
+Exit status:
+  0  every payload is sound
+  1  a payload is not sound
+  2  wrong usage, or an input cannot be read";
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(code) = &args.explain {
+        return explain_code(code, output);
+    }
+    let mut check = Check {
+        output,
+        kernels: &args.kernel,
+        verdict: Verdict::Sound,
+        extents: 0,
+        unsound: 0,
+        payload_bytes: 0,
+    };
+    if args.claims.are_given() {
+        let [input] = args.inputs.as_slice() else {
+            bail!("--codec and --unencoded-len describe one payload; one input is expected");
+        };
+        let payload = read_payload(input)?;
+        let (fields, target) = (args.claims.fields()?, args.claims.target());
+        check.start();
+        check.payload(input, None, &payload, &fields, &target)?;
+        check.end(input)?;
+    } else {
+        for input in &args.inputs {
+            check.start();
+            check.input(input, &args.claims)?;
+            check.end(input)?;
+        }
+    }
+    Ok(check.verdict)
+}
+
+/// The work and what it has found in the present input.
+struct Check<'a> {
+    output: &'a mut Output,
+    kernels: &'a [Kernel],
+    verdict: Verdict,
+    extents: u64,
+    unsound: u64,
+    payload_bytes: u64,
+}
+
+/// A finding as a JSON line.
+#[derive(Serialize)]
+struct FindingLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    /// Offset of the extent in its file; missing for a payload on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extent: Option<u64>,
+    code: &'static str,
+    severity: String,
+    /// Byte of the payload.
+    offset: Option<u64>,
+    message: &'a str,
+}
+
+/// What a kernel does, as a JSON line.
+#[derive(Serialize)]
+struct KernelLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extent: Option<u64>,
+    kernel: &'static str,
+    outcome: String,
+}
+
+/// The verdict on an input, as a JSON line.
+#[derive(Serialize)]
+struct InputLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    extents: u64,
+    payload_bytes: u64,
+    unsound: u64,
+    sound: bool,
+}
+
+impl Check<'_> {
+    fn start(&mut self) {
+        (self.extents, self.unsound, self.payload_bytes) = (0, 0, 0);
+    }
+
+    fn end(&mut self, input: &Path) -> Result<()> {
+        let sound = self.unsound == 0;
+        if !sound {
+            self.verdict = Verdict::NotSound;
+        }
+        let name = input.to_string_lossy();
+        self.output.text(format_args!(
+            "{name}: {} ({} extents, {} payload bytes{})",
+            if sound { "sound" } else { "NOT SOUND" },
+            self.extents,
+            self.payload_bytes,
+            if sound {
+                String::new()
+            } else {
+                format!(", {} unsound", self.unsound)
+            },
+        ))?;
+        self.output.json(&InputLine {
+            kind: "input",
+            input: &name,
+            extents: self.extents,
+            payload_bytes: self.payload_bytes,
+            unsound: self.unsound,
+            sound,
+        })
+    }
+
+    /// Finds out what an input is.
+    fn input(&mut self, input: &Path, claims: &Claims) -> Result<()> {
+        let mut file = File::open(input).with_context(|| cannot_read(input))?;
+        if file
+            .metadata()
+            .with_context(|| cannot_read(input))?
+            .is_dir()
+        {
+            bail!(
+                "{} is a directory; name a manifest, a file on btrfs, or a payload",
+                input.display()
+            );
+        }
+        if input
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            return self.manifest(input, file, claims);
+        }
+        let mut start = [0; 13];
+        let is_stream = file.read_exact(&mut start).is_ok() && &start == b"btrfs-stream\0";
+        if is_stream {
+            bail!(
+                "{} is a send stream, which this version cannot check yet",
+                input.display()
+            );
+        }
+        // Pipes cannot go back, and are not files on btrfs either.
+        file.rewind().with_context(|| cannot_read(input))?;
+        self.file_on_btrfs(input, &file, claims)
+    }
+
+    fn payload(
+        &mut self,
+        input: &Path,
+        extent: Option<u64>,
+        payload: &[u8],
+        fields: &ExtentFields,
+        target: &Target,
+    ) -> Result<()> {
+        let report = validate(payload, fields, target);
+        self.extents += 1;
+        self.payload_bytes += payload.len() as u64;
+        self.unsound += u64::from(!report.is_sound());
+        self.findings(input, extent, &report)?;
+        for &kernel in self.kernels {
+            let outcome = in_words(&predict(payload, fields, target, kernel));
+            self.kernel(input, extent, kernel, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn findings(&mut self, input: &Path, extent: Option<u64>, report: &Report) -> Result<()> {
+        let name = input.to_string_lossy();
+        for finding in report.findings() {
+            match extent {
+                Some(at) => self
+                    .output
+                    .text(format_args!("{name}: extent at {at}: {finding}"))?,
+                None => self.output.text(format_args!("{name}: {finding}"))?,
+            }
+            self.output.json(&FindingLine {
+                kind: "finding",
+                input: &name,
+                extent,
+                code: finding.code,
+                severity: finding.severity.to_string(),
+                offset: finding.offset,
+                message: &finding.message,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn kernel(
+        &mut self,
+        input: &Path,
+        extent: Option<u64>,
+        kernel: Kernel,
+        outcome: String,
+    ) -> Result<()> {
+        let name = input.to_string_lossy();
+        match extent {
+            Some(at) => self.output.text(format_args!(
+                "{name}: extent at {at}: Linux {kernel}: {outcome}"
+            ))?,
+            None => self
+                .output
+                .text(format_args!("{name}: Linux {kernel}: {outcome}"))?,
+        }
+        self.output.json(&KernelLine {
+            kind: "kernel",
+            input: &name,
+            extent,
+            kernel: kernel.name(),
+            outcome,
+        })
+    }
+
+    fn manifest(&mut self, input: &Path, file: File, claims: &Claims) -> Result<()> {
+        let directory = input.parent().unwrap_or(Path::new("."));
+        let mut target = claims.filesystem.target();
+        for (number, line) in BufReader::new(file).lines().enumerate() {
+            let place = || format!("{}, line {}", input.display(), number + 1);
+            let line = line.with_context(place)?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            match serde_json::from_str(&line).with_context(place)? {
+                Line::File {
+                    size, sector_size, ..
+                } => {
+                    target = Target {
+                        file_size: size.unwrap_or(0),
+                        ..Target::new(sector_size)
+                    };
+                }
+                Line::Encoded(encoded) => {
+                    let name = Path::new(encoded.payload.as_ref());
+                    // A manifest names files beside itself and nothing else.
+                    if name.file_name() != Some(name.as_os_str()) {
+                        bail!("{}: {} is not a plain file name", place(), name.display());
+                    }
+                    let payload = read_payload(&directory.join(name)).with_context(place)?;
+                    self.payload(
+                        input,
+                        Some(encoded.offset),
+                        &payload,
+                        &encoded.fields,
+                        &target.at(encoded.offset),
+                    )?;
+                }
+                Line::Plain { .. } | Line::Hole { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn file_on_btrfs(&mut self, input: &Path, file: &File, claims: &Claims) -> Result<()> {
+        let probe = ioctl::probe(file).with_context(|| {
+            format!(
+                "{} is no manifest and no file on btrfs, and --codec and --unencoded-len are \
+                 missing",
+                input.display()
+            )
+        })?;
+        let size = file.metadata().with_context(|| cannot_read(input))?.len();
+        let target = Target {
+            file_size: size,
+            max_inline: claims.filesystem.max_inline,
+            node_size: probe.node_size,
+            ..Target::new(probe.sector_size)
+        };
+        let bar = progress(size);
+        for extent in ioctl::extents(file) {
+            let extent = extent.with_context(|| cannot_read(input))?;
+            bar.set_position(extent.offset);
+            if let FileExtentKind::Encoded { payload, fields } = &extent.kind {
+                let target = target.at(extent.offset);
+                self.payload(input, Some(extent.offset), payload, fields, &target)?;
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+/// What a kernel does, as a sentence without its subject.
+fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Refused(errno) => format!("refuses the write with {errno}"),
+        Outcome::NothingWritten => "writes nothing and returns 0".to_owned(),
+        Outcome::Data { bytes, .. } => format!("reads {} bytes", bytes.len()),
+        Outcome::ReadError { errno, good, .. } => {
+            format!("reads {} bytes, then {errno}", good.len())
+        }
+        Outcome::Uninitialised { good, .. } => format!(
+            "reads {} bytes, then memory that no decoder wrote (undefined-read)",
+            good.len()
+        ),
+        Outcome::DependsOnMemory { roomy, tight } => format!(
+            "{}, or, depending on its memory, {}",
+            in_words(roomy),
+            in_words(tight)
+        ),
+        Outcome::Unsafe => "may come to harm (unsafe-payload); never submitted".to_owned(),
+    }
+}
+
+/// `--explain`.
+fn explain_code(code: &str, output: &mut Output) -> Result<Verdict> {
+    if code == "all" {
+        for explanation in explanations() {
+            output.text(format_args!("{explanation}\n"))?;
+            output.json(explanation)?;
+        }
+        return Ok(Verdict::Sound);
+    }
+    let Some(explanation) = explain(code) else {
+        bail!("no finding has the code {code:?}; `check --explain all` lists them");
+    };
+    output.text(format_args!("{explanation}"))?;
+    output.json(explanation)?;
+    Ok(Verdict::Sound)
+}

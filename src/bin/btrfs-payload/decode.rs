@@ -1,0 +1,93 @@
+//! `decode`: the bytes of a payload, or the bytes that a kernel would return.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use btrfs_payload::Kernel;
+use btrfs_payload::validate::{DecodeError, Outcome, decode, predict};
+
+use crate::Verdict;
+use crate::args::{Claims, read_payload};
+use crate::output::{NewFile, Output, remark};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The payload, `-` for standard input
+    payload: PathBuf,
+
+    #[command(flatten)]
+    claims: Claims,
+
+    /// Give what this kernel would return (6.1, 6.12, 6.18 or 7.2), sound or not
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "7.2", require_equals = true)]
+    as_kernel: Option<Kernel>,
+
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let payload = read_payload(&args.payload)?;
+    let (fields, target) = (args.claims.fields()?, args.claims.target());
+    let (bytes, verdict) = match args.as_kernel {
+        None => match decode(&payload, &fields, &target) {
+            Ok(bytes) => (bytes.to_vec(), Verdict::Sound),
+            Err(DecodeError::NotSound(report)) => {
+                for finding in report.findings() {
+                    remark(format_args!("{finding}"));
+                }
+                return Ok(Verdict::NotSound);
+            }
+            Err(error) => return Err(error.into()),
+        },
+        Some(kernel) => as_kernel(kernel, predict(&payload, &fields, &target, kernel)),
+    };
+    match &args.output {
+        None => output.bytes(&bytes)?,
+        Some(path) => {
+            use std::io::Write;
+            let mut file = NewFile::create(path, args.force)?;
+            file.file()
+                .write_all(&bytes)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            file.finish()?;
+        }
+    }
+    Ok(verdict)
+}
+
+/// The bytes that can be read, and a remark where they are not all of them.
+fn as_kernel(kernel: Kernel, outcome: Outcome) -> (Vec<u8>, Verdict) {
+    let (bytes, trouble) = match outcome {
+        Outcome::Data { bytes, .. } => return (bytes, Verdict::Sound),
+        Outcome::Refused(errno) => (Vec::new(), format!("refuses the write with {errno}")),
+        Outcome::NothingWritten => (Vec::new(), "writes nothing and says so with 0".to_owned()),
+        Outcome::ReadError { errno, good, .. } => {
+            let trouble = format!("gives {errno} after {} bytes", good.len());
+            (good, trouble)
+        }
+        Outcome::Uninitialised { good, .. } => {
+            let trouble = format!(
+                "gives memory that no decoder wrote after {} bytes (undefined-read)",
+                good.len()
+            );
+            (good, trouble)
+        }
+        Outcome::DependsOnMemory { roomy, .. } => {
+            let (bytes, _) = as_kernel(kernel, *roomy);
+            let trouble = "may also give EIO at once, depending on its memory".to_owned();
+            (bytes, trouble)
+        }
+        Outcome::Unsafe => (
+            Vec::new(),
+            "may come to harm (unsafe-payload); no bytes are given".to_owned(),
+        ),
+    };
+    remark(format_args!("Linux {kernel} {trouble}"));
+    (bytes, Verdict::NotSound)
+}

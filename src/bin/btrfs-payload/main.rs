@@ -1,0 +1,112 @@
+//! The program: one file per subcommand, and the only place that prints.
+
+mod args;
+mod check;
+mod completions;
+mod decode;
+mod dump;
+mod manifest;
+mod output;
+mod prepare;
+mod read;
+mod write;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::{Format, Output};
+
+/// Makes, judges and moves the compressed payloads of btrfs extents.
+#[derive(Parser)]
+#[command(name = "btrfs-payload", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    /// How results are printed; json is one object per line
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make extents of a file and show what is saved
+    Prepare(prepare::Args),
+    /// Judge payloads: a manifest, a file on btrfs, or a payload with its claims
+    Check(check::Args),
+    /// Decode a payload
+    Decode(decode::Args),
+    /// Explain every byte of a payload
+    Dump(dump::Args),
+    /// Write a file to btrfs as compressed extents
+    Write(write::Args),
+    /// Take the extents of a file on btrfs as payloads
+    Read(read::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload prepare /usr/lib/os-release --codec zstd --level 19
+  btrfs-payload prepare disk.img --codec zstd --level 15 --out extents/
+  btrfs-payload check extents/manifest.jsonl
+  btrfs-payload dump extents/000000000000.zstd --codec zstd --unencoded-len 131072
+  btrfs-payload write disk.img /mnt/disk.img --codec zstd --level 15 --verify
+
+Exit status:
+  0  sound, or done
+  1  something is not sound
+  2  wrong usage, or a file cannot be read or written";
+
+/// What a subcommand has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing is wrong.
+    Sound,
+    /// At least one payload is at fault.
+    NotSound,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results, everything else is trouble; clap knows which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let mut output = Output::new(cli.format);
+    let result = match &cli.command {
+        Command::Prepare(args) => prepare::run(args, &mut output),
+        Command::Check(args) => check::run(args, &mut output),
+        Command::Decode(args) => decode::run(args, &mut output),
+        Command::Dump(args) => dump::run(args, &mut output),
+        Command::Write(args) => write::run(args, &mut output),
+        Command::Read(args) => read::run(args, &mut output),
+        Command::Completions(args) => completions::run(args, &mut output),
+        Command::Man => completions::man(&mut output),
+    };
+    match result.and_then(|verdict| output.finish().map(|()| verdict)) {
+        Ok(Verdict::Sound) => ExitCode::SUCCESS,
+        Ok(Verdict::NotSound) => ExitCode::from(1),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::trouble(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The reader of our output has had enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,216 @@
+//! Results on stdout, trouble on stderr, and files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+use tempfile::{NamedTempFile, TempDir};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Standard output, in one of the formats.
+pub(crate) struct Output {
+    format: Format,
+    stdout: BufWriter<io::StdoutLock<'static>>,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            stdout: BufWriter::new(io::stdout().lock()),
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// One line for people; nothing in JSON.
+    pub(crate) fn text(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
+        if self.format == Format::Text {
+            writeln!(self.stdout, "{line}").context("cannot write to standard output")?;
+        }
+        Ok(())
+    }
+
+    /// One object as a line; nothing in text.
+    pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<()> {
+        if self.format == Format::Json {
+            serde_json::to_writer(&mut self.stdout, object)
+                .map_err(io::Error::from)
+                .and_then(|()| self.stdout.write_all(b"\n"))
+                .context("cannot write to standard output")?;
+        }
+        Ok(())
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stdout
+            .write_all(bytes)
+            .context("cannot write to standard output")
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.stdout
+            .flush()
+            .context("cannot write to standard output")
+    }
+}
+
+/// Says what went wrong: the error, then its causes.
+#[allow(clippy::print_stderr)]
+pub(crate) fn trouble(error: &anyhow::Error) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    eprintln!("btrfs-payload: {}", causes.join(": "));
+}
+
+/// A remark that is neither a result nor a failure.
+#[allow(clippy::print_stderr)]
+pub(crate) fn remark(line: std::fmt::Arguments<'_>) {
+    eprintln!("btrfs-payload: {line}");
+}
+
+/// A bar on the terminal while long work goes on; nothing in a pipe.
+pub(crate) fn progress(bytes: u64) -> indicatif::ProgressBar {
+    if io::stderr().is_terminal() && bytes > 0 {
+        let style = indicatif::ProgressStyle::with_template(
+            "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}",
+        );
+        let bar = indicatif::ProgressBar::new(bytes);
+        match style {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    } else {
+        indicatif::ProgressBar::hidden()
+    }
+}
+
+/// A directory that takes its name when it is complete.
+pub(crate) struct NewDirectory {
+    parts: TempDir,
+    name: PathBuf,
+    force: bool,
+}
+
+impl NewDirectory {
+    /// Nothing of that name may exist, except an empty directory; `force` replaces what is
+    /// there.
+    pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
+        if !force && !is_free(name)? {
+            bail!("{} exists already; --force replaces it", name.display());
+        }
+        let parts = tempfile::Builder::new()
+            .prefix(".btrfs-payload-")
+            .permissions(fs::Permissions::from_mode(0o777)) // less the umask
+            .tempdir_in(parent(name))
+            .with_context(|| format!("cannot make a directory beside {}", name.display()))?;
+        Ok(Self {
+            parts,
+            name: name.to_owned(),
+            force,
+        })
+    }
+
+    /// Writes a file into it.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<()> {
+        fs::write(self.parts.path().join(name), content)
+            .with_context(|| format!("cannot write {name} for {}", self.name.display()))
+    }
+
+    /// Opens a file in it for writing.
+    pub(crate) fn open(&self, name: &str) -> Result<BufWriter<File>> {
+        File::create_new(self.parts.path().join(name))
+            .map(BufWriter::new)
+            .with_context(|| format!("cannot write {name} for {}", self.name.display()))
+    }
+
+    /// Gives it its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        let complete = || format!("cannot complete {}", self.name.display());
+        if self.force && self.name.symlink_metadata().is_ok() {
+            // The old one stays until the new one is in place.
+            let old = tempfile::Builder::new()
+                .prefix(".btrfs-payload-old-")
+                .tempdir_in(parent(&self.name))
+                .with_context(complete)?;
+            fs::rename(&self.name, old.path().join("old")).with_context(complete)?;
+        }
+        fs::rename(self.parts.path(), &self.name).with_context(complete)?;
+        // Its name is no longer the temporary one; there is nothing to remove.
+        let _ = self.parts.keep();
+        Ok(())
+    }
+}
+
+/// A file that takes its name when it is complete.
+pub(crate) struct NewFile {
+    parts: NamedTempFile,
+    name: PathBuf,
+    force: bool,
+}
+
+impl NewFile {
+    pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
+        if !force && name.symlink_metadata().is_ok() {
+            bail!("{} exists already; --force replaces it", name.display());
+        }
+        let parts = tempfile::Builder::new()
+            .prefix(".btrfs-payload-")
+            .permissions(fs::Permissions::from_mode(0o666)) // less the umask
+            .tempfile_in(parent(name))
+            .with_context(|| format!("cannot make a file beside {}", name.display()))?;
+        Ok(Self {
+            parts,
+            name: name.to_owned(),
+            force,
+        })
+    }
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.parts.as_file_mut()
+    }
+
+    /// Gives it its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        let persisted = if self.force {
+            self.parts.persist(&self.name)
+        } else {
+            self.parts.persist_noclobber(&self.name)
+        };
+        persisted
+            .map(drop)
+            .map_err(|error| error.error)
+            .with_context(|| format!("cannot complete {}", self.name.display()))
+    }
+}
+
+/// The directory that `path` is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn is_free(name: &Path) -> Result<bool> {
+    match fs::read_dir(name) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", name.display())),
+    }
+}

@@ -1,0 +1,314 @@
+//! `prepare`: extents of a file, a table of what is saved, and a verdict on each.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use btrfs_payload::extent::{
+    Content, FileExtent, Options, PrepareFileError, prepare_file, prepare_reader, sectors,
+};
+use btrfs_payload::rules::{ExtentFields, Target};
+use btrfs_payload::validate::validate;
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::{Compression, cannot_read, sector_size};
+use crate::manifest::{self, Encoded, Line};
+use crate::output::{NewDirectory, Output, progress};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The file, `-` for standard input
+    file: PathBuf,
+
+    #[command(flatten)]
+    compression: Compression,
+
+    /// Sector size of the filesystem that the extents are for: 4096 to 65536
+    #[arg(long, default_value_t = 4096, value_name = "BYTES", value_parser = sector_size)]
+    sector_size: u32,
+
+    /// Write one file a payload and manifest.jsonl into this new directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Replace the directory if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// One extent, as a JSON line.
+#[derive(Default, Serialize)]
+struct Row<'a> {
+    kind: &'static str,
+    offset: u64,
+    len: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    codec: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_len: Option<u64>,
+    /// Sectors on disk, and how many fewer than plain data takes.
+    sectors: u64,
+    saved_sectors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sound: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The sums, as the last JSON line.
+#[derive(Default, Serialize)]
+struct Total {
+    kind: &'static str,
+    extents: u64,
+    encoded: u64,
+    plain: u64,
+    holes: u64,
+    len: u64,
+    payload_len: u64,
+    plain_sectors: u64,
+    sectors: u64,
+    saved_bytes: u64,
+    unsound: u64,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let options = args.compression.options(args.sector_size);
+    let directory = args
+        .out
+        .as_ref()
+        .map(|out| NewDirectory::create(out, args.force))
+        .transpose()?;
+    let mut table = Table {
+        output,
+        options: &options,
+        level: args.compression.level.to_string(),
+        total: Total {
+            kind: "total",
+            ..Total::default()
+        },
+        manifest: directory
+            .as_ref()
+            .map(|directory| directory.open(manifest::NAME))
+            .transpose()?,
+        directory: directory.as_ref(),
+        file_size: None,
+    };
+    let jobs = args.compression.jobs();
+    let result = if args.file.as_os_str() == "-" {
+        table.start("-", None)?;
+        let consume = |extent| table.extent(&extent);
+        prepare_reader(std::io::stdin(), &options, jobs, consume)
+    } else {
+        let file = File::open(&args.file).with_context(|| cannot_read(&args.file))?;
+        let metadata = file.metadata().with_context(|| cannot_read(&args.file))?;
+        let size = metadata.is_file().then_some(metadata.len());
+        table.start(&args.file.to_string_lossy(), size)?;
+        let bar = progress(size.unwrap_or(0));
+        let consume = |extent: FileExtent| {
+            bar.inc(extent.len);
+            table.extent(&extent)
+        };
+        let result = if metadata.is_dir() {
+            Err(PrepareFileError::NotAFile)
+        } else if metadata.is_file() {
+            prepare_file(&file, &options, jobs, consume)
+        } else {
+            prepare_reader(file, &options, jobs, consume)
+        };
+        bar.finish_and_clear();
+        result
+    };
+    result.map_err(|error| match error.into_consumer() {
+        Ok(error) => error,
+        Err(error) => anyhow::Error::new(error).context(cannot_read(&args.file)),
+    })?;
+    let verdict = table.finish()?;
+    if let Some(directory) = directory {
+        directory.finish()?;
+    }
+    Ok(verdict)
+}
+
+/// The table while it grows.
+struct Table<'a> {
+    output: &'a mut Output,
+    options: &'a Options,
+    level: String,
+    total: Total,
+    directory: Option<&'a NewDirectory>,
+    manifest: Option<std::io::BufWriter<File>>,
+    file_size: Option<u64>,
+}
+
+impl Table<'_> {
+    fn start(&mut self, name: &str, size: Option<u64>) -> Result<()> {
+        self.file_size = size;
+        self.output.text(format_args!(
+            "{:>14}  {:<6}{:<10}{:>8}{:>9}{:>9}{:>8}  verdict",
+            "offset", "codec", "level", "len", "payload", "sectors", "saved"
+        ))?;
+        self.note(&Line::File {
+            name: name.into(),
+            size,
+            sector_size: self.options.target.sector_size,
+        })
+    }
+
+    /// A line of the manifest, where there is one.
+    fn note(&mut self, line: &Line<'_>) -> Result<()> {
+        if let Some(manifest) = &mut self.manifest {
+            serde_json::to_writer(&mut *manifest, line)
+                .map_err(std::io::Error::from)
+                .and_then(|()| manifest.write_all(b"\n"))
+                .context("cannot write the manifest")?;
+        }
+        Ok(())
+    }
+
+    fn extent(&mut self, extent: &FileExtent) -> Result<()> {
+        let &FileExtent { offset, len, .. } = extent;
+        let target = Target {
+            offset,
+            file_size: self.file_size.unwrap_or(0),
+            ..self.options.target
+        };
+        self.total.extents += 1;
+        self.total.len += len;
+        match &extent.content {
+            Content::Encoded(encoded) => {
+                let (payload, fields) = (encoded.payload(), encoded.fields());
+                let sound = validate(payload, fields, &target).is_sound();
+                let line = Encoded::new(offset, fields, payload.len());
+                if let Some(directory) = self.directory {
+                    directory.file(&line.payload, payload)?;
+                }
+                self.note(&Line::Encoded(line))?;
+                self.total.encoded += 1;
+                self.total.unsound += u64::from(!sound);
+                self.encoded_row(offset, fields, payload.len() as u64, &target, sound)
+            }
+            Content::Plain { reason, .. } => {
+                let reason = reason.to_string();
+                self.note(&Line::Plain {
+                    offset,
+                    len,
+                    reason: reason.as_str().into(),
+                })?;
+                self.total.plain += 1;
+                self.plain_row(offset, len, &target, reason)
+            }
+            Content::Hole => {
+                self.note(&Line::Hole { offset, len })?;
+                self.total.holes += 1;
+                self.output.text(format_args!(
+                    "{offset:>14}  {:<16}{len:>8}{:>9}{:>9}{:>8}",
+                    "hole", "-", 0, "-"
+                ))?;
+                self.output.json(&Row {
+                    kind: "hole",
+                    offset,
+                    len,
+                    ..Row::default()
+                })
+            }
+        }
+    }
+
+    fn encoded_row(
+        &mut self,
+        offset: u64,
+        fields: &ExtentFields,
+        payload_len: u64,
+        target: &Target,
+        sound: bool,
+    ) -> Result<()> {
+        let (plain, encoded) = sectors(payload_len, fields, target);
+        self.total.payload_len += payload_len;
+        self.total.plain_sectors += plain;
+        self.total.sectors += encoded;
+        let codec = manifest::codec_name(fields.compression);
+        let saved = plain.saturating_sub(encoded);
+        self.output.text(format_args!(
+            "{offset:>14}  {codec:<6}{:<10}{:>8}{payload_len:>9}{encoded:>9}{:>8}  {}",
+            self.level,
+            fields.len,
+            percent(saved, plain),
+            if sound { "sound" } else { "NOT SOUND" },
+        ))?;
+        self.output.json(&Row {
+            kind: "encoded",
+            offset,
+            len: fields.len,
+            codec: Some(codec),
+            level: Some(&self.level),
+            payload_len: Some(payload_len),
+            sectors: encoded,
+            saved_sectors: saved,
+            sound: Some(sound),
+            ..Row::default()
+        })
+    }
+
+    fn plain_row(&mut self, offset: u64, len: u64, target: &Target, reason: String) -> Result<()> {
+        let fields = ExtentFields::whole(len, btrfs_payload::rules::EncodedIoId::NONE);
+        let (plain, _) = sectors(len, &fields, target);
+        self.total.payload_len += len;
+        self.total.plain_sectors += plain;
+        self.total.sectors += plain;
+        self.output.text(format_args!(
+            "{offset:>14}  {:<16}{len:>8}{:>9}{plain:>9}{:>8}  {reason}",
+            "plain", "-", "-"
+        ))?;
+        self.output.json(&Row {
+            kind: "plain",
+            offset,
+            len,
+            sectors: plain,
+            reason: Some(reason),
+            ..Row::default()
+        })
+    }
+
+    fn finish(mut self) -> Result<Verdict> {
+        if let Some(manifest) = &mut self.manifest {
+            manifest.flush().context("cannot write the manifest")?;
+        }
+        let total = &mut self.total;
+        let saved = total.plain_sectors.saturating_sub(total.sectors);
+        total.saved_bytes = saved * u64::from(self.options.target.sector_size);
+        self.output.text(format_args!(
+            "{} bytes in {} extents ({} encoded, {} plain, {} holes): {} bytes on disk instead of \
+             {}, {} saved; {}",
+            total.len,
+            total.extents,
+            total.encoded,
+            total.plain,
+            total.holes,
+            total.sectors * u64::from(self.options.target.sector_size),
+            total.plain_sectors * u64::from(self.options.target.sector_size),
+            percent(saved, total.plain_sectors),
+            if total.unsound == 0 {
+                "every payload is sound".to_owned()
+            } else {
+                format!("{} payloads are NOT sound", total.unsound)
+            },
+        ))?;
+        self.output.json(total)?;
+        Ok(if total.unsound == 0 {
+            Verdict::Sound
+        } else {
+            Verdict::NotSound
+        })
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    match (part * 100).checked_div(whole) {
+        Some(percent) => format!("{percent} %"),
+        None => "-".to_owned(),
+    }
+}

@@ -1,0 +1,242 @@
+//! `write`: a file becomes compressed extents of a file on btrfs.
+
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use btrfs_payload::extent::{Content, FileExtent, Options, PrepareFileError, prepare_file};
+use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, Item, WriteSummary};
+use btrfs_payload::rules::limits;
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::{Compression, cannot_read};
+use crate::output::{NewFile, Output, progress, remark};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The file to write
+    src: PathBuf,
+
+    /// The new file, on btrfs; it appears when it is complete
+    dest: PathBuf,
+
+    #[command(flatten)]
+    compression: Compression,
+
+    /// Read everything back through the kernel and compare
+    #[arg(long)]
+    verify: bool,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// The result, as a JSON line.
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'static str,
+    src: &'a str,
+    dest: &'a str,
+    len: u64,
+    encoded_extents: u64,
+    encoded_len: u64,
+    payload_len: u64,
+    plain_extents: u64,
+    plain_len: u64,
+    hole_len: u64,
+    fallbacks: Vec<FallbackLine>,
+    verified: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct FallbackLine {
+    reason: String,
+    extents: u64,
+    len: u64,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let source = File::open(&args.src).with_context(|| cannot_read(&args.src))?;
+    let metadata = source.metadata().with_context(|| cannot_read(&args.src))?;
+    if !metadata.is_file() {
+        bail!("{} is not a regular file", args.src.display());
+    }
+    let cannot_write = || format!("cannot write {}", args.dest.display());
+    let mut dest = NewFile::create(&args.dest, args.force)?;
+    let options = args.compression.options(sector_size_of(dest.file())?);
+    let summary =
+        write(args, &source, metadata.len(), dest.file(), &options).with_context(cannot_write)?;
+    keep_attributes(&source, &metadata, dest.file()).with_context(cannot_write)?;
+    dest.finish()?;
+    report(args, metadata.len(), &summary, output)?;
+    Ok(Verdict::Sound)
+}
+
+/// The sector size that the extents are made for; off btrfs everything is written plain, and
+/// any will do.
+fn sector_size_of(dest: &File) -> Result<u32> {
+    match ioctl::probe(dest) {
+        Ok(probe) => {
+            if probe.encoded_io == EncodedIo::NotPermitted {
+                remark(format_args!(
+                    "encoded writes need CAP_SYS_ADMIN; writing plain data"
+                ));
+            }
+            Ok(probe.sector_size)
+        }
+        Err(ioctl::ProbeError::NotBtrfs) => Ok(limits::MIN_SECTOR_SIZE),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(
+    args: &Args,
+    source: &File,
+    size: u64,
+    dest: &File,
+    options: &Options,
+) -> Result<WriteSummary> {
+    let original = |offset, buffer: &mut [u8]| source.read_exact_at(buffer, offset);
+    // The size first: the kernel then knows which extent ends the file, and makes no inline
+    // extent of the first of several.
+    dest.set_len(size)?;
+    let mut writer = ExtentWriter::new(dest, original)?;
+    let bar = progress(size);
+    let result = prepare_file(source, options, args.compression.jobs(), |extent| {
+        bar.inc(extent.len);
+        let FileExtent {
+            offset,
+            len,
+            content,
+        } = extent;
+        let item = match content {
+            Content::Encoded(extent) => Item::Encoded(extent),
+            Content::Plain { data, .. } => Item::Plain(data),
+            Content::Hole => Item::Hole(len),
+        };
+        writer.write(offset, &item)
+    });
+    bar.finish_and_clear();
+    match result {
+        Ok(()) => {}
+        Err(PrepareFileError::Consumer(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(if args.verify {
+        writer.finish_verified()?
+    } else {
+        writer.finish()?
+    })
+}
+
+/// Mode, owner, extended attributes and times, as far as the process may set them.
+fn keep_attributes(source: &File, metadata: &fs::Metadata, dest: &File) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    // Owner first: changing it clears the set-id bits of the mode.
+    let owner = std::os::unix::fs::fchown(dest, Some(metadata.uid()), Some(metadata.gid()));
+    if let Err(error) = owner {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error.into());
+        }
+        remark(format_args!("the owner is not kept: {error}"));
+    }
+    copy_xattrs(source, dest)?;
+    dest.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    dest.set_times(
+        FileTimes::new()
+            .set_accessed(metadata.accessed()?)
+            .set_modified(metadata.modified()?),
+    )?;
+    Ok(())
+}
+
+/// Extended attributes except `btrfs.compression`, which speaks of writes to come, and those
+/// that the process may not set.
+fn copy_xattrs(source: &File, dest: &File) -> Result<()> {
+    // The kernel's own limits (include/uapi/linux/limits.h): 64 KiB of names, 64 KiB a value.
+    let mut names = vec![0; 64 * 1024];
+    let used = match rustix::fs::flistxattr(source, &mut names) {
+        Ok(used) => used,
+        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        Err(errno) => return Err(io::Error::from(errno).into()),
+    };
+    let mut value = vec![0; 64 * 1024];
+    for name in names
+        .get(..used)
+        .unwrap_or_default()
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let len = rustix::fs::fgetxattr(source, name, &mut value).map_err(io::Error::from)?;
+        let value = value.get(..len).unwrap_or_default();
+        let set = rustix::fs::fsetxattr(dest, name, value, rustix::fs::XattrFlags::empty());
+        if let Err(errno) = set {
+            remark(format_args!(
+                "the attribute {} is not kept: {}",
+                String::from_utf8_lossy(name),
+                io::Error::from(errno)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) -> Result<()> {
+    let name = |path: &Path| path.to_string_lossy().into_owned();
+    let WriteSummary {
+        encoded,
+        plain,
+        holes,
+        ..
+    } = summary;
+    output.text(format_args!(
+        "{}: {len} bytes: {} extents of {} bytes as {} bytes of payload, {} bytes plain, {} bytes \
+         in holes{}",
+        args.dest.display(),
+        encoded.extents,
+        encoded.bytes,
+        encoded.stored,
+        plain.bytes,
+        holes.bytes,
+        if args.verify {
+            format!("; {} bytes read back and compared", summary.verified)
+        } else {
+            String::new()
+        },
+    ))?;
+    for fallback in &summary.fallbacks {
+        output.text(format_args!(
+            "{}: {} extents of {} bytes are plain because {}",
+            args.dest.display(),
+            fallback.tally.extents,
+            fallback.tally.bytes,
+            fallback.reason
+        ))?;
+    }
+    output.json(&Line {
+        kind: "written",
+        src: &name(&args.src),
+        dest: &name(&args.dest),
+        len,
+        encoded_extents: encoded.extents,
+        encoded_len: encoded.bytes,
+        payload_len: encoded.stored,
+        plain_extents: plain.extents,
+        plain_len: plain.bytes,
+        hole_len: holes.bytes,
+        fallbacks: summary
+            .fallbacks
+            .iter()
+            .map(|fallback| FallbackLine {
+                reason: fallback.reason.to_string(),
+                extents: fallback.tally.extents,
+                len: fallback.tally.bytes,
+            })
+            .collect(),
+        verified: args.verify.then_some(summary.verified),
+    })
+}

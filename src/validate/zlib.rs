@@ -1,0 +1,61 @@
+//! zlib payloads before the judge.
+
+use btrfs_payload_zlib::{Event, Fault, FaultKind, walk};
+
+use super::judge::{DECODE_LIMIT, Judge};
+use super::report::Severity::{self, Error, Warning};
+
+pub(super) fn judge(judge: &mut Judge<'_>) {
+    let mut faults = Vec::new();
+    let walked = walk(judge.payload, DECODE_LIMIT, &mut |event| {
+        if let Event::Fault(fault) = event {
+            faults.push(fault);
+        }
+    });
+    let mut sound = true;
+    for Fault { offset, kind } in faults {
+        let Some((code, severity)) = finding(judge, &kind) else {
+            continue;
+        };
+        sound &= severity != Error;
+        judge.add(code, severity, Some(offset), kind.to_string());
+    }
+    if sound {
+        // The kernel cuts what is too much, the fallback of `btrfs receive` gives up.
+        judge.decoded(walked.decoded, Error);
+    }
+}
+
+/// The finding for a fault, or `None` where it is none.
+fn finding(judge: &Judge<'_>, kind: &FaultKind) -> Option<(&'static str, Severity)> {
+    use FaultKind as Kind;
+    Some(match *kind {
+        Kind::Empty
+        | Kind::HeaderCheck { .. }
+        | Kind::Method { .. }
+        | Kind::Gzip
+        | Kind::Zstd
+        | Kind::RawDeflate => ("zlib-header", Error),
+        Kind::WindowSize { .. }
+        | Kind::BeyondWindow {
+            is_unsafe: true, ..
+        } => ("unsafe-payload", Error),
+        Kind::BeyondWindow { .. } => ("zlib-beyond-window", Warning),
+        Kind::Dictionary => ("zlib-dictionary", Error),
+        Kind::Truncated { .. } => ("zlib-truncated", Error),
+        Kind::NoFinalBlock => ("zlib-no-final-block", Error),
+        Kind::NoEndOfBlock => ("zlib-no-end-of-block", Error),
+        Kind::TooFarBack { .. } => ("zlib-distance", Error),
+        Kind::Checksum { .. } => ("zlib-adler32", Error),
+        Kind::Trailing {
+            len, zero: true, ..
+        } if judge.is_sector_padding(len) => return None,
+        Kind::Trailing { .. } => ("zlib-behind-stream", Warning),
+        // A reader that has all it wants does not look that far.
+        Kind::SilentChunk { decoded, .. } if decoded as u64 >= judge.wanted() => {
+            ("zlib-silent-page", Warning)
+        }
+        Kind::SilentChunk { .. } => ("zlib-silent-page", Error),
+        _ => ("zlib-block-damaged", Error),
+    })
+}
