@@ -40,7 +40,7 @@ pub const MATCH_MAX: usize = 258;
 pub const DICTID_LEN: usize = 4;
 
 /// The two header bytes, any values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Byte 0.
     pub cmf: u8,

@@ -25,9 +25,13 @@ mod decode;
 mod encode;
 mod error;
 mod inflate;
+pub mod kernel;
 pub mod layout;
+pub mod receive;
+mod walk;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, Level};
 pub use error::{DecodeError, EncodeError};
 pub use inflate::{CodeSet, Flaw, SetFlaw};
+pub use walk::{BlockType, Event, Fault, FaultKind, Kind, Structure, Walk, walk};

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// Which code a dynamic block defines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodeSet {
     /// The code in which code lengths are written.
@@ -25,7 +25,7 @@ impl CodeSet {
 }
 
 /// Why a set of code lengths is no Huffman code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum SetFlaw {
     /// More codes than there are bit patterns.
@@ -37,7 +37,7 @@ pub enum SetFlaw {
 }
 
 /// A broken rule of deflate; decoding cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Flaw {
     /// BTYPE 3.

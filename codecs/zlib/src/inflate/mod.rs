@@ -563,7 +563,8 @@ impl Inflate {
             }
             self.start = self.bits.position();
             match symbol(&mut self.bits, codes, self.rules, input, out, observer)? {
-                Some(Mode::Symbols) => {}
+                // An observer gets to see where each symbol starts.
+                Some(Mode::Symbols) if !is_observed(observer) => {}
                 mode => return Ok(mode),
             }
         }
