@@ -207,9 +207,9 @@ pub enum WriterError {
 /// no contiguous space for one; the summary says how many and why. Every other failure is an
 /// error: plain data would only hide it.
 ///
-/// Items may come in any order, except that one which ends inside a sector must not be followed
-/// by a payload that starts in that sector. A file that was longer stays so.
-#[derive(Debug)]
+/// Items may come in any order that the kernel takes: a payload that ends inside a sector has to
+/// end at or behind the end of the file as it is then. In order of offsets, into a new file, that
+/// is always so. A file that was longer stays so.
 pub struct ExtentWriter<F, S> {
     fd: F,
     source: S,
@@ -221,6 +221,18 @@ pub struct ExtentWriter<F, S> {
     end: u64,
     summary: WriteSummary,
     buffer: Vec<u8>,
+}
+
+/// By hand, as `source` is a closure more often than not.
+impl<F, S> fmt::Debug for ExtentWriter<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtentWriter")
+            .field("plain_only", &self.plain_only)
+            .field("old_size", &self.old_size)
+            .field("end", &self.end)
+            .field("summary", &self.summary)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F, S> ExtentWriter<F, S>

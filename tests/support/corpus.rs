@@ -28,7 +28,7 @@ pub fn corpus(bytes: usize) -> Vec<Sample> {
         sources.to_str().unwrap_or("."),
         "/usr/include",
         "/usr/share/perl",
-        "/etc",
+        "/usr/share/doc",
     ];
     samples.extend(pick(&text, share, is_text));
     samples.extend(pick(&["/usr/share", "/var/lib"], share, is_compressed));

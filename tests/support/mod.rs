@@ -10,13 +10,17 @@
 //! Without root, btrfs or mkfs.btrfs that prints `SKIPPED: name: reason` to the terminal, past
 //! the capture of test output, and the test passes. With BTRFS_PAYLOAD_REQUIRE_KERNEL in the
 //! environment it panics, so that nobody takes a skipped run for a passed one.
-#![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
+#![allow(dead_code, unreachable_pub, unused_imports)] // each test binary uses a part of it
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers fail as tests do
 
 mod corpus;
+mod files;
 mod mount;
+mod payloads;
 mod tree;
 
 pub use corpus::{Sample, corpus, generated};
+pub use files::{chattr_c, create, from, unprivileged};
 pub use mount::{Mount, Options, btrfs, skip};
+pub use payloads::{extent, lzo_of_a, text, whole, zlib_of, zstd_of};
 pub use tree::assert_same_tree;

@@ -16,9 +16,10 @@ use tempfile::TempDir;
 
 /// Beginning of the name of every harness directory.
 const PREFIX: &str = "btrfs-payload.";
-/// Name of the mount point and of the image in it.
+/// Name of the mount point.
 const MOUNT_POINT: &str = "mnt";
-const IMAGE: &str = "image";
+/// Name of the directory that has the image.
+const DEVICE: &str = "device";
 
 /// How to make and mount a filesystem.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub mkfs: Vec<String>,
     /// Mount options, for example `compress-force=zstd:3`.
     pub mount: Vec<String>,
+    /// Bytes the device really holds: what is written beyond them fails, late. `None` for all.
+    pub device_holds: Option<u64>,
 }
 
 impl Default for Options {
@@ -37,6 +40,7 @@ impl Default for Options {
             size: 1 << 30,
             mkfs: Vec::new(),
             mount: Vec::new(),
+            device_holds: None,
         }
     }
 }
@@ -66,7 +70,6 @@ impl Options {
 pub struct Mount {
     directory: TempDir,
     options: Vec<String>,
-    mounted: bool,
 }
 
 /// A fresh, mounted btrfs; or `None`, said visibly, where this machine cannot have one.
@@ -125,17 +128,22 @@ impl Mount {
             .tempdir_in(base)
             .expect("a directory for the image");
         fs::create_dir(directory.path().join(MOUNT_POINT)).expect("a mount point");
-        let image = directory.path().join(IMAGE);
-        let file = File::create(&image).expect("an image");
+        fs::create_dir(directory.path().join(DEVICE)).expect("a place for the image");
+        // From here on, dropping it cleans up.
+        let mount = Self {
+            directory,
+            options: options.mount.clone(),
+        };
+        if let Some(bytes) = options.device_holds {
+            let mut tmpfs = Command::new("mount");
+            tmpfs.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]);
+            run(tmpfs.arg(mount.directory.path().join(DEVICE)));
+        }
+        let file = File::create(mount.image()).expect("an image");
         file.set_len(options.size).expect("an image of that size");
         drop(file);
         let mut mkfs = Command::new("mkfs.btrfs");
-        run(mkfs.arg("--quiet").args(&options.mkfs).arg(&image));
-        let mut mount = Self {
-            directory,
-            options: options.mount.clone(),
-            mounted: false,
-        };
+        run(mkfs.arg("--quiet").args(&options.mkfs).arg(mount.image()));
         mount.mount();
         mount
     }
@@ -156,7 +164,7 @@ impl Mount {
     }
 
     /// Unmounts and mounts again: nothing that was read before is cached.
-    pub fn remount(&mut self) {
+    pub fn remount(&self) {
         self.unmount();
         self.mount();
     }
@@ -167,26 +175,36 @@ impl Mount {
         self.remount();
     }
 
-    fn mount(&mut self) {
+    /// The file that is the device.
+    pub fn image(&self) -> PathBuf {
+        self.directory.path().join(DEVICE).join("image")
+    }
+
+    fn mount(&self) {
         let mut options = vec!["loop".to_owned()];
         options.extend(self.options.iter().cloned());
         let mut command = Command::new("mount");
         command.args(["-t", "btrfs", "-o", &options.join(",")]);
-        command.arg(self.directory.path().join(IMAGE));
-        run(command.arg(self.path()));
-        self.mounted = true;
+        run(command.arg(self.image()).arg(self.path()));
     }
 
-    fn unmount(&mut self) {
+    fn unmount(&self) {
         run(Command::new("umount").arg(self.path()));
-        self.mounted = false;
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        if self.mounted {
-            unmount_at_any_price(&self.path());
+        unmount_all(self.directory.path());
+    }
+}
+
+/// Unmounts what a harness directory can have mounted.
+fn unmount_all(directory: &Path) {
+    for name in [MOUNT_POINT, DEVICE] {
+        let path = directory.join(name);
+        if is_mount_point(&path) {
+            unmount_at_any_price(&path);
         }
     }
 }
@@ -220,10 +238,8 @@ fn remove_stale(base: &Path) {
     for entry in entries {
         if entry.file_name().to_str().is_some_and(is_of_dead_process) {
             let path = entry.path();
-            if is_mount_point(&path.join(MOUNT_POINT)) {
-                unmount_at_any_price(&path.join(MOUNT_POINT));
-            }
-            // Still mounted: removing would delete what is inside.
+            unmount_all(&path);
+            // Were it still mounted, removing would delete what is inside.
             if !is_mount_point(&path.join(MOUNT_POINT)) {
                 let _ = fs::remove_dir_all(path);
             }
