@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::rules::{ExtentFields, Target, WriteCall};
+use crate::rules::{ExtentFields, Target};
+use crate::validate::{Report, validate};
 
 /// A payload together with what is true of it.
 ///
@@ -19,13 +20,9 @@ pub struct EncodedExtent {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ExtentError {
-    /// The payload is not sound. The text lists the findings; [`crate::validate::validate`]
-    /// gives them one by one.
-    #[error("the payload is not sound: {0}")]
-    NotSound(String),
-    /// Some kernels may come to harm on it; nothing makes this crate submit it.
-    #[error("unsafe-payload: some kernels may come to harm on it, so it is never submitted")]
-    Unsafe,
+    /// The payload is not sound; the report says why. Encode the data anew, or write it plain.
+    #[error("the payload is not sound: {}", .0.errors().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NotSound(Report),
     /// The slice is not one of whole sectors inside the decoded bytes.
     #[error(
         "no slice of {len} bytes at {unencoded_offset} in {unencoded_len} decoded bytes: it \
@@ -46,16 +43,14 @@ impl EncodedExtent {
     /// fallback decoders of `btrfs receive` give the same bytes.
     ///
     /// # Errors
-    /// [`ExtentError::NotSound`] with what is wrong.
+    /// [`ExtentError::NotSound`] with everything that is wrong. A payload that some kernel may
+    /// come to harm on is never sound.
     pub fn new(payload: Bytes, fields: ExtentFields, target: &Target) -> Result<Self, ExtentError> {
-        let broken: Vec<String> = WriteCall::new(payload.len() as u64, &fields, target)
-            .broken_rules()
-            .map(|rule| rule.to_string())
-            .collect();
-        if broken.is_empty() {
+        let report = validate(&payload, &fields, target);
+        if report.is_sound() {
             Ok(Self { payload, fields })
         } else {
-            Err(ExtentError::NotSound(broken.join("; ")))
+            Err(ExtentError::NotSound(report))
         }
     }
 

@@ -72,7 +72,7 @@ const TABLE: [Explanation; 65] = table![
 
     // What concerns every codec.
     "unsafe-payload", "the payload keeps clear of what some kernel does not survive", "undefined on some kernels; this crate never submits such a payload";
-    "decodes-too-long", "the payload decodes to at most unencoded_len bytes", "kernels cut the rest off; the fallback of btrfs receive fails for zlib";
+    "decodes-too-long", "the payload decodes to at most unencoded_len bytes", "kernels cut the rest off, and so does the fallback of btrfs receive for zstd, but not for zlib and LZO";
     "decodes-too-short", "the payload decodes to everything that the file shows", "a regular extent reads as zeroes behind it; an inline extent gives EIO from 6.9 on, and before that memory that no decoder wrote (undefined-read) for zlib and zstd";
 
     // zlib
