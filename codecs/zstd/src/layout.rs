@@ -185,6 +185,13 @@ impl FrameHeader {
         self.descriptor & 0x04 != 0
     }
 
+    /// The declared content size; the largest 8-byte number stands for an unknown one
+    /// (`ZSTD_CONTENTSIZE_UNKNOWN`).
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        self.content_size.filter(|&size| size != u64::MAX)
+    }
+
     /// The declared window, bytes: how far back a match may reach.
     #[must_use]
     pub fn window(&self) -> u64 {

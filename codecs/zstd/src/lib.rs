@@ -11,13 +11,20 @@
 
 #![forbid(unsafe_code)]
 
+mod bits;
+mod block;
 mod decode;
 mod encode;
 mod error;
 mod fault;
+mod fse;
+mod huffman;
 pub mod kernel;
+mod kind;
 pub mod layout;
 pub mod receive;
+mod rules;
+mod sink;
 mod walk;
 
 pub use decode::Decoder;

@@ -1,0 +1,672 @@
+//! Compressed blocks: literals, then sequences of literal runs and matches.
+
+use std::ops::Range;
+
+use crate::bits::{BitReader, Status};
+use crate::fault::{FaultKind, Table};
+use crate::fse::{Cell, Counts, STATES, SequenceTable};
+use crate::huffman::{self, Decoding, Tree};
+use crate::kind::{Kind, Literals, Mode};
+use crate::layout::BLOCK_MAX;
+use crate::rules::Rules;
+use crate::sink::{SLACK, Sink};
+
+/// Sequences that the decoder for far matches takes in advance.
+const FAR_AHEAD: usize = 8;
+
+/// A fault and the byte of the block it is about.
+pub(crate) type Damage = (usize, FaultKind);
+
+/// What blocks of a frame hand on to the next, and room to work in.
+#[derive(Debug, Clone)]
+pub(crate) struct Tables {
+    huffman: Decoding,
+    /// A block before had a Huffman tree.
+    tree: bool,
+    literal_lengths: Slot,
+    offsets: Slot,
+    match_lengths: Slot,
+    /// A block before had sequences.
+    sequences: bool,
+    /// The last three offsets.
+    recent: [u32; 3],
+    literals: Vec<u8>,
+}
+
+/// The table in use for one part of sequences.
+#[derive(Debug, Clone)]
+struct Slot {
+    own: Box<SequenceTable>,
+    predefined: bool,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            own: Box::new(SequenceTable::EMPTY),
+            predefined: false,
+        }
+    }
+
+    fn get(&self, table: Table) -> &SequenceTable {
+        match self.predefined {
+            true => table.predefined(),
+            false => &self.own,
+        }
+    }
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            huffman: Decoding::default(),
+            tree: false,
+            literal_lengths: Slot::new(),
+            offsets: Slot::new(),
+            match_lengths: Slot::new(),
+            sequences: false,
+            recent: [1, 4, 8],
+            literals: vec![0; BLOCK_MAX + 2 * SLACK],
+        }
+    }
+}
+
+/// What bounds a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Whose rules count.
+    pub(crate) rules: Rules,
+    /// Largest block, stored or decoded: the window, at most 128 KiB.
+    pub(crate) block_max: usize,
+    /// The declared window.
+    pub(crate) window: u64,
+    /// Decoding a whole frame at once rather than piece by piece.
+    pub(crate) at_once: bool,
+}
+
+impl Tables {
+    /// Forgets everything of the frame before.
+    pub(crate) fn reset(&mut self) {
+        self.tree = false;
+        self.sequences = false;
+        self.recent = [1, 4, 8];
+    }
+
+    fn slot(&mut self, table: Table) -> &mut Slot {
+        match table {
+            Table::LiteralLengths => &mut self.literal_lengths,
+            Table::Offsets => &mut self.offsets,
+            Table::MatchLengths => &mut self.match_lengths,
+        }
+    }
+
+    /// Decodes the content of a compressed block into `sink`, and reports its structures.
+    pub(crate) fn decode(
+        &mut self,
+        block: &[u8],
+        bounds: Bounds,
+        sink: &mut impl Sink,
+        visit: &mut impl FnMut(Range<usize>, Kind),
+    ) -> Result<(), Damage> {
+        let rules = bounds.rules;
+        if rules == Rules::V1_5_7 && block.len() > bounds.block_max
+            || rules != Rules::V1_5_7 && block.len() >= BLOCK_MAX
+        {
+            return Err((
+                0,
+                FaultKind::BlockTooLarge {
+                    size: block.len(),
+                    max: bounds.block_max.min(BLOCK_MAX - 1),
+                },
+            ));
+        }
+        if block.len() < rules.block_min() {
+            return Err((
+                0,
+                FaultKind::BlockTooShort {
+                    size: block.len(),
+                    min: rules.block_min(),
+                },
+            ));
+        }
+        let (size, count) = self.decode_literals(block, bounds, sink, visit)?;
+        self.decode_sequences(block, size, count, bounds, sink, visit)
+    }
+
+    /// Decodes the literals section; its size and the number of literals.
+    fn decode_literals(
+        &mut self,
+        block: &[u8],
+        bounds: Bounds,
+        sink: &mut impl Sink,
+        visit: &mut impl FnMut(Range<usize>, Kind),
+    ) -> Result<(usize, usize), Damage> {
+        let mut head = [0; 5];
+        for (to, from) in head.iter_mut().zip(block) {
+            *to = *from;
+        }
+        let [first, second, third, fourth, fifth] = head;
+        let literals = match first & 3 {
+            0 => Literals::Raw,
+            1 => Literals::Rle,
+            2 => Literals::Compressed,
+            _ => Literals::Treeless,
+        };
+        let form = (first >> 2) & 3;
+        let word = usize::from(first)
+            | usize::from(second) << 8
+            | usize::from(third) << 16
+            | usize::from(fourth) << 24
+            | usize::from(fifth) << 32;
+        let coded = matches!(literals, Literals::Compressed | Literals::Treeless);
+        // Size of the header, literals, bytes they are stored in.
+        let (size, count, stored) = match (coded, form) {
+            (false, 0 | 2) => (1, word >> 3 & 0x1f, 0),
+            (false, 1) => (2, word >> 4 & 0xfff, 0),
+            (false, _) => (3, word >> 4 & 0xf_ffff, 0),
+            (true, 0 | 1) => (3, word >> 4 & 0x3ff, word >> 14 & 0x3ff),
+            (true, 2) => (4, word >> 4 & 0x3fff, word >> 18 & 0x3fff),
+            (true, _) => (5, word >> 4 & 0x3_ffff, word >> 22 & 0x3_ffff),
+        };
+        let stored = match literals {
+            Literals::Raw => count,
+            Literals::Rle => 1,
+            _ => stored,
+        };
+        // Decoders want all five bytes there for any coded literals.
+        let needed = if coded { 5 } else { size };
+        if block.len() < needed {
+            return Err((
+                0,
+                FaultKind::TruncatedLiteralsHeader {
+                    needed,
+                    available: block.len(),
+                },
+            ));
+        }
+        let streams = match (coded, form) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, _) => 4,
+        };
+        visit(
+            0..size,
+            Kind::LiteralsHeader {
+                literals,
+                count,
+                stored,
+                streams,
+            },
+        );
+        let strict_limit = bounds.rules >= Rules::V1_5_7;
+        let max = if strict_limit {
+            bounds.block_max
+        } else {
+            BLOCK_MAX
+        };
+        if count > max || count > sink.room() {
+            return Err((0, FaultKind::TooManyLiterals { size: count, max }));
+        }
+        let end = size + stored;
+        let Some(body) = block.get(size..end) else {
+            return Err((
+                size,
+                FaultKind::TruncatedLiterals {
+                    needed: stored,
+                    available: block.len() - size,
+                },
+            ));
+        };
+        // Decoding at once, libzstd 1.5.7 keeps literals behind the block's place where there is
+        // room, unless it can use them where they are; the block then ends before them.
+        let in_place = literals == Literals::Raw && end + SLACK <= block.len();
+        let behind = bounds.block_max + 2 * SLACK + count;
+        if bounds.at_once && bounds.rules == Rules::V1_5_7 && !in_place && sink.room() > behind {
+            sink.narrow(bounds.block_max + SLACK);
+        }
+        match literals {
+            Literals::Raw => {
+                if let Some(to) = self.literals.get_mut(..count) {
+                    to.copy_from_slice(body);
+                }
+                visit(size..end, Kind::RawLiterals);
+            }
+            Literals::Rle => {
+                let byte = body.first().copied().unwrap_or(0);
+                if let Some(to) = self.literals.get_mut(..count + SLACK) {
+                    to.fill(byte);
+                }
+                visit(size..end, Kind::RleLiteral { times: count });
+            }
+            Literals::Compressed | Literals::Treeless => {
+                let treeless = literals == Literals::Treeless;
+                self.decode_huffman(body, size, count, treeless, streams, bounds.rules, visit)?;
+            }
+        }
+        Ok((end, count))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one header")]
+    fn decode_huffman(
+        &mut self,
+        body: &[u8],
+        offset: usize,
+        count: usize,
+        treeless: bool,
+        streams: usize,
+        rules: Rules,
+        visit: &mut impl FnMut(Range<usize>, Kind),
+    ) -> Result<(), Damage> {
+        let at = |(byte, kind)| (offset + byte, kind);
+        if streams == 4 && count < 6 && rules.four_streams_need_six() {
+            return Err(at((0, FaultKind::TooFewLiterals { size: count })));
+        }
+        let mut start = 0;
+        if treeless {
+            if !self.tree {
+                return Err(at((0, FaultKind::NoTree)));
+            }
+        } else {
+            // A stream without literals is a length that does not match, whoever looks.
+            if streams == 4 && count == 0 {
+                return Err(at((0, FaultKind::NoLiterals)));
+            }
+            let pairs = streams == 4 && huffman::decodes_pairs(count, body.len(), rules);
+            let tree = Tree::read(body, rules).map_err(|kind| at((0, kind)))?;
+            if tree.size >= body.len() {
+                return Err(at((
+                    0,
+                    FaultKind::TruncatedTree {
+                        needed: tree.size + 1,
+                        available: body.len(),
+                    },
+                )));
+            }
+            visit(
+                offset..offset + tree.size,
+                Kind::Tree {
+                    symbols: tree.symbols,
+                    bits: tree.log,
+                },
+            );
+            self.huffman.set(&tree, pairs, rules);
+            start = tree.size;
+        }
+        let coded = body.get(start..).unwrap_or_default();
+        if streams == 1 {
+            let to = self.literals.get_mut(..count).unwrap_or_default();
+            self.huffman
+                .one_stream(coded, to)
+                .map_err(|kind| at((start, kind)))?;
+            let all = offset + start..offset + body.len();
+            visit(all, Kind::Stream { stream: 1, count });
+        } else {
+            let bounds = huffman::stream_bounds(coded).map_err(|kind| at((start, kind)))?;
+            report_streams(&bounds, offset + start, count, visit);
+            self.huffman
+                .four_streams(coded, &mut self.literals, count, rules)
+                .map_err(|kind| at((start + stream_start(&bounds, kind), kind)))?;
+        }
+        if let Some(slack) = self.literals.get_mut(count..count + SLACK) {
+            slack.fill(0);
+        }
+        self.tree = true;
+        Ok(())
+    }
+
+    /// Decodes the sequences section, which starts at `start`.
+    fn decode_sequences(
+        &mut self,
+        block: &[u8],
+        start: usize,
+        literals: usize,
+        bounds: Bounds,
+        sink: &mut impl Sink,
+        visit: &mut impl FnMut(Range<usize>, Kind),
+    ) -> Result<(), Damage> {
+        let rules = bounds.rules;
+        let ends = (start, FaultKind::TruncatedSequences);
+        let section = block.get(start..).unwrap_or_default();
+        let (count, size) = match *section {
+            [] => return Err(ends),
+            [first @ ..0x80, ..] => (usize::from(first), 1),
+            [0xff, low, high, ..] => (usize::from(u16::from_le_bytes([low, high])) + 0x7f00, 3),
+            [0xff, ..] => return Err(ends),
+            [high, low, ..] => (usize::from(high - 0x80) << 8 | usize::from(low), 2),
+            [_] => return Err(ends),
+        };
+        let mut at = start + size;
+        visit(start..at, Kind::SequencesHeader { count });
+        if count == 0 && size == 2 && rules == Rules::Strict {
+            return Err((start, FaultKind::ZeroSequencesLong));
+        }
+        if count == 0 && (size == 1 || rules.zero_ends_section()) {
+            let extra = block.len() - at;
+            if extra > 0 {
+                return Err((at, FaultKind::SequencesTrailing { extra }));
+            }
+            return self.put_last(0, literals, at, bounds, sink);
+        }
+        let Some(&modes) = block.get(at) else {
+            return Err((at, FaultKind::TruncatedSequences));
+        };
+        let mode = |shift: u8| match modes >> shift & 3 {
+            0 => Mode::Predefined,
+            1 => Mode::Rle,
+            2 => Mode::Fse,
+            _ => Mode::Repeat,
+        };
+        let modes3 = [mode(6), mode(4), mode(2)];
+        visit(at..at + 1, Kind::Modes(modes3));
+        if modes & 3 != 0 && rules.modes_checked() {
+            return Err((at, FaultKind::ReservedModes));
+        }
+        at += 1;
+        let tables = [Table::LiteralLengths, Table::Offsets, Table::MatchLengths];
+        for (table, mode) in tables.into_iter().zip(modes3) {
+            let rest = block.get(at..).unwrap_or_default();
+            let size = self
+                .set_table(table, mode, rest, &mut |size, kind| {
+                    visit(at..at + size, kind)
+                })
+                .map_err(|kind| (at, kind))?;
+            at += size;
+        }
+        let rest = block.get(at..).unwrap_or_default();
+        let taken = match count {
+            0 => 0,
+            _ => {
+                visit(at..block.len(), Kind::Bitstream { count });
+                self.sequences = true;
+                self.run(rest, count, literals, bounds, sink)
+                    .map_err(|(byte, kind)| (at + byte, kind))?
+            }
+        };
+        self.put_last(taken, literals, at, bounds, sink)
+    }
+
+    /// Puts out the literals behind the last sequence.
+    fn put_last(
+        &self,
+        taken: usize,
+        literals: usize,
+        at: usize,
+        bounds: Bounds,
+        sink: &mut impl Sink,
+    ) -> Result<(), Damage> {
+        let last = literals - taken;
+        if last > sink.room() {
+            let max = bounds.block_max;
+            return Err((at, FaultKind::BlockContentTooLarge { max }));
+        }
+        sink.literals(&self.literals, taken, last);
+        Ok(())
+    }
+
+    /// Sets one table from the start of `bytes`; the size of its description.
+    fn set_table(
+        &mut self,
+        table: Table,
+        mode: Mode,
+        bytes: &[u8],
+        visit: &mut impl FnMut(usize, Kind),
+    ) -> Result<usize, FaultKind> {
+        let known = self.sequences;
+        let slot = self.slot(table);
+        match mode {
+            Mode::Predefined => {
+                slot.predefined = true;
+                Ok(0)
+            }
+            Mode::Repeat if known => Ok(0),
+            Mode::Repeat => Err(FaultKind::NoTable { table }),
+            Mode::Rle => {
+                let max = table.max_symbol();
+                let &symbol = bytes.first().ok_or(FaultKind::TruncatedSequences)?;
+                if symbol > max {
+                    return Err(FaultKind::TableSymbol { table, symbol, max });
+                }
+                slot.predefined = false;
+                slot.own.set_single(table, symbol);
+                visit(1, Kind::TableSymbol { table, symbol });
+                Ok(1)
+            }
+            Mode::Fse => {
+                let counts = Counts::read(bytes, usize::from(table.max_symbol()))
+                    .ok_or(FaultKind::TableDamaged { table })?;
+                let max = table.max_log();
+                if counts.log > max {
+                    return Err(FaultKind::TableTooFine {
+                        table,
+                        log: counts.log,
+                        max,
+                    });
+                }
+                slot.predefined = false;
+                slot.own.set(table, &counts);
+                visit(
+                    counts.size,
+                    Kind::TableDescription {
+                        table,
+                        symbols: counts.symbols,
+                        log: counts.log,
+                    },
+                );
+                Ok(counts.size)
+            }
+        }
+    }
+
+    /// Decodes and performs `count` sequences; the literals they took.
+    fn run(
+        &mut self,
+        bytes: &[u8],
+        count: usize,
+        literals: usize,
+        bounds: Bounds,
+        sink: &mut impl Sink,
+    ) -> Result<usize, Damage> {
+        let rules = bounds.rules;
+        let lengths = self.literal_lengths.get(Table::LiteralLengths);
+        let offsets = self.offsets.get(Table::Offsets);
+        let matches = self.match_lengths.get(Table::MatchLengths);
+        let mut stream = BitReader::new(bytes).ok_or((0, FaultKind::BitstreamEndMark))?;
+        let mut length_state = State::new(lengths, &mut stream);
+        let mut offset_state = State::new(offsets, &mut stream);
+        let mut match_state = State::new(matches, &mut stream);
+        let mut recent = self.recent.map(u64::from);
+        // Old decoders take another way for frames with large windows and far matches.
+        let far = rules < Rules::V1_5_7
+            && bounds.window > 1 << 24
+            && count > ahead(rules)
+            && offsets.long_share() >= 7;
+        let exact = rules.bitstream_exact();
+        let mut taken = 0;
+        for sequence in 1..=count {
+            if far && stream.reload() == Status::Overflow {
+                return Err((0, FaultKind::BitstreamLength));
+            }
+            let length = length_state.cell(lengths);
+            let offset = offset_state.cell(offsets);
+            let matching = match_state.cell(matches);
+            let distance = next_offset(&mut recent, offset, length.base == 0, rules, &mut stream);
+            let mut len = u64::from(matching.base);
+            if matching.extra > 0 {
+                len += stream.read_fast(u32::from(matching.extra));
+            }
+            if u32::from(length.extra) + u32::from(matching.extra) + u32::from(offset.extra) >= 31 {
+                stream.reload();
+            }
+            let mut run = u64::from(length.base);
+            if length.extra > 0 {
+                run += stream.read_fast(u32::from(length.extra));
+            }
+            if !exact || sequence < count {
+                length_state.step(length, &mut stream);
+                match_state.step(matching, &mut stream);
+                offset_state.step(offset, &mut stream);
+                stream.reload();
+            }
+            // Both are below 2^17 + 2^16.
+            let run = usize::try_from(run).unwrap_or(usize::MAX);
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            if run + len > sink.room() {
+                let max = bounds.block_max;
+                return Err((stream.byte(), FaultKind::BlockContentTooLarge { max }));
+            }
+            if run > literals - taken {
+                let kind = FaultKind::LiteralsExhausted {
+                    sequence,
+                    wanted: run,
+                    available: literals - taken,
+                };
+                return Err((stream.byte(), kind));
+            }
+            sink.literals(&self.literals, taken, run);
+            taken += run;
+            let reach = sink.reach();
+            match usize::try_from(distance) {
+                Ok(distance) if distance <= reach => {
+                    if rules == Rules::Strict && distance as u64 > bounds.window {
+                        let kind = FaultKind::OffsetBeyondWindow {
+                            sequence,
+                            offset: distance as u64,
+                            window: bounds.window,
+                        };
+                        return Err((stream.byte(), kind));
+                    }
+                    sink.copy(distance, len);
+                }
+                _ => {
+                    let kind = match distance {
+                        u64::MAX => FaultKind::OffsetZero { sequence },
+                        _ => FaultKind::OffsetBeyondStart {
+                            sequence,
+                            offset: distance,
+                            available: reach,
+                        },
+                    };
+                    return Err((stream.byte(), kind));
+                }
+            }
+        }
+        let complete = match (exact, far) {
+            (true, _) => stream.ended(),
+            (false, true) => true,
+            (false, false) => matches!(stream.reload(), Status::Completed | Status::Overflow),
+        };
+        if !complete {
+            return Err((0, FaultKind::BitstreamLength));
+        }
+        for (to, from) in self.recent.iter_mut().zip(recent) {
+            // Decoders keep 32 bits.
+            *to = u32::try_from(from & 0xffff_ffff).unwrap_or(0);
+        }
+        Ok(taken)
+    }
+}
+
+/// Sequences beyond which the decoder for far matches is worth it.
+fn ahead(rules: Rules) -> usize {
+    match rules {
+        Rules::V1_4_10 => 4,
+        _ => FAR_AHEAD,
+    }
+}
+
+/// The distance of the next match, from its symbol and the last three distances. Zero comes out
+/// as [`u64::MAX`] where it is refused.
+#[inline(always)]
+fn next_offset(
+    recent: &mut [u64; 3],
+    cell: Cell,
+    no_literals: bool,
+    rules: Rules,
+    stream: &mut BitReader<'_>,
+) -> u64 {
+    let [first, second, third] = *recent;
+    if cell.extra > 1 {
+        let offset = u64::from(cell.base) + stream.read_fast(u32::from(cell.extra));
+        *recent = [offset, first, second];
+        return offset;
+    }
+    let code = match cell.extra {
+        0 => u64::from(no_literals),
+        _ => u64::from(cell.base) + u64::from(no_literals) + stream.read_fast(1),
+    };
+    let mut offset = match code {
+        0 => first,
+        1 => second,
+        2 => third,
+        _ => first.wrapping_sub(1),
+    };
+    if cell.extra > 0 && offset == 0 {
+        offset = if rules.offset_zero_refused() {
+            u64::MAX
+        } else {
+            1
+        };
+    }
+    *recent = match code {
+        0 => return offset,
+        1 => [offset, first, third],
+        _ => [offset, first, second],
+    };
+    offset
+}
+
+/// The state of one of the three tables.
+struct State(usize);
+
+impl State {
+    fn new(table: &SequenceTable, stream: &mut BitReader<'_>) -> Self {
+        let state = stream.read(table.log);
+        stream.reload();
+        Self(usize::try_from(state).unwrap_or(0))
+    }
+
+    #[inline(always)]
+    fn cell(&self, table: &SequenceTable) -> Cell {
+        table
+            .cells
+            .get(self.0 & (STATES - 1))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn step(&mut self, cell: Cell, stream: &mut BitReader<'_>) {
+        let low = stream.read(u32::from(cell.bits));
+        self.0 = usize::from(cell.next) + usize::try_from(low).unwrap_or(0);
+    }
+}
+
+/// Reports the jump table and the four streams.
+fn report_streams(
+    bounds: &[(usize, usize); 4],
+    offset: usize,
+    count: usize,
+    visit: &mut impl FnMut(Range<usize>, Kind),
+) {
+    let sizes = bounds.map(|(start, end)| end - start);
+    let [first, second, third, _] = sizes;
+    visit(
+        offset..offset + huffman::JUMP_TABLE,
+        Kind::JumpTable([first, second, third]),
+    );
+    let segment = count.div_ceil(4);
+    let mut left = count;
+    for (stream, &(start, end)) in (1..).zip(bounds) {
+        let count = segment.min(left);
+        left -= count;
+        visit(offset + start..offset + end, Kind::Stream { stream, count });
+    }
+}
+
+/// Where the stream that a fault is about starts.
+fn stream_start(bounds: &[(usize, usize); 4], kind: FaultKind) -> usize {
+    let (FaultKind::StreamEndMark { stream } | FaultKind::StreamLength { stream }) = kind else {
+        return 0;
+    };
+    bounds.get(stream - 1).map_or(0, |&(start, _)| start)
+}

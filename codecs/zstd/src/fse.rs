@@ -1,0 +1,513 @@
+//! Finite-state entropy tables: their descriptions, their construction, the weights of Huffman
+//! trees coded with them.
+
+use std::sync::LazyLock;
+
+use crate::bits::{BitReader, Status};
+use crate::fault::Table;
+use crate::rules::Rules;
+
+/// Symbols a description can name.
+const SYMBOLS: usize = 256;
+
+/// Smallest exponent of a table.
+const LOG_MIN: u32 = 5;
+
+/// Largest exponent a description can state without being refused at once.
+const LOG_MAX: u32 = 15;
+
+/// A table's description, decoded: how many states each symbol has.
+#[derive(Debug, Clone)]
+pub(crate) struct Counts {
+    /// States per symbol; -1 is one state at the table's end, for a symbol rarer than one state.
+    counts: [i16; SYMBOLS],
+    /// Symbols described.
+    pub(crate) symbols: usize,
+    /// Exponent of the number of states.
+    pub(crate) log: u32,
+    /// Bytes of the description.
+    pub(crate) size: usize,
+}
+
+impl Counts {
+    /// Reads a description from the start of `bytes`; symbols above `max` are not allowed.
+    ///
+    /// A description that is damaged can run past the end of `bytes`; decoders then go on with
+    /// the last four bytes, so that whether it is refused depends on them.
+    pub(crate) fn read(bytes: &[u8], max: usize) -> Option<Self> {
+        if bytes.len() < 8 {
+            let mut padded = [0; 8];
+            for (to, from) in padded.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+            return Self::read_long(&padded, max).filter(|counts| counts.size <= bytes.len());
+        }
+        Self::read_long(bytes, max)
+    }
+
+    fn read_long(bytes: &[u8], max: usize) -> Option<Self> {
+        let mut input = Description::new(bytes);
+        let log = (input.bits & 15) + LOG_MIN;
+        if log > LOG_MAX {
+            return None;
+        }
+        input.pass(4);
+        input.bits >>= 4;
+        let end = max + 1;
+        let mut counts = [0; SYMBOLS];
+        let mut symbol = 0;
+        let mut remaining: i32 = (1 << log) + 1;
+        let mut threshold: i32 = 1 << log;
+        let mut width = log + 1;
+        let mut zero_before = false;
+        loop {
+            if zero_before {
+                symbol += input.zeroes();
+                if symbol >= end {
+                    break;
+                }
+                input.reload();
+            }
+            // A value that cannot exceed what remains is written in one bit less.
+            let short = 2 * threshold - 1 - remaining;
+            let low = i32::try_from(input.bits & (threshold.cast_unsigned() - 1)).ok()?;
+            let mut count;
+            if low < short {
+                count = low;
+                input.pass(width - 1);
+            } else {
+                count = i32::try_from(input.bits & (2 * threshold.cast_unsigned() - 1)).ok()?;
+                if count >= threshold {
+                    count -= short;
+                }
+                input.pass(width);
+            }
+            count -= 1;
+            remaining -= count.abs();
+            *counts.get_mut(symbol)? = i16::try_from(count).ok()?;
+            symbol += 1;
+            zero_before = count == 0;
+            if remaining < threshold {
+                if remaining <= 1 {
+                    break;
+                }
+                width = 32 - remaining.leading_zeros();
+                threshold = 1 << (width - 1);
+            }
+            if symbol >= end {
+                break;
+            }
+            input.reload();
+        }
+        if remaining != 1 || symbol > end || input.used > 32 {
+            return None;
+        }
+        Some(Self {
+            counts,
+            symbols: symbol,
+            log,
+            size: input.position + usize::try_from(input.used.div_ceil(8)).ok()?,
+        })
+    }
+
+    /// Hands each state's symbol, bits to read and base of the next state to `set`.
+    fn build(&self, mut set: impl FnMut(usize, usize, u8, u16)) {
+        let size = 1usize << self.log;
+        let mask = size - 1;
+        let mut symbols = [0u8; 1 << 9];
+        let mut next = [0u16; SYMBOLS];
+        let mut top = size;
+        let described = self.counts.iter().take(self.symbols).zip(0u8..);
+        for ((&count, symbol), next) in described.clone().zip(&mut next) {
+            *next = count.unsigned_abs();
+            if count == -1 {
+                top -= 1;
+                if let Some(cell) = symbols.get_mut(top) {
+                    *cell = symbol;
+                }
+            }
+        }
+        let step = (size >> 1) + (size >> 3) + 3;
+        let mut position = 0;
+        for (&count, symbol) in described {
+            for _ in 0..count.max(0) {
+                if let Some(cell) = symbols.get_mut(position) {
+                    *cell = symbol;
+                }
+                loop {
+                    position = (position + step) & mask;
+                    if position < top {
+                        break;
+                    }
+                }
+            }
+        }
+        for (state, &symbol) in symbols.iter().take(size).enumerate() {
+            let symbol = usize::from(symbol);
+            if let Some(next) = next.get_mut(symbol) {
+                let bits = self.log - (*next).max(1).ilog2();
+                let base = (usize::from(*next) << bits) - size;
+                *next += 1;
+                set(
+                    state,
+                    symbol,
+                    u8::try_from(bits).unwrap_or(0),
+                    u16::try_from(base).unwrap_or(0),
+                );
+            }
+        }
+    }
+}
+
+/// The bits of a description, from the first on.
+struct Description<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    bits: u32,
+    used: u32,
+}
+
+impl<'a> Description<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut description = Self {
+            bytes,
+            position: 0,
+            bits: 0,
+            used: 0,
+        };
+        description.load();
+        description
+    }
+
+    fn load(&mut self) {
+        self.bits = self
+            .bytes
+            .get(self.position..)
+            .and_then(|tail| tail.first_chunk::<4>())
+            .map_or(0, |chunk| u32::from_le_bytes(*chunk))
+            >> (self.used & 31);
+    }
+
+    fn pass(&mut self, bits: u32) {
+        self.used += bits;
+    }
+
+    /// Moves to the next unread bit; near the end the last four bytes stay loaded.
+    fn reload(&mut self) {
+        let end = self.bytes.len();
+        let bytes = usize::try_from(self.used >> 3).unwrap_or(0);
+        if self.position + 7 <= end || self.position + bytes + 4 <= end {
+            self.position += bytes;
+            self.used &= 7;
+        } else {
+            self.stay(end - 4);
+        }
+        self.load();
+    }
+
+    /// Goes to the last four bytes, and counts the bits from there.
+    fn stay(&mut self, from: usize) {
+        let last = self.bytes.len() - 4;
+        let moved =
+            8 * (i64::try_from(from).unwrap_or(0) - i64::try_from(self.position).unwrap_or(0));
+        self.used = u32::try_from((i64::from(self.used) - moved) & 31).unwrap_or(0);
+        self.position = last;
+    }
+
+    /// How many symbols without a state follow: 3 for each pair of set bits, then a last pair.
+    fn zeroes(&mut self) -> usize {
+        let mut symbols = 0;
+        let mut pairs = (!self.bits | 0x8000_0000).trailing_zeros() >> 1;
+        while pairs >= 12 {
+            symbols += 36;
+            if self.position + 7 <= self.bytes.len() {
+                self.position += 3;
+            } else {
+                let end = self.bytes.len();
+                // May lie before the start of eight bytes' worth only in theory: `bytes` has 8.
+                self.stay(end - 7);
+            }
+            self.load();
+            pairs = (!self.bits | 0x8000_0000).trailing_zeros() >> 1;
+            if symbols > 4 * SYMBOLS {
+                break;
+            }
+        }
+        self.bits >>= 2 * pairs;
+        self.used += 2 * pairs + 2;
+        symbols + usize::try_from(3 * pairs + (self.bits & 3)).unwrap_or(0)
+    }
+}
+
+/// One state of a table of sequences.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cell {
+    /// Base of the next state.
+    pub(crate) next: u16,
+    /// Bits to read for the next state.
+    pub(crate) bits: u8,
+    /// Bits to read for the value.
+    pub(crate) extra: u8,
+    /// Base of the value.
+    pub(crate) base: u32,
+}
+
+/// States a table of sequences can have.
+pub(crate) const STATES: usize = 512;
+
+/// A table of sequences.
+#[derive(Debug, Clone)]
+pub(crate) struct SequenceTable {
+    pub(crate) cells: [Cell; STATES],
+    pub(crate) log: u32,
+}
+
+impl SequenceTable {
+    pub(crate) const EMPTY: Self = Self {
+        cells: [Cell {
+            next: 0,
+            bits: 0,
+            extra: 0,
+            base: 0,
+        }; STATES],
+        log: 0,
+    };
+
+    /// A table of one state.
+    pub(crate) fn set_single(&mut self, table: Table, symbol: u8) {
+        let (base, extra) = table.value(usize::from(symbol));
+        self.log = 0;
+        if let Some(cell) = self.cells.first_mut() {
+            *cell = Cell {
+                next: 0,
+                bits: 0,
+                extra,
+                base,
+            };
+        }
+    }
+
+    /// The table that `counts` describe, whose exponent is at most 9.
+    pub(crate) fn set(&mut self, table: Table, counts: &Counts) {
+        self.log = counts.log;
+        let cells = &mut self.cells;
+        counts.build(|state, symbol, bits, next| {
+            let (base, extra) = table.value(symbol);
+            if let Some(cell) = cells.get_mut(state) {
+                *cell = Cell {
+                    next,
+                    bits,
+                    extra,
+                    base,
+                };
+            }
+        });
+    }
+
+    /// How many of the states stand for offsets of 2^23 and more, in 256ths.
+    pub(crate) fn long_share(&self) -> usize {
+        let states = 1usize << self.log;
+        let long = |cell: &&Cell| cell.extra > 22;
+        let share = self.cells.iter().take(states).filter(long).count();
+        share << 8u32.saturating_sub(self.log)
+    }
+}
+
+impl Table {
+    /// The largest symbol.
+    pub(crate) fn max_symbol(self) -> u8 {
+        match self {
+            Self::LiteralLengths => 35,
+            Self::Offsets => 31,
+            Self::MatchLengths => 52,
+        }
+    }
+
+    /// The largest exponent of a table.
+    pub(crate) fn max_log(self) -> u32 {
+        match self {
+            Self::Offsets => 8,
+            _ => 9,
+        }
+    }
+
+    /// Base and number of further bits of what a symbol stands for (RFC 8878, 3.1.1.3.2.1).
+    fn value(self, symbol: usize) -> (u32, u8) {
+        let symbol32 = u32::try_from(symbol).unwrap_or(0);
+        let symbol8 = u8::try_from(symbol).unwrap_or(0);
+        let listed = |list: &[(u32, u8)], from: usize, plain: u32| match symbol.checked_sub(from) {
+            None => (symbol32 + plain, 0),
+            Some(index) => list.get(index).copied().unwrap_or((0, 0)),
+        };
+        match self {
+            Self::LiteralLengths => listed(&LITERAL_LENGTHS, 16, 0),
+            Self::MatchLengths => listed(&MATCH_LENGTHS, 32, 3),
+            Self::Offsets => match symbol {
+                0 => (0, 0),
+                1 => (1, 1),
+                _ => ((1 << symbol32) - 3, symbol8),
+            },
+        }
+    }
+
+    /// The table every decoder knows (RFC 8878, 3.1.1.3.2.2).
+    pub(crate) fn predefined(self) -> &'static SequenceTable {
+        static TABLES: LazyLock<[SequenceTable; 3]> = LazyLock::new(|| {
+            let make = |table, counts: &[i16], log| {
+                let mut described = Counts {
+                    counts: [0; SYMBOLS],
+                    symbols: counts.len(),
+                    log,
+                    size: 0,
+                };
+                for (to, from) in described.counts.iter_mut().zip(counts) {
+                    *to = *from;
+                }
+                let mut made = SequenceTable::EMPTY;
+                made.set(table, &described);
+                made
+            };
+            [
+                make(Table::LiteralLengths, &LITERAL_LENGTH_COUNTS, 6),
+                make(Table::Offsets, &OFFSET_COUNTS, 5),
+                make(Table::MatchLengths, &MATCH_LENGTH_COUNTS, 6),
+            ]
+        });
+        let [literal_lengths, offsets, match_lengths] = &*TABLES;
+        match self {
+            Self::LiteralLengths => literal_lengths,
+            Self::Offsets => offsets,
+            Self::MatchLengths => match_lengths,
+        }
+    }
+}
+
+/// Base and further bits of literal length symbols from 16 on.
+const LITERAL_LENGTHS: [(u32, u8); 20] = [
+    (16, 1),
+    (18, 1),
+    (20, 1),
+    (22, 1),
+    (24, 2),
+    (28, 2),
+    (32, 3),
+    (40, 3),
+    (48, 4),
+    (64, 6),
+    (128, 7),
+    (256, 8),
+    (512, 9),
+    (1024, 10),
+    (2048, 11),
+    (4096, 12),
+    (8192, 13),
+    (16384, 14),
+    (32768, 15),
+    (65536, 16),
+];
+
+/// Base and further bits of match length symbols from 32 on.
+const MATCH_LENGTHS: [(u32, u8); 21] = [
+    (35, 1),
+    (37, 1),
+    (39, 1),
+    (41, 1),
+    (43, 2),
+    (47, 2),
+    (51, 3),
+    (59, 3),
+    (67, 4),
+    (83, 4),
+    (99, 5),
+    (131, 7),
+    (259, 8),
+    (515, 9),
+    (1027, 10),
+    (2051, 11),
+    (4099, 12),
+    (8195, 13),
+    (16387, 14),
+    (32771, 15),
+    (65539, 16),
+];
+
+const LITERAL_LENGTH_COUNTS: [i16; 36] = [
+    4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1,
+    -1, -1, -1, -1,
+];
+
+const MATCH_LENGTH_COUNTS: [i16; 53] = [
+    1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
+];
+
+const OFFSET_COUNTS: [i16; 29] = [
+    1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1,
+];
+
+/// Largest exponent of the table that codes Huffman weights.
+const WEIGHTS_LOG_MAX: u32 = 6;
+
+/// Decodes the FSE-coded weights of a Huffman tree; `None` when they are damaged. Returns how
+/// many there are.
+///
+/// The stream says nothing of their number: it ends when a state asks for bits that are not
+/// there, and the other state gives the last weight.
+pub(crate) fn weights(bytes: &[u8], out: &mut [u8; 256], rules: Rules) -> Option<usize> {
+    let counts = Counts::read(bytes, SYMBOLS - 1)?;
+    // libzstd decodes in a small working memory; how many symbols a table may describe follows
+    // from its size (`HUF_READ_STATS_WORKSPACE_SIZE`, lib/zstd/common/huf.h).
+    let most = match counts.log {
+        WEIGHTS_LOG_MAX => 12,
+        _ => 92,
+    };
+    if counts.log > WEIGHTS_LOG_MAX || counts.symbols > most {
+        return None;
+    }
+    let mut cells = [(0u8, 0u8, 0u16); 1 << WEIGHTS_LOG_MAX];
+    counts.build(|state, symbol, bits, next| {
+        if let Some(cell) = cells.get_mut(state) {
+            *cell = (u8::try_from(symbol).unwrap_or(0), bits, next);
+        }
+    });
+    // No symbol has half of the states, so each step reads at least one bit. Decoders then use
+    // the reader's other form, which differs beyond the start of the stream.
+    let fast = counts
+        .counts
+        .iter()
+        .all(|&count| i32::from(count) < 1 << (counts.log - 1));
+    let mut stream = BitReader::new(bytes.get(counts.size..)?)?;
+    let mut states = [0usize; 2];
+    for state in &mut states {
+        *state = usize::try_from(stream.read(counts.log)).ok()?;
+        stream.reload();
+    }
+    if rules.weights_need_states() && stream.reload() == Status::Overflow {
+        return None;
+    }
+    let mut step = |state: &mut usize, stream: &mut BitReader<'_>| {
+        let (symbol, bits, next) = cells.get(*state).copied().unwrap_or_default();
+        let low = match fast {
+            true => stream.read_fast(u32::from(bits)),
+            false => stream.read(u32::from(bits)),
+        };
+        *state = usize::from(next) + usize::try_from(low).unwrap_or(0);
+        symbol
+    };
+    let [mut first, mut second] = states;
+    let mut written = 0;
+    let capacity = out.len() - 1;
+    stream.reload();
+    loop {
+        if written + 2 > capacity {
+            return None;
+        }
+        *out.get_mut(written)? = step(&mut first, &mut stream);
+        written += 1;
+        if stream.reload() == Status::Overflow {
+            *out.get_mut(written)? = step(&mut second, &mut stream);
+            return Some(written + 1);
+        }
+        std::mem::swap(&mut first, &mut second);
+    }
+}
