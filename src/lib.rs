@@ -26,3 +26,8 @@ pub mod send_stream;
 pub mod validate;
 
 pub use btrfs_payload_common::{End, Errno, Kernel, MAX_EXTENT, Machine};
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -19,8 +19,9 @@ pub enum Level {
     Number(i32),
     /// The smallest payload this crate can make with the codec, whatever it costs.
     Smallest,
-    /// The cheapest effort that reaches the smallest number of sectors: bytes saved below a
-    /// sector boundary save nothing on disk.
+    /// The fewest sectors, with the cheaper payload where efforts reach the same number: bytes
+    /// saved below a sector boundary save nothing on disk. Stops at the default level where
+    /// that reaches one sector.
     Auto,
 }
 

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::encoder::{Encoder, EncoderError};
-use super::{EncodedExtent, Keep, Options};
-use crate::rules::{EncodedIoId, ExtentFields, Target, can_be_inline, limits};
+use super::{EncodedExtent, Keep, Level, Options};
+use crate::rules::{ExtentFields, Target, can_be_inline, limits};
 use crate::{MAX_EXTENT, rules};
 
 /// What became of the data.
@@ -65,6 +65,8 @@ pub enum PrepareError {
 #[derive(Debug)]
 pub struct Preparer {
     encoders: Vec<Encoder>,
+    /// Fewer sectors win, not fewer bytes.
+    by_sectors: bool,
     target: Target,
     keep: Keep,
     /// The payload being made and the smallest one so far.
@@ -84,13 +86,27 @@ impl Preparer {
     pub fn new(options: &Options) -> Result<Self, PrepareError> {
         check(options)?;
         let sector_size = options.target.sector_size;
-        let encoders = options
+        let by_sectors = options
             .methods
             .iter()
-            .map(|&(codec, level)| Encoder::new(codec, level, sector_size, options.zstd_checksum))
+            .any(|&(_, level)| level == Level::Auto);
+        // Cheap efforts come first, so that the dear ones need not run where one sector is
+        // reached, and do not win where they reach no fewer.
+        let efforts = |&(codec, level)| match level {
+            Level::Auto => vec![(codec, Level::Default), (codec, Level::Smallest)],
+            level => vec![(codec, level)],
+        };
+        let mut efforts: Vec<_> = options.methods.iter().flat_map(efforts).collect();
+        if by_sectors {
+            efforts.sort_by_key(|&(_, level)| level == Level::Smallest);
+        }
+        let encoders = efforts
+            .into_iter()
+            .map(|(codec, level)| Encoder::new(codec, level, sector_size, options.zstd_checksum))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             encoders,
+            by_sectors,
             target: options.target,
             keep: options.keep,
             scratch: [Vec::new(), Vec::new()],
@@ -122,19 +138,28 @@ impl Preparer {
             return Ok(Prepared::Hole);
         }
         let [best, next] = &mut self.scratch;
-        let mut winner: Option<EncodedIoId> = None;
+        let mut winner: Option<(u64, ExtentFields)> = None;
         for encoder in &mut self.encoders {
-            let id = encoder.id();
             encoder.encode(data, next)?;
-            if winner.is_none() || next.len() < best.len() {
+            let fields = ExtentFields::whole(u64_of(data.len()), encoder.id());
+            let cost = if self.by_sectors {
+                sectors(u64_of(next.len()), &fields, target).1
+            } else {
+                u64_of(next.len())
+            };
+            if winner.is_none_or(|(least, _)| cost < least) {
                 std::mem::swap(best, next);
-                winner = Some(id);
+                winner = Some((cost, fields));
+            }
+            // Only what could be inline takes less than a sector.
+            let least = u64::from(data.len() > target.sector_size as usize);
+            if self.by_sectors && cost <= least {
+                break;
             }
         }
-        let Some(compression) = winner else {
+        let Some((_, fields)) = winner else {
             return Err(PrepareError::Options("no codec is named"));
         };
-        let fields = ExtentFields::whole(u64_of(data.len()), compression);
         if let Some(reason) = not_worth_it(best.len(), &fields, target, self.keep) {
             return Ok(Prepared::Plain { reason });
         }
