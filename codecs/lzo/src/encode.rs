@@ -4,7 +4,7 @@ use btrfs_payload_common::MAX_EXTENT;
 
 use crate::error::EncodeError;
 use crate::layout::{LEN_SIZE, is_sector_size, padding, worst};
-use crate::lzo1x::{self, Fast};
+use crate::lzo1x::{self, Fast, Smallest};
 
 /// How hard to look for matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub enum Effort {
     Fast,
     /// The lazy search of lzokay-native.
     High,
-    /// The smallest payload: no worse than `High`.
+    /// An optimal parse: the smallest payload, at a multiple of the speed of `High`'s like.
     Smallest,
 }
 
@@ -29,6 +29,7 @@ pub struct Encoder {
 /// The compressor behind each effort.
 enum Search {
     Fast(Fast),
+    Smallest(Smallest),
     High {
         dict: Box<lzokay_native::Dict>,
         check: Vec<u8>,
@@ -39,6 +40,7 @@ impl std::fmt::Debug for Search {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Fast(_) => "Fast",
+            Self::Smallest(_) => "Smallest",
             Self::High { .. } => "High",
         })
     }
@@ -55,7 +57,8 @@ impl Encoder {
         }
         let search = match effort {
             Effort::Fast => Search::Fast(Fast::new()),
-            Effort::High | Effort::Smallest => Search::High {
+            Effort::Smallest => Search::Smallest(Smallest::new()),
+            Effort::High => Search::High {
                 dict: Box::new(lzokay_native::Dict::new()),
                 check: vec![0; sector_size],
             },
@@ -111,7 +114,11 @@ impl Search {
     /// Compresses one sector into `segment`, which is cleared first.
     fn compress(&mut self, sector: &[u8], segment: &mut Vec<u8>) {
         match self {
-            Self::Fast(fast) => fast.compress(sector, segment),
+            Self::Fast(fast) => {
+                segment.clear();
+                segment.extend_from_slice(fast.compress(sector));
+            }
+            Self::Smallest(smallest) => smallest.compress(sector, segment),
             Self::High { dict, check } => {
                 // Not our code: its output is decoded before it is believed.
                 let made = lzokay_native::compress_with_dict(sector, dict).unwrap_or_default();

@@ -5,7 +5,7 @@ use super::{
 };
 
 /// The low eight bits.
-const fn low(value: usize) -> u8 {
+pub(super) const fn low(value: usize) -> u8 {
     value.to_le_bytes()[0]
 }
 

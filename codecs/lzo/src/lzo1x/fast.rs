@@ -1,69 +1,288 @@
-//! The fast compressor: one probe of a hash table per position.
+//! The fast compressor: one probe of a small hash table per position, no search.
+//!
+//! The table holds the last position of each hash of four bytes. It is small enough to be
+//! cleared for each segment at no cost worth measuring, so that no entry ever points behind the
+//! current position: what a probe finds is compared with the data, and that is the only branch.
+//!
+//! Input and output live in arrays of fixed size, indexed through masks. All positions are
+//! below 65536 (input) and 131072 (output) and the masks change none of them; they let the
+//! compiler leave the bounds checks out of the loop. For the same reason arithmetic on
+//! positions is written as wrapping.
 
-use super::emit;
+use super::{
+    END, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_DISTANCE, M3_MAX_LEN, M4_MAX_DISTANCE, M4_MAX_LEN,
+    emit::low,
+};
 
-const BITS: u32 = 12;
+/// Binary logarithm of the number of table entries for sectors up to 8 KiB: 8 KiB, a quarter of
+/// a small L1 cache.
+const SMALL_BITS: u32 = 12;
 
-/// Tables of the fast compressor, reusable without clearing.
+/// The same for longer sectors.
+const MAX_BITS: u32 = 13;
+
+/// Bytes at the end of the data in which no match starts, so that sixteen bytes of data are
+/// compared wherever one does.
+const TAIL: usize = 16;
+
+/// Longest data, bytes: the largest sector.
+const MAX_DATA: usize = 65536;
+
+/// Bytes copied at a time, which may be more than there are to copy.
+const CHUNK: usize = 16;
+
+/// Room for the output, bytes: a power of two above the worst case.
+const MAX_OUT: usize = 131_072;
+
+/// Tables and buffers of the fast compressor.
 #[derive(Debug)]
 pub(crate) struct Fast {
-    /// For each hash, `base` of its segment plus a position.
-    table: Box<[u32]>,
-    /// Entries below this belong to earlier segments.
-    base: u32,
+    table: Box<[u16; 1 << MAX_BITS]>,
+    data: Box<[u8; MAX_DATA + CHUNK]>,
+    out: Box<[u8; MAX_OUT + CHUNK]>,
 }
 
 impl Fast {
     pub(crate) fn new() -> Self {
         Self {
-            table: vec![0; 1 << BITS].into_boxed_slice(),
-            base: 1,
+            table: Box::new([0; 1 << MAX_BITS]),
+            data: Box::new([0; MAX_DATA + CHUNK]),
+            out: Box::new([0; MAX_OUT + CHUNK]),
         }
     }
 
-    /// Compresses `data`, at most 65536 bytes, into `out`, which is cleared first.
-    pub(crate) fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        out.clear();
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        if self.base > u32::MAX / 2 || length > 65536 {
-            self.table.fill(0);
-            self.base = 1;
+    /// Compresses `data`, at most 65536 bytes, and returns the segment.
+    pub(crate) fn compress(&mut self, data: &[u8]) -> &[u8] {
+        let length = data.len().min(MAX_DATA);
+        if let (Some(to), Some(from)) = (self.data.get_mut(..length), data.get(..length)) {
+            to.copy_from_slice(from);
         }
-        let base = self.base;
-        self.base += length;
-
-        let mut anchor = 0_usize;
-        let mut at = 0_usize;
-        while let Some(word) = word(data, at) {
-            let slot = usize::try_from(word.wrapping_mul(0x9e37_79b1) >> (32 - BITS)).unwrap_or(0);
-            let entry = self.table[slot];
-            self.table[slot] = base + u32::try_from(at).unwrap_or(0);
-            let from = usize::try_from(entry.wrapping_sub(base)).unwrap_or(usize::MAX);
-            let distance = at.wrapping_sub(from);
-            if entry < base
-                || distance > super::M4_MAX_DISTANCE
-                || distance == 0
-                || self::word(data, from) != Some(word)
-            {
-                at += 1 + ((at - anchor) >> 5);
-                continue;
-            }
-            let mut length = 4;
-            while at + length < data.len() && data[at + length] == data[from + length] {
-                length += 1;
-            }
-            emit::literals(&data[anchor..at], out);
-            emit::copy(length, distance, at - anchor, out);
-            at += length;
-            anchor = at;
+        let bits = if length <= 8192 { SMALL_BITS } else { MAX_BITS };
+        if let Some(used) = self.table.get_mut(..1 << bits) {
+            used.fill(0);
         }
-        emit::literals(&data[anchor..], out);
-        emit::end(out);
+        let written = run(&mut self.table, &self.data, length, bits, &mut self.out);
+        self.out.get(..written).unwrap_or_default()
     }
 }
 
-/// The four bytes at `at` as a number.
-fn word(data: &[u8], at: usize) -> Option<u32> {
-    let bytes = data.get(at..)?.first_chunk::<4>()?;
-    Some(u32::from_le_bytes(*bytes))
+/// The loop; returns the number of bytes written to `out`.
+fn run(
+    table: &mut [u16; 1 << MAX_BITS],
+    data: &[u8; MAX_DATA + CHUNK],
+    length: usize,
+    bits: u32,
+    out: &mut [u8; MAX_OUT + CHUNK],
+) -> usize {
+    let mut op = 0_usize;
+    let mut anchor = 0_usize;
+    let mut at = 1_usize;
+    let end = length.saturating_sub(TAIL);
+    while at < end {
+        // One probe: the four bytes here against those where the table points.
+        let here = four(data, at);
+        let slot = slot(here, bits);
+        let from = usize::from(table[slot]);
+        table[slot] = position(at);
+        if here != four(data, from) {
+            at = at
+                .wrapping_add(1)
+                .wrapping_add(at.wrapping_sub(anchor) >> 5);
+            continue;
+        }
+        let distance = at.wrapping_sub(from);
+        if distance > M4_MAX_DISTANCE {
+            at = at.wrapping_add(1);
+            continue;
+        }
+        // Sixteen bytes at once: the length of most matches is known without a branch.
+        let mut count = equal_bytes(sixteen(data, at) ^ sixteen(data, from));
+        if count == CHUNK {
+            count = count.wrapping_add(equal_after(data, at, from, length));
+        }
+        op = literals(data, anchor, at, out, op);
+        op = copy(count, distance, out, op);
+        at = at.wrapping_add(count);
+        anchor = at;
+    }
+    op = literals(data, anchor, length, out, op);
+    for (to, byte) in out.iter_mut().skip(op).zip(END) {
+        *to = byte;
+    }
+    op.wrapping_add(END.len())
+}
+
+/// Number of bytes equal behind the first sixteen, within the `length` bytes of data.
+#[inline(never)]
+fn equal_after(data: &[u8; MAX_DATA + CHUNK], at: usize, from: usize, length: usize) -> usize {
+    let most = length.saturating_sub(at.wrapping_add(CHUNK));
+    let mut count = 0_usize;
+    while count < most {
+        let skip = count.wrapping_add(CHUNK);
+        let differ = sixteen(data, at.wrapping_add(skip)) ^ sixteen(data, from.wrapping_add(skip));
+        count = count.wrapping_add(equal_bytes(differ));
+        if differ != 0 {
+            break;
+        }
+    }
+    // Behind the end of the data there may be anything.
+    count.min(most)
+}
+
+/// The four bytes at `at`.
+#[inline(always)]
+fn four(data: &[u8; MAX_DATA + CHUNK], at: usize) -> u32 {
+    data[at & (MAX_DATA - 1)..]
+        .first_chunk()
+        .map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+/// The sixteen bytes at `at`.
+#[inline(always)]
+fn sixteen(data: &[u8; MAX_DATA + CHUNK], at: usize) -> u128 {
+    data[at & (MAX_DATA - 1)..]
+        .first_chunk()
+        .map_or(0, |bytes| u128::from_le_bytes(*bytes))
+}
+
+/// The low quarter of a position, which is all of it below 65536.
+#[inline(always)]
+fn position(at: usize) -> u16 {
+    let [a, b, ..] = at.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}
+
+/// Table entry for four bytes.
+#[inline(always)]
+fn slot(word: u32, bits: u32) -> usize {
+    let hash = word.wrapping_mul(0x9e37_79b1) >> (32 - bits);
+    // The mask changes nothing; it tells the compiler that the table is long enough.
+    usize::try_from(hash).unwrap_or(0) & ((1 << MAX_BITS) - 1)
+}
+
+/// How many low bytes are equal, given the exclusive or of both words.
+#[inline(always)]
+fn equal_bytes(differ: u128) -> usize {
+    usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0)
+}
+
+/// Copies 16 bytes.
+#[inline(always)]
+fn chunk(data: &[u8; MAX_DATA + CHUNK], from: usize, out: &mut [u8; MAX_OUT + CHUNK], op: usize) {
+    let source = data[from & (MAX_DATA - 1)..].first_chunk::<CHUNK>();
+    let room = out[op & (MAX_OUT - 1)..].first_chunk_mut::<CHUNK>();
+    if let (Some(source), Some(room)) = (source, room) {
+        *room = *source;
+    }
+}
+
+/// Writes a byte.
+#[inline(always)]
+fn put(out: &mut [u8; MAX_OUT + CHUNK], op: &mut usize, value: usize) {
+    out[*op & (MAX_OUT - 1)] = low(value);
+    *op = op.wrapping_add(1);
+}
+
+/// Writes a length extension worth `rest`, which is at least 1.
+fn extension(out: &mut [u8; MAX_OUT + CHUNK], op: &mut usize, mut rest: usize) {
+    while rest > 255 {
+        put(out, op, 0);
+        rest -= 255;
+    }
+    put(out, op, rest);
+}
+
+/// Writes `data[from..to]` as literals at `op`; returns where they end.
+#[inline(always)]
+fn literals(
+    data: &[u8; MAX_DATA + CHUNK],
+    from: usize,
+    to: usize,
+    out: &mut [u8; MAX_OUT + CHUNK],
+    mut op: usize,
+) -> usize {
+    let count = to.wrapping_sub(from);
+    if op > 0 && count <= CHUNK {
+        // Up to three go into the match before, more have a byte of their own; without a
+        // branch. What is written too much is overwritten by what follows.
+        let own = usize::from(count > 3);
+        let held = if own == 0 { count } else { 0 };
+        out[op.wrapping_sub(2) & (MAX_OUT - 1)] |= low(held);
+        out[op & (MAX_OUT - 1)] = low(count.wrapping_sub(3));
+        op = op.wrapping_add(own);
+        chunk(data, from, out, op);
+        return op.wrapping_add(count);
+    }
+    long_literals(data, from, count, out, op)
+}
+
+/// Literals at the start of a segment, or many of them.
+#[inline(never)]
+fn long_literals(
+    data: &[u8; MAX_DATA + CHUNK],
+    from: usize,
+    count: usize,
+    out: &mut [u8; MAX_OUT + CHUNK],
+    mut op: usize,
+) -> usize {
+    if count == 0 {
+        return op;
+    }
+    if op == 0 && count <= 238 {
+        put(out, &mut op, count + 17);
+    } else if count <= 18 {
+        put(out, &mut op, count - 3);
+    } else {
+        put(out, &mut op, 0);
+        extension(out, &mut op, count - 18);
+    }
+    let mut done = 0;
+    while done < count {
+        chunk(data, from + done, out, op + done);
+        done += CHUNK;
+    }
+    op + count
+}
+
+/// Writes a match at `op`; returns where it ends.
+#[inline(always)]
+fn copy(length: usize, distance: usize, out: &mut [u8; MAX_OUT + CHUNK], op: usize) -> usize {
+    if length > M3_MAX_LEN || distance > M3_MAX_DISTANCE {
+        return long_copy(length, distance, out, op);
+    }
+    let d = distance.wrapping_sub(1);
+    let short = length <= M2_MAX_LEN && distance <= M2_MAX_DISTANCE;
+    let two = (length.wrapping_sub(1)) << 5 | (d & 7) << 2 | d >> 3 << 8;
+    let three = 32 | length.wrapping_sub(2) | d << 10;
+    let code = if short { two } else { three };
+    let [a, b, c, ..] = code.to_le_bytes();
+    if let Some(room) = out[op & (MAX_OUT - 1)..].first_chunk_mut() {
+        *room = [a, b, c, 0];
+    }
+    op.wrapping_add(if short { 2 } else { 3 })
+}
+
+/// A match with a length extension, or a far one.
+#[inline(never)]
+fn long_copy(
+    length: usize,
+    distance: usize,
+    out: &mut [u8; MAX_OUT + CHUNK],
+    mut op: usize,
+) -> usize {
+    let (form, d, most) = if distance <= M3_MAX_DISTANCE {
+        (32, distance - 1, M3_MAX_LEN)
+    } else {
+        let d = distance - M3_MAX_DISTANCE;
+        (16 | (d & 0x4000) >> 11, d & 0x3fff, M4_MAX_LEN)
+    };
+    if length <= most {
+        put(out, &mut op, form | (length - 2));
+    } else {
+        put(out, &mut op, form);
+        extension(out, &mut op, length - most);
+    }
+    put(out, &mut op, d << 2);
+    put(out, &mut op, d >> 6);
+    op
 }

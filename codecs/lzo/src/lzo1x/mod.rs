@@ -29,11 +29,13 @@
 mod decode;
 mod emit;
 mod fast;
+mod smallest;
 
 pub(crate) use decode::run_length_version;
 pub use decode::{Error, Fault, decode, decode_as_kernel, decode_as_liblzo};
 pub(crate) use emit::stored;
 pub(crate) use fast::Fast;
+pub(crate) use smallest::Smallest;
 
 /// Shortest and longest length, and farthest distance, of the two-byte match form.
 pub(crate) const M2_MAX_LEN: usize = 8;
