@@ -226,14 +226,18 @@ impl Tables {
         }
         match literals {
             Literals::Raw => {
-                if let Some(to) = self.literals.get_mut(..count) {
+                // Where they are used in place, what is read beyond them is what follows.
+                let read = if in_place { end + SLACK } else { end };
+                let body = block.get(size..read).unwrap_or_default();
+                if let Some(to) = self.literals.get_mut(..body.len()) {
                     to.copy_from_slice(body);
                 }
                 visit(size..end, Kind::RawLiterals);
             }
             Literals::Rle => {
                 let byte = body.first().copied().unwrap_or(0);
-                if let Some(to) = self.literals.get_mut(..count + SLACK) {
+                let slack = bounds.rules.slack_cleared() * SLACK;
+                if let Some(to) = self.literals.get_mut(..count + slack) {
                     to.fill(byte);
                 }
                 visit(size..end, Kind::RleLiteral { times: count });
@@ -307,7 +311,8 @@ impl Tables {
                 .four_streams(coded, &mut self.literals, count, rules)
                 .map_err(|kind| at((start + stream_start(&bounds, kind), kind)))?;
         }
-        if let Some(slack) = self.literals.get_mut(count..count + SLACK) {
+        let slack = rules.slack_cleared() * SLACK;
+        if let Some(slack) = self.literals.get_mut(count..count + slack) {
             slack.fill(0);
         }
         self.tree = true;

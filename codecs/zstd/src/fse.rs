@@ -485,7 +485,7 @@ pub(crate) fn weights(bytes: &[u8], out: &mut [u8; 256], rules: Rules) -> Option
     if rules.weights_need_states() && stream.reload() == Status::Overflow {
         return None;
     }
-    let mut step = |state: &mut usize, stream: &mut BitReader<'_>| {
+    let step = |state: &mut usize, stream: &mut BitReader<'_>| {
         let (symbol, bits, next) = cells.get(*state).copied().unwrap_or_default();
         let low = match fast {
             true => stream.read_fast(u32::from(bits)),

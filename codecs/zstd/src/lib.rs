@@ -31,4 +31,5 @@ pub use decode::Decoder;
 pub use encode::Encoder;
 pub use error::{DecodeError, EncodeError};
 pub use fault::{Fault, FaultKind, Table};
-pub use walk::{Event, Kind, Walk, walk};
+pub use kind::{Kind, Literals, Mode};
+pub use walk::{Event, Walk, walk};

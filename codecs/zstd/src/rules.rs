@@ -22,11 +22,6 @@ impl Rules {
         }
     }
 
-    /// A compressed block of 128 KiB is refused; the window does not matter inside a block.
-    pub(crate) fn old_block_limit(self) -> bool {
-        self < Self::V1_5_7
-    }
-
     /// Fewer literals than four streams can share are refused as such.
     pub(crate) fn four_streams_need_six(self) -> bool {
         self >= Self::V1_5_7
@@ -66,6 +61,12 @@ impl Rules {
     /// Literals are always decoded one at a time, and each stream must end exactly.
     pub(crate) fn single_literals(self) -> bool {
         self == Self::Strict
+    }
+
+    /// 1 where what lies behind the literals is set, which shows only in matches that reach much
+    /// too far; else 0.
+    pub(crate) fn slack_cleared(self) -> usize {
+        usize::from(self == Self::V1_4_10)
     }
 
     /// Zero sequences in the long form end the section, and nothing may follow.

@@ -26,7 +26,7 @@ use std::cell::RefCell;
 use btrfs_payload_common::{End, Errno, Kernel, Machine, Reading};
 
 use crate::rules::Rules;
-pub(crate) use stream::{Call, Input, Memory, Stream};
+pub(crate) use stream::{Call, Input, Memory, Stream, low_half};
 
 thread_local! {
     /// Decoding tables and buffers, kept so that nothing is allocated per payload.
@@ -67,12 +67,14 @@ fn line(kernel: Kernel) -> Line {
 }
 
 impl Line {
-    /// The reading of a frame that needed these buffers.
-    fn reading(&self, buffers: Option<u64>, end: End) -> Reading {
+    /// The reading of a frame that needed these buffers and gave `out`. A failure that gave
+    /// nothing is the same in every workspace.
+    fn reading(&self, buffers: Option<u64>, end: End, out: &[u8]) -> Reading {
+        let nothing = matches!(end, End::Error(_)) && out.is_empty();
         Reading {
             end,
             or_nothing: buffers
-                .filter(|&needed| needed > self.always)
+                .filter(|&needed| needed > self.always && !nothing)
                 .map(|_| Errno::Eio),
         }
     }
@@ -95,13 +97,13 @@ pub fn regular(disk: &[u8], want: usize, machine: &Machine, out: &mut Vec<u8>) -
         };
         loop {
             let Ok((len, call)) = stream.call(&mut input, piece) else {
-                return line.reading(stream.buffers, End::Error(Errno::Eio));
+                return line.reading(stream.buffers, End::Error(Errno::Eio), out);
             };
             let room = want - out.len();
             out.extend_from_slice(piece.get(..len.min(room)).unwrap_or_default());
             let consumed = input.taken >= input.bytes.len();
             if out.len() == want || call == Call::FrameEnded || consumed && chunks.len() == 0 {
-                return line.reading(stream.buffers, End::Complete);
+                return line.reading(stream.buffers, End::Complete, out);
             }
             if consumed {
                 input = Input {
@@ -135,17 +137,17 @@ pub fn inline(stored: &[u8], want: usize, machine: &Machine, out: &mut Vec<u8>) 
         loop {
             // The old reader asks until there is no input left.
             if old && input.taken >= stored.len() {
-                return line.reading(stream.buffers, End::Complete);
+                return line.reading(stream.buffers, End::Complete, out);
             }
             let result = stream.call(&mut input, piece);
             let (len, call) = match result {
                 Ok(done) if !ended => done,
-                _ => return line.reading(stream.buffers, End::Error(Errno::Eio)),
+                _ => return line.reading(stream.buffers, End::Error(Errno::Eio), out),
             };
             ended = call == Call::FrameEnded;
             if old && len == 0 {
                 if ended && input.taken < stored.len() {
-                    return line.reading(stream.buffers, End::Error(Errno::Eio));
+                    return line.reading(stream.buffers, End::Error(Errno::Eio), out);
                 }
                 continue;
             }
@@ -158,7 +160,7 @@ pub fn inline(stored: &[u8], want: usize, machine: &Machine, out: &mut Vec<u8>) 
             if end != End::Error(Errno::Eio) {
                 out.extend_from_slice(delivered);
             }
-            return line.reading(stream.buffers, end);
+            return line.reading(stream.buffers, end, out);
         }
     })
 }
@@ -176,6 +178,6 @@ fn with_memory<T>(size: usize, decode: impl FnOnce(&mut Memory, &mut [u8]) -> T)
 }
 
 /// Runs `decode` with this thread's memory alone.
-pub(crate) fn with_tables<T>(decode: impl FnOnce(&mut Memory) -> T) -> T {
+pub(crate) fn with_buffers<T>(decode: impl FnOnce(&mut Memory) -> T) -> T {
     MEMORY.with_borrow_mut(decode)
 }
