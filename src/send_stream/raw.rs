@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::command::{CommandKind, Encode};
 use super::crc::command_crc;
-use super::format::{Attribute, COMMAND_HEADER_LEN, ValueType, Version};
+use super::format::{Attribute, COMMAND_HEADER_LEN, STREAM_HEADER_LEN, ValueType, Version};
 use super::issue::{CommandError, Issue};
 use super::value::{Timespec, Value};
 use super::write::{self, EncodeError};
@@ -180,7 +180,9 @@ impl RawCommand {
         [
             match self.place.lead {
                 Lead::AsDue => None,
-                Lead::HeaderWithoutEnd => Some(Issue::HeaderWithoutEnd { offset }),
+                Lead::HeaderWithoutEnd => Some(Issue::HeaderWithoutEnd {
+                    offset: offset.saturating_sub(STREAM_HEADER_LEN as u64),
+                }),
                 Lead::End => Some(Issue::CommandAfterEnd { offset }),
             },
             (stored != self.computed_crc).then_some(Issue::Checksum {

@@ -302,11 +302,13 @@ impl<R: Read> Reader<R> {
         Ok(command)
     }
 
-    /// True when a whole command with a right checksum is next.
+    /// True when a whole, known command with a right checksum is next. Known, because zeroes
+    /// have a right checksum.
     fn sound_command_follows(&mut self, version: Version) -> Result<bool, ReadError> {
         let limit = self.limit(version);
         let head = parse_header(self.peek(COMMAND_HEADER_LEN)?);
         let Some((len, crc)) = head
+            .filter(|&(_, number, _)| CommandKind::from_number(number).is_some())
             .and_then(|(length, _, crc)| Some((command_len(length)?, crc)))
             .filter(|&(len, _)| len <= limit)
         else {
