@@ -1,15 +1,17 @@
 //! The hot loop: symbols while neither input nor room can run out in the middle of one.
-// Indices are masked, or checked once per iteration by the loop's condition; see `table`.
-#![allow(clippy::indexing_slicing)]
+//!
+//! Numbers wrap where the loop's conditions keep them in range, because a checked operation per
+//! bit field costs a fifth of the speed. Slices are checked all the same.
+// Indices and shifts are masked; see `table`.
+#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use super::table::{
-    Codes, DISTANCE_BITS, FAR_SPECIAL, LITERAL, LITLEN_BITS, PAIR, SPECIAL, is_far_link, is_link,
-};
-use super::{Bits, Output, extra};
+use super::table::{Codes, FAR_SPECIAL, LITERAL, SPECIAL, is_far_link, is_link};
+use super::{Bits, Output};
 use crate::layout::MATCH_MAX;
 
-/// Input an iteration may look at, bytes: two refills of eight, the second at most seven on.
-const IN_ROOM: usize = 16;
+/// Input an iteration may look at, bytes: two refills of eight, the second at most seven on,
+/// and one at the end of the iteration before.
+const IN_ROOM: usize = 24;
 /// Output an iteration may produce: six literals and a match.
 const OUT_ROOM: usize = 6 + MATCH_MAX;
 /// Output an iteration may touch: the last copy overshoots.
@@ -30,42 +32,47 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
         return;
     };
     let last_out = last_out.min(last_touch);
+    if bits.pos > last_in || out.len > last_out {
+        return;
+    }
     let bytes = &mut *out.bytes;
     let floor = out.floor;
     let mut len = out.len;
     let mut pos = bits.pos;
     let mut hold = bits.hold;
+    // Only the low six bits count.
     let mut count = bits.count;
 
     macro_rules! refill {
         () => {
-            if let Some(word) = input[pos..].first_chunk() {
-                hold |= u64::from_le_bytes(*word) << count;
+            if let Some(word) = input.get(pos..).and_then(|rest| rest.first_chunk()) {
+                hold |= u64::from_le_bytes(*word).wrapping_shl(count);
             }
-            pos += (63 - count as usize) >> 3;
+            pos = pos.wrapping_add((!count & 63) as usize >> 3);
             count |= 56;
         };
     }
     macro_rules! consume {
         ($entry:expr) => {
-            hold >>= $entry & 0x3f;
-            count = count.wrapping_sub($entry & 0x3f);
+            hold = hold.wrapping_shr($entry);
+            count = count.wrapping_sub($entry);
         };
     }
     macro_rules! literals {
         ($entry:expr) => {
-            if let Some(place) = bytes[len..].first_chunk_mut::<2>() {
-                let [_, first, second, _] = $entry.to_le_bytes();
-                *place = [first, second];
+            if let Some(place) = bytes.get_mut(len..).and_then(|rest| rest.first_chunk_mut()) {
+                *place = (($entry >> 8) as u16).to_le_bytes();
             }
-            len += 1 + (($entry & PAIR) >> 28) as usize;
+            len = len.wrapping_add(1 + ($entry >> 28 & 1) as usize);
             consume!($entry);
         };
     }
 
+    // Bits of a length symbol that turned out not to be followed by a good distance.
+    let mut undo = 0;
+    refill!();
+    let mut entry = codes.litlen(hold);
     while pos <= last_in && len <= last_out {
-        refill!();
-        let mut entry = codes.litlen(hold);
         if entry & LITERAL != 0 {
             literals!(entry);
             entry = codes.litlen(hold);
@@ -74,12 +81,13 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
                 entry = codes.litlen(hold);
                 if entry & LITERAL != 0 {
                     literals!(entry);
+                    refill!();
+                    entry = codes.litlen(hold);
                     continue;
                 }
             }
         }
         // At least 34 bits are left, enough for a length.
-        let before = (hold, count, pos);
         if entry & SPECIAL != 0 {
             if !is_link(entry) {
                 break;
@@ -88,56 +96,100 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
             if entry & SPECIAL != 0 {
                 break;
             }
-            consume!(LITLEN_BITS);
             if entry & LITERAL != 0 {
                 literals!(entry);
+                refill!();
+                entry = codes.litlen(hold);
                 continue;
             }
         }
-        let length = ((entry >> 16) + extra(hold, entry)) as usize;
+        let length = (entry >> 16).wrapping_add(extra(hold, entry)) as usize;
         consume!(entry);
 
         refill!();
-        let mut entry = codes.distance(hold);
-        if is_far_link(entry) {
-            entry = codes.distance_behind(entry, hold);
-            consume!(DISTANCE_BITS);
+        let mut far = codes.distance(hold);
+        if far & FAR_SPECIAL != 0 {
+            if is_far_link(far) {
+                far = codes.distance_behind(far, hold);
+            }
+            if far & FAR_SPECIAL != 0 {
+                undo = entry & 0xff;
+                break;
+            }
         }
-        let distance = ((entry >> 16) + extra(hold, entry)) as usize;
-        if entry & FAR_SPECIAL != 0 || distance > len - floor {
-            (hold, count, pos) = before;
+        let distance = (far >> 16).wrapping_add(extra(hold, far)) as usize;
+        if distance > len.wrapping_sub(floor) {
+            undo = entry & 0xff;
             break;
         }
-        consume!(entry);
+        consume!(far);
+        // At least 28 bits are left, enough to look the next symbol up while the copy goes on.
+        entry = codes.litlen(hold);
+        refill!();
         copy(bytes, len, distance, length);
-        len += length;
+        len = len.wrapping_add(length);
     }
 
     out.len = len;
-    *bits = Bits { pos, hold, count };
+    *bits = Bits {
+        pos,
+        hold,
+        count: count & 63,
+    };
+    if undo != 0 {
+        let bit = bits.position() - u64::from(undo);
+        *bits = Bits::at(bit, input);
+    }
+}
+
+/// The value of the extra bits that follow the code of `entry`.
+#[inline(always)]
+fn extra(hold: u64, entry: u32) -> u32 {
+    let value = hold & 1_u64.wrapping_shl(entry).wrapping_sub(1);
+    value.wrapping_shr(entry >> 8) as u32
 }
 
 /// Copies a match to `at`; may write up to two chunks beyond its end.
 #[inline(always)]
 fn copy(bytes: &mut [u8], at: usize, distance: usize, length: usize) {
-    let from = at - distance;
-    let mut chunk = |from: usize, to: usize| {
-        if let Some(&value) = bytes[from..].first_chunk::<CHUNK>()
-            && let Some(place) = bytes[to..].first_chunk_mut::<CHUNK>()
+    let chunk = |bytes: &mut [u8], from: usize, to: usize| {
+        if let Some(&value) = bytes
+            .get(from..)
+            .and_then(|rest| rest.first_chunk::<CHUNK>())
+            && let Some(place) = bytes.get_mut(to..).and_then(|rest| rest.first_chunk_mut())
         {
             *place = value;
         }
     };
+    let from = at.wrapping_sub(distance);
+    if distance >= CHUNK {
+        chunk(bytes, from, at);
+        chunk(bytes, from.wrapping_add(CHUNK), at.wrapping_add(CHUNK));
+        let mut done = 2 * CHUNK;
+        while done < length {
+            chunk(bytes, from.wrapping_add(done), at.wrapping_add(done));
+            done = done.wrapping_add(CHUNK);
+        }
+        return;
+    }
+    if distance == 1 {
+        let byte = bytes.get(from).copied().unwrap_or(0);
+        if let Some(places) = bytes.get_mut(at..at.wrapping_add(length)) {
+            places.fill(byte);
+        }
+        return;
+    }
     // Bytes from `from` on that repeat with the period of the match: copying that many
     // doubles them.
     let mut valid = distance;
     while valid < CHUNK {
-        chunk(from, from + valid);
+        chunk(bytes, from, from.wrapping_add(valid));
         valid *= 2;
     }
-    let mut done = valid - distance;
+    let mut done = valid.wrapping_sub(distance);
     while done < length {
-        chunk(at + done - valid, at + done);
-        done += CHUNK;
+        let to = at.wrapping_add(done);
+        chunk(bytes, to.wrapping_sub(valid), to);
+        done = done.wrapping_add(CHUNK);
     }
 }

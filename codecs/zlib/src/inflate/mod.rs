@@ -38,6 +38,20 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
+    /// Behind the first `bit` bits of the input.
+    #[cold]
+    fn at(bit: u64, input: &[u8]) -> Self {
+        let mut bits = Self {
+            pos: usize::try_from(bit / 8).unwrap_or(usize::MAX),
+            ..Self::default()
+        };
+        let rest = u32::try_from(bit % 8).unwrap_or(0);
+        if bits.need(input, rest) {
+            bits.drop(rest);
+        }
+        bits
+    }
+
     /// Takes bytes until there are more than 56 bits or none is left.
     #[inline(always)]
     fn fill(&mut self, input: &[u8]) {
@@ -587,16 +601,15 @@ fn symbol(
     bits.fill(input);
     let (hold, count) = (bits.hold, bits.count);
     let mut entry = codes.litlen(hold);
-    let mut used = 0;
     if is_link(entry) {
-        used = table::LITLEN_BITS;
-        if count < used {
+        if count < table::LITLEN_BITS {
             return Ok(None);
         }
         entry = codes.litlen_behind(entry, hold);
     }
     if entry & LITERAL != 0 {
-        used += entry >> 24 & 0xf;
+        // Of two literals only the first.
+        let used = entry >> 24 & 0xf;
         if count < used {
             return Ok(None);
         }
@@ -609,45 +622,35 @@ fn symbol(
         out.push(&[byte]);
         return Ok(Some(Mode::Symbols));
     }
+    let used = entry & 0xff;
+    if count < used {
+        return Ok(None);
+    }
     if entry & SPECIAL != 0 {
-        used += entry & 0xff;
-        if count < used {
-            return Ok(None);
-        }
         if entry & END == 0 {
             return Err(Flaw::LitLenSymbol);
         }
         bits.drop(used);
         return Ok(Some(Mode::Block));
     }
-    let end = used + (entry & 0xff);
-    if count < end {
-        return Ok(None);
-    }
-    let length = (entry >> 16) + extra(hold >> used, entry);
-    used = end;
+    let length = (entry >> 16) + extra(hold, entry);
 
     let hold = hold >> used;
     let mut entry = codes.distance(hold);
-    let mut behind = 0;
     if is_far_link(entry) {
-        behind = table::DISTANCE_BITS;
-        if count < used + behind {
+        if count < used + table::DISTANCE_BITS {
             return Ok(None);
         }
         entry = codes.distance_behind(entry, hold);
     }
-    if entry & table::FAR_SPECIAL != 0 {
-        if count < used + behind + (entry & 0xff) {
-            return Ok(None);
-        }
-        return Err(Flaw::DistanceSymbol);
-    }
-    let end = used + behind + (entry & 0xff);
-    if count < end {
+    let used = used + (entry & 0xff);
+    if count < used {
         return Ok(None);
     }
-    let distance = (entry >> 16) + extra(hold >> behind, entry);
+    if entry & table::FAR_SPECIAL != 0 {
+        return Err(Flaw::DistanceSymbol);
+    }
+    let distance = (entry >> 16) + extra(hold, entry);
     let (length, distance) = (length as usize, distance as usize);
     let available = out.len - out.floor;
     if rules.refuse_too_far && distance > available {
@@ -656,7 +659,7 @@ fn symbol(
             available,
         });
     }
-    bits.drop(end);
+    bits.drop(used);
     observer.matched(out.len, length, distance);
     Ok(Some(Mode::Match { length, distance }))
 }

@@ -10,8 +10,8 @@
 //! | link to a second-level table | `SPECIAL` | start, up to bit 27 | start | its index bits | primary bits |
 //!
 //! In the distance table the base takes bits 30..16 and `FAR_SPECIAL` (31) marks links and,
-//! with `FAR_INVALID` (30), invalid codes. Entries of a second level count only the bits behind
-//! the primary index.
+//! with `FAR_INVALID` (30), invalid codes. Code lengths are those of the whole code in both
+//! levels.
 // Table indices are masked to the (power of two) length of their arrays; a checked `get` per
 // symbol costs a tenth of the decoding speed.
 #![allow(clippy::indexing_slicing)]
@@ -345,7 +345,7 @@ fn build(
                     let start = u32::try_from(start).unwrap_or(0);
                     table[index as usize] = mark | start << 16 | width << 8 | primary;
                 }
-                let value = entry(u32::from(symbol), bits - primary);
+                let value = entry(u32::from(symbol), bits);
                 let level = table
                     .get_mut(start..start + (1 << width))
                     .unwrap_or_default();
