@@ -97,7 +97,10 @@ impl Walker<'_, '_> {
     }
 
     fn payload(&mut self, limit: usize) {
-        let Some(magic) = self.payload.first_chunk().map(|magic| u32::from_le_bytes(*magic))
+        let Some(magic) = self
+            .payload
+            .first_chunk()
+            .map(|magic| u32::from_le_bytes(*magic))
         else {
             let available = self.payload.len();
             self.fault(0, FaultKind::TruncatedMagic { available });
@@ -180,7 +183,11 @@ impl Walker<'_, '_> {
     /// The pieces of a skippable frame; its declared size.
     fn skippable(&mut self, magic: u32) -> u32 {
         self.piece(self.at + 4, Kind::SkippableMagic(magic));
-        let Some(size) = self.rest().first_chunk().map(|size| u32::from_le_bytes(*size)) else {
+        let Some(size) = self
+            .rest()
+            .first_chunk()
+            .map(|size| u32::from_le_bytes(*size))
+        else {
             return 0;
         };
         self.piece(self.at + 4, Kind::SkippableSize(size));
@@ -376,14 +383,21 @@ impl Walker<'_, '_> {
         if complete && decoded == 0 {
             self.fault(0, FaultKind::EmptyFrame);
         }
-        if let Some(declared) = header.known_size().filter(|&size| complete && size != decoded) {
+        if let Some(declared) = header
+            .known_size()
+            .filter(|&size| complete && size != decoded)
+        {
             let offset = header.size() - header.content_size_width;
             self.fault(offset, FaultKind::ContentSizeWrong { declared, decoded });
         }
         if !header.checksum() {
             return;
         }
-        let Some(got) = self.rest().first_chunk().map(|got| u32::from_le_bytes(*got)) else {
+        let Some(got) = self
+            .rest()
+            .first_chunk()
+            .map(|got| u32::from_le_bytes(*got))
+        else {
             let available = self.rest().len();
             self.fault(self.at, FaultKind::TruncatedChecksum { available });
             return;
