@@ -99,7 +99,7 @@ mod tests {
             },
             || {
                 |item: u32| {
-                    if item % 7 == 0 {
+                    if item.is_multiple_of(7) {
                         thread::yield_now();
                     }
                     item * 2

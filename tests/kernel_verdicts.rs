@@ -3,7 +3,12 @@
 //! The verdict files are described in testdata/README.md. Another directory of them is named by
 //! the environment variable `BTRFS_PAYLOAD_VERDICTS`; files end in `.jsonl` or `.jsonl.zst`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +17,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use btrfs_payload::Kernel;
 use btrfs_payload::rules::{
     EncodedIoId, ExtentFields, Placement, Target, WriteAnswer, WriteCall, placement,
 };
 use btrfs_payload::validate::{Outcome, predict, validate};
-use btrfs_payload::Kernel;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -168,8 +173,15 @@ impl Case {
 
     /// The file from `offset` to its end after the write: the slice, then what was there.
     fn file_from_offset(&self, mut slice: Vec<u8>) -> Vec<u8> {
-        let old = if self.has(CaseOption::OldData) { 0xaa } else { 0 };
-        let end = usize::try_from(self.initial_size.saturating_sub(self.offset.cast_unsigned()));
+        let old = if self.has(CaseOption::OldData) {
+            0xaa
+        } else {
+            0
+        };
+        let end = usize::try_from(
+            self.initial_size
+                .saturating_sub(self.offset.cast_unsigned()),
+        );
         let end = end.unwrap().max(slice.len());
         slice.resize(end, old);
         slice
@@ -181,7 +193,9 @@ impl Case {
             Placement::Regular => "regular",
         };
         let lands = |extent: &Option<String>, placement: &Placement| {
-            extent.as_deref().is_none_or(|extent| extent == name(placement))
+            extent
+                .as_deref()
+                .is_none_or(|extent| extent == name(placement))
         };
         match (predicted, observed) {
             (Outcome::DependsOnMemory { roomy, tight }, observed) => {
@@ -301,7 +315,10 @@ fn predict_agrees_with_every_recorded_verdict() {
         }
     }
 
-    println!("{:<16}{:>8}{:>8}{:>14}{:>11}", "kernel", "cases", "agree", "disagreements", "unknowable");
+    println!(
+        "{:<16}{:>8}{:>8}{:>14}{:>11}",
+        "kernel", "cases", "agree", "disagreements", "unknowable"
+    );
     for (name, tally) in &tallies {
         println!(
             "{name:<16}{:>8}{:>8}{:>14}{:>11}",
@@ -395,7 +412,11 @@ fn sound_payloads_read_back_and_unsound_ones_are_explained() {
             ran += 1;
         }
         if case.is_unsafe {
-            assert!(!report.is_sound(), "{}: unsafe, yet called sound", case.name);
+            assert!(
+                !report.is_sound(),
+                "{}: unsafe, yet called sound",
+                case.name
+            );
         }
     }
     assert_ne!(ran, 0, "no case was run");

@@ -117,7 +117,8 @@ fn lzo(level: Level) -> Result<btrfs_payload_lzo::Effort, EncoderError> {
     use btrfs_payload_lzo::Effort;
     match level {
         Level::Default | Level::Auto | Level::Number(1) => Ok(Effort::Fast),
-        Level::Number(9) | Level::Smallest => Ok(Effort::High),
+        Level::Number(9) => Ok(Effort::High),
+        Level::Smallest => Ok(Effort::Smallest),
         Level::Number(level) => Err(EncoderError::Level {
             codec: Codec::Lzo,
             level,

@@ -33,10 +33,6 @@ impl Output {
         }
     }
 
-    pub(crate) fn is_json(&self) -> bool {
-        self.format == Format::Json
-    }
-
     /// One line for people; nothing in JSON.
     pub(crate) fn text(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
         if self.format == Format::Text {
