@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use btrfs_payload::ioctl::{
@@ -15,6 +15,8 @@ use btrfs_payload::ioctl::{
 };
 use btrfs_payload::rules::{EncodedIoId, ExtentFields};
 use bytes::Bytes;
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{decompress as inflate, inflate_flags};
 use support::{chattr_c, create, extent, lzo_of_a, text, unprivileged, whole, zlib_of, zstd_of};
 
 const KIB: u64 = 1024;
@@ -374,4 +376,87 @@ fn probing_tells_what_a_file_can_take() {
         ioctl::probe(&elsewhere),
         Err(ProbeError::NotBtrfs)
     ));
+}
+
+/// What a payload of the kernel decodes to, by libzstd or miniz_oxide; padding may follow it.
+fn decode(payload: &[u8], id: EncodedIoId) -> Vec<u8> {
+    if id == EncodedIoId::ZSTD {
+        let decoder = zstd::stream::read::Decoder::with_buffer(payload).unwrap();
+        let mut data = Vec::new();
+        decoder.single_frame().read_to_end(&mut data).unwrap();
+        return data;
+    }
+    assert_eq!(id, EncodedIoId::ZLIB);
+    let (mut data, mut state) = (vec![0; 128 * 1024], Default::default());
+    let flags = inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER
+        | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let (status, _, len) = inflate(&mut state, payload, &mut data, 0, flags);
+    assert_eq!(status, TINFLStatus::Done);
+    data.truncate(len);
+    data
+}
+
+#[test]
+fn extents_that_the_kernel_made_decode_to_the_file() {
+    let test = "extents_that_the_kernel_made_decode_to_the_file";
+    let Some(mut fs) = support::btrfs(test, &Default::default()) else {
+        return;
+    };
+    let noise = support::generated(6 * 4096).remove(4).data;
+    for (option, id) in [
+        ("compress-force=zlib:3", EncodedIoId::ZLIB),
+        ("compress-force=zstd:3", EncodedIoId::ZSTD),
+    ] {
+        fs.remount_with(&[option]);
+        let (mut encoded, mut bookends, mut inline) = (0, 0, 0);
+        for sample in support::corpus(8 << 20) {
+            let path = fs.join(&sample.name);
+            let mut data = sample.data;
+            // A short file in between, for inline extents.
+            data.truncate(if encoded % 3 == 2 { 1500 } else { usize::MAX });
+            fs::write(&path, &data).unwrap();
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .unwrap();
+            file.sync_all().unwrap();
+            // Overwriting the middle of an extent leaves two slices of it.
+            if data.len() > 65536 {
+                data[40_960..45_056].copy_from_slice(&noise);
+                file.write_all_at(&noise, 40_960).unwrap();
+            }
+            let mut end = 0;
+            for extent in ioctl::extents(&file).map(Result::unwrap) {
+                assert_eq!(extent.offset, end, "{path:?}");
+                end += extent.len();
+                let [from, to] = [extent.offset, end].map(|at| usize::try_from(at).unwrap());
+                let expected = &data[from..to];
+                match extent.kind {
+                    FileExtentKind::Hole { .. } => assert!(expected.iter().all(|&byte| byte == 0)),
+                    FileExtentKind::Plain(plain) => assert!(plain == expected),
+                    FileExtentKind::Encoded { payload, fields } => {
+                        let mut decoded = decode(&payload, fields.compression);
+                        // Zeroes up to the end of the last sector need not be in the payload.
+                        decoded.resize(decoded.len().next_multiple_of(4096), 0);
+                        let start = usize::try_from(fields.unencoded_offset).unwrap();
+                        assert!(
+                            decoded[start..start + expected.len()] == *expected,
+                            "{path:?}"
+                        );
+                        assert_eq!(fields.compression, id);
+                        encoded += 1;
+                        bookends += usize::from(start != 0);
+                        inline += usize::from(payload.len() % 4096 != 0);
+                    }
+                }
+            }
+            assert_eq!(end, u64::try_from(data.len()).unwrap());
+            fs::remove_file(&path).unwrap();
+        }
+        assert!(
+            encoded > 20 && bookends > 0 && inline > 0,
+            "{encoded} {bookends} {inline}"
+        );
+    }
 }

@@ -242,7 +242,8 @@ fn verification_reads_from_the_device() {
         ioctl::verify(&file, 64 * KIB, from(&data)).unwrap(),
         64 * KIB
     );
-    // Now the file is in the page cache again; behind the filesystem's back its data changes.
+    // With the file in the page cache, its data changes behind the filesystem's back.
+    assert!(fs::read(&path).unwrap() == data);
     let image = OpenOptions::new()
         .read(true)
         .write(true)
@@ -257,7 +258,6 @@ fn verification_reads_from_the_device() {
     image
         .write_all_at(b"X", u64::try_from(at).unwrap())
         .unwrap();
-    assert!(fs::read(&path).unwrap() == data, "still in the page cache");
     let error = ioctl::verify(&file, 64 * KIB, from(&data)).unwrap_err();
     assert!(
         matches!(

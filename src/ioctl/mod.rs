@@ -15,6 +15,25 @@
 //! | `proposals` | the argument layouts of 2019 and how they map to the merged ones |
 //! | `error` | every error number as a cause and what to do |
 //!
+//! ```no_run
+//! use std::fs::File;
+//! use btrfs_payload::ioctl::{self, FileExtentKind};
+//!
+//! // Moves every compressed extent of a file to another, as it is stored.
+//! fn copy(from: &File, to: &File) -> Result<(), Box<dyn std::error::Error>> {
+//!     let target = ioctl::probe(to)?.target(0);
+//!     for extent in ioctl::extents(from) {
+//!         let extent = extent?;
+//!         if let FileExtentKind::Encoded { payload, fields } = extent.kind {
+//!             let target = target.at(extent.offset);
+//!             let extent = btrfs_payload::extent::EncodedExtent::new(payload, fields, &target)?;
+//!             ioctl::encoded_write(to, target.offset, &extent)?;
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Error numbers
 //!
 //! | number | meaning | what to do |

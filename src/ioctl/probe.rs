@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{ProbeError, sys};
 use crate::rules::Target;
-use crate::rules::limits::{DEFAULT_MAX_INLINE, DEFAULT_NODE_SIZE};
+use crate::rules::limits::{DEFAULT_MAX_INLINE, MIN_SECTOR_SIZE};
 
 /// `BTRFS_INODE_ITEM_KEY` (include/uapi/linux/btrfs_tree.h).
 const INODE_ITEM: u32 = 1;
@@ -107,7 +107,7 @@ pub fn probe(fd: impl AsFd) -> Result<Probe, ProbeError> {
     Ok(Probe {
         sector_size: info.sector_size,
         node_size: info.node_size,
-        page_size: u32::try_from(rustix::param::page_size()).unwrap_or(DEFAULT_NODE_SIZE),
+        page_size: u32::try_from(rustix::param::page_size()).unwrap_or(MIN_SECTOR_SIZE),
         encoded_io: encoded_io(fd)?,
         kernel: Kernel::of_release(&release),
         release,

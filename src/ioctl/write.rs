@@ -163,3 +163,29 @@ pub fn submit(
     };
     Ok(sys::encoded_write(fd.as_fd(), args, payload)?)
 }
+
+// The numbers are those of asm-generic; a few platforms have others.
+#[cfg(test)]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
+mod tests {
+    use super::*;
+
+    /// No error number gets lost on the way to its cause and back.
+    #[test]
+    fn every_error_number_has_a_cause() {
+        let elsewhere = std::fs::File::open("/dev/null").unwrap();
+        // include/uapi/asm-generic/errno.h ends with EHWPOISON, 133.
+        for number in 1..=133 {
+            let errno = Errno::from_raw_os_error(number);
+            let error = cause(elsewhere.as_fd(), errno, Vec::new);
+            assert_eq!(error.raw_os_error(), Some(number), "{error}");
+            let named = [1, 5, 9, 12, 14, 16, 22, 25, 26, 27, 28, 30, 122].contains(&number);
+            let other = matches!(error, WriteError::Other(_));
+            assert_eq!(other, !named, "{number}: {error}");
+        }
+    }
+}

@@ -191,8 +191,8 @@ pub enum WriterError {
         #[source]
         source: io::Error,
     },
-    /// Written, but it does not verify.
-    #[error("the file was written but does not verify")]
+    /// Written, but it did not reach the device, or does not verify.
+    #[error(transparent)]
     Verify(#[from] VerifyError),
 }
 

@@ -90,8 +90,10 @@ pub fn skip(test: &str, reason: &str) {
         std::env::var_os("BTRFS_PAYLOAD_REQUIRE_KERNEL").is_none(),
         "{test} was to run and cannot: {reason}"
     );
-    // `eprintln!` would be captured and, as the test passes, not shown.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
+    // `eprintln!` would be captured and, as the test passes, not shown. One write, so that lines of
+    // other threads do not mix in.
+    let line = format!("SKIPPED: {test}: {reason}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 fn why_not() -> Option<String> {
