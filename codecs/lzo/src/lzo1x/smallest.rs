@@ -28,28 +28,48 @@ const DEPTH: usize = 64;
 /// time spent on long runs.
 const GOOD: usize = 512;
 
+/// Where a match is longer than this, the positions inside it are not searched: the rest of the
+/// match is good enough there.
+const ENOUGH: usize = 16;
+
 /// No position: the last one of the longest data starts no match.
 const NOWHERE: u16 = u16::MAX;
 
-/// The cheapest known way to arrive at a position with a match.
-#[derive(Debug, Clone, Copy)]
-struct Arrival {
-    /// Bytes of output up to here.
-    cost: u32,
-    /// The match, bytes.
-    length: u32,
-    /// Where it copies from, bytes back.
-    distance: u32,
-    /// Literals before it.
-    run: u32,
+/// The cheapest known way to arrive at a position with a match, as one number whose order is
+/// that of the cost: bits 36 and up the cost in bytes of output so far, 34 and 35 the [`Start`]
+/// of the match, 16 to 32 its length, 0 to 15 its distance. The minimum of two needs no branch.
+type Arrival = u64;
+
+const NEVER: Arrival = 1 << 60;
+
+/// More than any cost.
+const FAR: u32 = 1 << 24;
+
+fn arrival(cost: u32, start: u64, length: usize, distance: usize) -> Arrival {
+    u64::from(cost) << 36
+        | start << 34
+        | u64::from(number(length)) << 16
+        | u64::from(number(distance))
 }
 
-const NEVER: Arrival = Arrival {
-    cost: u32::MAX / 2,
-    length: 0,
-    distance: 0,
-    run: 0,
-};
+fn cost_of(arrival: Arrival) -> u32 {
+    u32::try_from(arrival >> 36).unwrap_or(u32::MAX)
+}
+
+/// A match chosen: where it ends, its length and distance, and the literals before it.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    end: usize,
+    length: usize,
+    distance: usize,
+    run: usize,
+}
+
+/// The starts a match can have, as bits of an [`Arrival`]: the cheapest of all, the cheapest
+/// with one to three literals, the cheapest with four or more.
+const BEST: u64 = 0;
+const FEW: u64 = 1;
+const LONG: u64 = 2;
 
 /// A match that can be used at a position.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +93,34 @@ struct Matches {
     triple: usize,
 }
 
+impl Matches {
+    /// With one match.
+    fn of(found: Found) -> Self {
+        let mut matches = Self::default();
+        matches.put(found);
+        matches
+    }
+
+    /// Adds a match longer than all in it.
+    #[inline(always)]
+    fn put(&mut self, found: Found) {
+        if found.distance <= M2_MAX_DISTANCE {
+            self.near = found;
+        } else if found.distance <= M3_MAX_DISTANCE {
+            self.middle = found;
+        } else {
+            self.far = found;
+        }
+    }
+
+    /// The longest match in it.
+    fn longest(&self) -> Found {
+        [self.middle, self.far]
+            .into_iter()
+            .fold(self.near, |a, b| if b.length > a.length { b } else { a })
+    }
+}
+
 /// Tables and buffers of the optimal parse.
 #[derive(Debug)]
 pub(crate) struct Smallest {
@@ -83,8 +131,10 @@ pub(crate) struct Smallest {
     /// For each position, the one before with the same hash of three bytes.
     chain: Vec<u16>,
     arrivals: Vec<Arrival>,
-    /// The matches chosen, last one first: where, and how.
-    chosen: Vec<(usize, Arrival)>,
+    /// For each position, the literals of each start.
+    runs: Vec<[u32; 3]>,
+    /// The matches chosen, last one first.
+    chosen: Vec<Chosen>,
 }
 
 impl Smallest {
@@ -94,6 +144,7 @@ impl Smallest {
             heads: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
             chain: Vec::new(),
             arrivals: Vec::new(),
+            runs: Vec::new(),
             chosen: Vec::new(),
         }
     }
@@ -105,11 +156,10 @@ impl Smallest {
         let tail = self.parse(data);
         self.read_back(data.len() - tail);
         let mut done = 0;
-        for &(end, arrival) in self.chosen.iter().rev() {
-            let (length, run) = (size(arrival.length), size(arrival.run));
-            emit::literals(&data[done..done + run], out);
-            emit::copy(length, size(arrival.distance), run, out);
-            done = end;
+        for choice in self.chosen.iter().rev() {
+            emit::literals(&data[done..done + choice.run], out);
+            emit::copy(choice.length, choice.distance, choice.run, out);
+            done = choice.end;
         }
         emit::literals(&data[done..], out);
         emit::end(out);
@@ -120,8 +170,16 @@ impl Smallest {
         self.chosen.clear();
         while end > 0 {
             let arrival = self.arrivals[end];
-            self.chosen.push((end, arrival));
-            end -= size(arrival.length) + size(arrival.run);
+            let length = field(arrival >> 16 & 0x1_ffff);
+            let start = field(arrival >> 34 & 3);
+            let run = size(self.runs[end - length][start]);
+            self.chosen.push(Chosen {
+                end,
+                length,
+                distance: field(arrival & 0xffff),
+                run,
+            });
+            end -= length + run;
         }
     }
 
@@ -133,19 +191,19 @@ impl Smallest {
         self.chain.resize(data.len(), NOWHERE);
         self.arrivals.clear();
         self.arrivals.resize(data.len() + 1, NEVER);
-        self.arrivals[0].cost = 0;
+        self.arrivals[0] = 0;
+        self.runs.clear();
+        self.runs.resize(data.len() + 1, [0; 3]);
 
         // The cheapest way to be here behind four literals or more, and how many.
-        let mut long = Start {
-            cost: NEVER.cost,
-            run: 0,
-        };
+        let mut long = Start { cost: FAR, run: 0 };
+        let mut longest = Found::default();
         let mut at = 0;
         loop {
             let few = self.few(at);
             long = self.long(at, long);
             let none = Start {
-                cost: self.arrivals[at].cost,
+                cost: cost_of(self.arrivals[at]),
                 run: 0,
             };
             let best = [none, few, long]
@@ -155,38 +213,40 @@ impl Smallest {
             if at == data.len() {
                 return size(best.run);
             }
-            let matches = self.find(data, at);
-            let longest = matches
-                .far
-                .length
-                .max(matches.middle.length)
-                .max(matches.near.length);
+            self.runs[at] = [best.run, few.run, long.run];
+            let matches = if longest.length > ENOUGH {
+                // One byte on, the same match is one byte shorter.
+                self.insert(data, at);
+                longest.length -= 1;
+                Matches::of(longest)
+            } else {
+                self.find(data, at)
+            };
+            longest = matches.longest();
             if at > 0 {
                 self.relax(at, matches, best, few, long);
             }
             at += 1;
-            if longest >= GOOD {
+            if longest.length >= GOOD {
                 // Straight to its end; what is inside can be copied from later.
-                let end = at - 1 + longest;
+                let end = at - 1 + longest.length;
                 while at < end {
                     long = self.long(at, long);
                     self.insert(data, at);
                     at += 1;
                 }
+                longest = Found::default();
             }
         }
     }
 
     /// The cheapest way to be at `at` behind one to three literals.
     fn few(&self, at: usize) -> Start {
-        let mut best = Start {
-            cost: NEVER.cost,
-            run: 0,
-        };
+        let mut best = Start { cost: FAR, run: 0 };
         for run in 1..=at.min(3) {
             // At the start of a segment every run of literals has a byte of its own.
             let first = u32::from(run == at);
-            let cost = self.arrivals[at - run].cost + number(run) + first;
+            let cost = cost_of(self.arrivals[at - run]) + number(run) + first;
             if cost < best.cost {
                 best = Start {
                     cost,
@@ -207,13 +267,10 @@ impl Smallest {
             run,
         };
         let Some(start) = at.checked_sub(4) else {
-            return Start {
-                cost: NEVER.cost,
-                run: 0,
-            };
+            return Start { cost: FAR, run: 0 };
         };
         let fresh = Start {
-            cost: self.arrivals[start].cost + 5,
+            cost: cost_of(self.arrivals[start]) + 5,
             run: 4,
         };
         let first = Start {
@@ -229,34 +286,41 @@ impl Smallest {
             .unwrap_or(fresh)
     }
 
-    /// Remembers the arrival `length` behind `at` if it is cheaper than what is known.
+    /// Remembers an arrival where it is cheaper than what is known.
     #[inline(always)]
-    fn arrive(&mut self, at: usize, length: usize, distance: usize, start: Start, price: u32) {
-        let cost = start.cost + price;
-        let arrival = &mut self.arrivals[at + length];
-        if cost < arrival.cost {
-            *arrival = Arrival {
-                cost,
-                length: number(length),
-                distance: number(distance),
-                run: start.run,
-            };
+    fn arrive(&mut self, at: usize, length: usize, distance: usize, start: u64, cost: u32) {
+        let known = &mut self.arrivals[at + length];
+        *known = arrival(cost, start, length, distance).min(*known);
+    }
+
+    /// Remembers the arrivals of a match cut to each of the lengths, all at the same cost.
+    #[inline(always)]
+    fn arrive_at_all(
+        &mut self,
+        at: usize,
+        lengths: std::ops::RangeInclusive<usize>,
+        distance: usize,
+        cost: u32,
+    ) {
+        let mut key = arrival(cost, BEST, *lengths.start(), distance);
+        let span = at + *lengths.start()..at + *lengths.end() + 1;
+        for known in self.arrivals.get_mut(span).unwrap_or_default() {
+            *known = key.min(*known);
+            key = key.wrapping_add(1 << 16);
         }
     }
 
     /// Tries every match at `at`.
     fn relax(&mut self, at: usize, matches: Matches, best: Start, few: Start, long: Start) {
         if matches.pair > 0 {
-            self.arrive(at, 2, matches.pair, few, 2);
+            self.arrive(at, 2, matches.pair, FEW, few.cost + 2);
         }
         if matches.triple > 0 {
-            self.arrive(at, 3, matches.triple, long, 2);
+            self.arrive(at, 3, matches.triple, LONG, long.cost + 2);
         }
         let near = matches.near;
         let mut covered = near.length.min(M2_MAX_LEN);
-        for length in 3..=covered {
-            self.arrive(at, length, near.distance, best, 2);
-        }
+        self.arrive_at_all(at, 3..=covered, near.distance, best.cost + 2);
         for (found, plain) in [
             (near, M3_MAX_LEN),
             (matches.middle, M3_MAX_LEN),
@@ -265,15 +329,13 @@ impl Smallest {
             if found.length <= covered {
                 continue;
             }
-            for length in covered.max(2) + 1..=found.length.min(plain) {
-                self.arrive(at, length, found.distance, best, 3);
-            }
-            if found.length > plain {
-                let price = |length: usize| 4 + number((length - plain - 1) / 255);
-                // Not all of the longer ones: those that save a byte of length, and the last few.
-                for length in (plain + 1).max(found.length.saturating_sub(24))..=found.length {
-                    self.arrive(at, length, found.distance, best, price(length));
-                }
+            let lengths = covered.max(2) + 1..=found.length.min(plain);
+            self.arrive_at_all(at, lengths, found.distance, best.cost + 3);
+            // Not all of the longer ones: only the last few can matter much.
+            let last = (plain + 1).max(found.length.saturating_sub(24))..=found.length;
+            for length in last {
+                let price = 4 + number((length - plain - 1) / 255);
+                self.arrive(at, length, found.distance, BEST, best.cost + price);
             }
             covered = found.length;
         }
@@ -319,7 +381,7 @@ impl Smallest {
                 && distance <= M2_MAX_DISTANCE + M1_MAX_DISTANCE
                 && matches.triple == 0;
             // Longer than the best so far, or of the one kind where 3 will do.
-            if !triple && here.get(best) != there.get(best) {
+            if !triple && best > 2 && four_before(here, best) != four_before(there, best) {
                 continue;
             }
             let length = equal(here, there);
@@ -328,14 +390,7 @@ impl Smallest {
             }
             if length > best {
                 best = length;
-                let found = Found { length, distance };
-                if distance <= M2_MAX_DISTANCE {
-                    matches.near = found;
-                } else if distance <= M3_MAX_DISTANCE {
-                    matches.middle = found;
-                } else {
-                    matches.far = found;
-                }
+                matches.put(Found { length, distance });
                 if length >= GOOD || length == here.len() {
                     break;
                 }
@@ -357,6 +412,11 @@ fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
+/// A field of an arrival.
+fn field(bits: u64) -> usize {
+    usize::try_from(bits).unwrap_or(0)
+}
+
 /// And back.
 fn size(length: u32) -> usize {
     usize::try_from(length).unwrap_or(0)
@@ -366,6 +426,13 @@ fn size(length: u32) -> usize {
 #[inline(always)]
 fn slot(bytes: u32) -> usize {
     usize::try_from(bytes.wrapping_mul(0x9e37_79b1) >> (32 - BITS)).unwrap_or(0)
+}
+
+/// The four bytes up to `last`, or fewer at the start; `None` where the data ends before.
+#[inline(always)]
+fn four_before(bytes: &[u8], last: usize) -> Option<u32> {
+    let bytes = bytes.get(last.saturating_sub(3)..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*bytes))
 }
 
 /// Number of bytes equal at the start of both; `here` is the shorter one.
