@@ -121,6 +121,7 @@ fn run<const RUN_LENGTH: bool, const ANY_END: bool>(
     cap: usize,
 ) -> Result<usize, Error> {
     let cap = cap.min(out.len());
+    let out = out.get_mut(..cap).unwrap_or_default();
     let mut rest = code;
     let mut op = 0_usize;
     let mut before = Before::Match;
@@ -137,7 +138,7 @@ fn run<const RUN_LENGTH: bool, const ANY_END: bool>(
     {
         let count = usize::from(first - 17);
         rest = tail;
-        literals(&mut rest, out, &mut op, count, cap).map_err(|fault| error(left, fault))?;
+        literals(&mut rest, out, &mut op, count).map_err(|fault| error(left, fault))?;
         before = if count < 4 { Before::Few } else { Before::Run };
     }
 
@@ -193,7 +194,7 @@ fn run<const RUN_LENGTH: bool, const ANY_END: bool>(
                     room.fill(0);
                     op += count;
                     let follow = usize::from(second & 3);
-                    literals(&mut rest, out, &mut op, follow, cap)
+                    literals(&mut rest, out, &mut op, follow)
                         .map_err(|fault| error(left, fault))?;
                     before = if follow == 0 {
                         Before::Match
@@ -235,8 +236,7 @@ fn run<const RUN_LENGTH: bool, const ANY_END: bool>(
                 } else {
                     short + 3
                 };
-                literals(&mut rest, out, &mut op, count, cap)
-                    .map_err(|fault| error(left, fault))?;
+                literals(&mut rest, out, &mut op, count).map_err(|fault| error(left, fault))?;
                 before = Before::Run;
                 continue;
             }
@@ -251,8 +251,8 @@ fn run<const RUN_LENGTH: bool, const ANY_END: bool>(
                 rest = rest.get(2..).unwrap_or_default();
             }
         }
-        copy(out, &mut op, length, distance, cap).map_err(|fault| error(left, fault))?;
-        literals(&mut rest, out, &mut op, follow, cap).map_err(|fault| error(left, fault))?;
+        copy(out, &mut op, length, distance).map_err(|fault| error(left, fault))?;
+        few_literals(&mut rest, out, &mut op, follow).map_err(|fault| error(left, fault))?;
         before = if follow == 0 {
             Before::Match
         } else {
@@ -275,14 +275,64 @@ fn extension(rest: &mut &[u8]) -> Result<usize, Fault> {
     Err(Fault::InputOverrun)
 }
 
-/// Copies `count` literals, behind which there must be room for the end marker.
+/// Bytes copied at once where there is room, which may be more than asked for: what is too much
+/// is overwritten by the next instruction or is not part of the result.
+const CHUNK: usize = 16;
+
+/// The next bytes of `bytes` at `position`, if there are as many.
 #[inline(always)]
-fn literals(
+fn at<const N: usize>(bytes: &[u8], position: usize) -> Option<&[u8; N]> {
+    bytes.get(position..)?.first_chunk()
+}
+
+/// The same, to be written.
+#[inline(always)]
+fn at_mut<const N: usize>(bytes: &mut [u8], position: usize) -> Option<&mut [u8; N]> {
+    bytes.get_mut(position..)?.first_chunk_mut()
+}
+
+/// Copies up to three literals.
+#[inline(always)]
+fn few_literals(
     rest: &mut &[u8],
     out: &mut [u8],
     op: &mut usize,
     count: usize,
-    cap: usize,
+) -> Result<(), Fault> {
+    if let Some(&[a, b, c, _, _, _]) = rest.first_chunk::<6>()
+        && let Some(room) = at_mut::<3>(out, *op)
+    {
+        *room = [a, b, c];
+        *op = op.wrapping_add(count);
+        *rest = rest.get(count..).unwrap_or_default();
+        return Ok(());
+    }
+    literals(rest, out, op, count)
+}
+
+/// Copies `count` literals, behind which there must be room for the end marker.
+#[inline(always)]
+fn literals(rest: &mut &[u8], out: &mut [u8], op: &mut usize, count: usize) -> Result<(), Fault> {
+    if count <= CHUNK
+        && let Some(run) = rest.first_chunk::<{ CHUNK + 3 }>()
+        && let Some(room) = at_mut::<CHUNK>(out, *op)
+    {
+        let [run @ .., _, _, _] = run;
+        *room = *run;
+        *op = op.wrapping_add(count);
+        *rest = rest.get(count..).unwrap_or_default();
+        return Ok(());
+    }
+    many_literals(rest, out, op, count)
+}
+
+/// The same without the need for room beyond the literals.
+#[inline(never)]
+fn many_literals(
+    rest: &mut &[u8],
+    out: &mut [u8],
+    op: &mut usize,
+    count: usize,
 ) -> Result<(), Fault> {
     let Some((run, tail)) = rest.split_at_checked(count) else {
         return Err(Fault::InputOverrun);
@@ -294,7 +344,7 @@ fn literals(
             Fault::InputOverrun
         });
     }
-    let Some(room) = out.get_mut(*op..cap).and_then(|room| room.get_mut(..count)) else {
+    let Some(room) = out.get_mut(*op..).and_then(|room| room.get_mut(..count)) else {
         return Err(Fault::OutputOverrun);
     };
     room.copy_from_slice(run);
@@ -305,30 +355,49 @@ fn literals(
 
 /// Copies `length` bytes from `distance` back; source and destination may overlap.
 #[inline(always)]
-fn copy(
-    out: &mut [u8],
-    op: &mut usize,
-    length: usize,
-    distance: usize,
-    cap: usize,
-) -> Result<(), Fault> {
-    let Some(from) = op.checked_sub(distance) else {
+fn copy(out: &mut [u8], op: &mut usize, length: usize, distance: usize) -> Result<(), Fault> {
+    let to = *op;
+    let Some(from) = to.checked_sub(distance) else {
         return Err(Fault::LookbehindOverrun);
     };
-    if length > cap.saturating_sub(*op) {
-        return Err(Fault::OutputOverrun);
-    }
-    let to = *op + length;
-    if distance >= length {
-        out.copy_within(from..from + length, *op);
-    } else {
-        for at in *op..to {
-            let byte = out.get(at - distance).copied().unwrap_or_default();
-            if let Some(place) = out.get_mut(at) {
-                *place = byte;
+    if length <= CHUNK && distance >= CHUNK / 2 {
+        // Two halves, since the second may read what the first has written.
+        let half = CHUNK / 2;
+        if let Some(&first) = at::<{ CHUNK / 2 }>(out, from)
+            && let Some(room) = at_mut::<CHUNK>(out, to)
+        {
+            let [head, _] = room.as_chunks_mut().0 else {
+                return Err(Fault::OutputOverrun);
+            };
+            *head = first;
+            if length > half
+                && let Some(&second) = at::<{ CHUNK / 2 }>(out, from.wrapping_add(half))
+                && let Some(room) = at_mut::<{ CHUNK / 2 }>(out, to.wrapping_add(half))
+            {
+                *room = second;
             }
+            *op = to.wrapping_add(length);
+            return Ok(());
         }
     }
-    *op = to;
+    long_copy(out, op, length, distance)
+}
+
+/// The same for any length and distance, writing no more than `length` bytes.
+#[inline(never)]
+fn long_copy(out: &mut [u8], op: &mut usize, length: usize, distance: usize) -> Result<(), Fault> {
+    let (from, to) = (op.saturating_sub(distance), *op);
+    if length > out.len().saturating_sub(to) {
+        return Err(Fault::OutputOverrun);
+    }
+    let end = to + length;
+    // What is there to repeat doubles with each round.
+    let mut done = 0;
+    while done < length {
+        let step = (distance + done).min(length - done);
+        out.copy_within(from..from + step, to + done);
+        done += step;
+    }
+    *op = end;
     Ok(())
 }
