@@ -4,6 +4,13 @@ use crate::error::DecodeError;
 use crate::inflate::{Flaw, Inflate, Output, Rules, Step, Unobserved};
 use crate::layout::{CINFO_MAX, CM_DEFLATE, HEADER_LEN, Header, TRAILER_LEN};
 
+/// Bits of the smallest page, without the stream's header.
+const PAGE_BITS: u64 = (4096 - 2) * 8;
+
+/// More bits than an end-of-block code (15), a block header with 316 code lengths of at most 14
+/// bits each (3 + 14 + 57 + 4424) and a symbol with its distance (48) take.
+const QUIET_AROUND: u64 = 4600;
+
 /// Decodes payloads that are exactly one well-formed zlib stream; reusable, allocates nothing
 /// after it was made.
 ///
@@ -97,6 +104,19 @@ impl Decoder {
                 len: rest,
             }),
         }
+    }
+
+    /// Whether the payload decoded last may have an input page without output, at which kernels
+    /// give up. `false` is proof that it has none; after `true` the walk tells.
+    ///
+    /// The proof: input without output is at most an end-of-block code, whole empty blocks, a
+    /// block header, and the beginning of the first symbol (or stored length) behind it. All
+    /// but the empty blocks take less than [`QUIET_AROUND`] bits, so without enough empty
+    /// blocks in a row no page, of which at least 4094 bytes are deflate data, is without
+    /// output.
+    #[must_use]
+    pub fn may_stall(&self) -> bool {
+        self.inflate.quiet() + QUIET_AROUND >= PAGE_BITS
     }
 
     /// Like [`Inflate::run`], but looks at every distance.

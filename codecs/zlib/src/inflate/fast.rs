@@ -5,15 +5,17 @@
 // Indices and shifts are masked; see `table`.
 #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use super::table::{Codes, FAR_SPECIAL, LITERAL, SPECIAL, is_far_link, is_link};
+use super::table::{Codes, FAR_SPECIAL, LITERAL, LITLEN_BITS, SPECIAL, is_far_link, is_link};
 use super::{Bits, Output};
 use crate::layout::MATCH_MAX;
 
 /// Input an iteration may look at, bytes: two refills of eight, the second at most seven on,
 /// and one at the end of the iteration before.
 const IN_ROOM: usize = 24;
-/// Output an iteration may produce: six literals and a match.
-const OUT_ROOM: usize = 6 + MATCH_MAX;
+/// Bits that a distance and the look-up of the next symbol take.
+const DISTANCE_AND_NEXT: u32 = 28 + LITLEN_BITS;
+/// Output an iteration may produce: three literals and a match.
+const OUT_ROOM: usize = 3 + MATCH_MAX;
 /// Output an iteration may touch: the last copy overshoots.
 const OUT_TOUCHED: usize = OUT_ROOM + 2 * CHUNK;
 /// Bytes copied at a time.
@@ -21,6 +23,7 @@ const CHUNK: usize = 16;
 
 /// Decodes symbols; stops before the first one it does not want to judge (end of block,
 /// anything invalid, or too close to an end) without consuming it.
+#[inline(never)] // the registers are all needed here
 pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Output<'_>) {
     let Some(last_in) = input.len().checked_sub(IN_ROOM) else {
         return;
@@ -58,12 +61,12 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
             count = count.wrapping_sub($entry);
         };
     }
-    macro_rules! literals {
+    macro_rules! literal {
         ($entry:expr) => {
-            if let Some(place) = bytes.get_mut(len..).and_then(|rest| rest.first_chunk_mut()) {
-                *place = (($entry >> 8) as u16).to_le_bytes();
+            if let Some(place) = bytes.get_mut(len) {
+                *place = ($entry >> 16) as u8;
             }
-            len = len.wrapping_add(1 + ($entry >> 28 & 1) as usize);
+            len = len.wrapping_add(1);
             consume!($entry);
         };
     }
@@ -74,13 +77,13 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
     let mut entry = codes.litlen(hold);
     while pos <= last_in && len <= last_out {
         if entry & LITERAL != 0 {
-            literals!(entry);
+            literal!(entry);
             entry = codes.litlen(hold);
             if entry & LITERAL != 0 {
-                literals!(entry);
+                literal!(entry);
                 entry = codes.litlen(hold);
                 if entry & LITERAL != 0 {
-                    literals!(entry);
+                    literal!(entry);
                     refill!();
                     entry = codes.litlen(hold);
                     continue;
@@ -97,7 +100,7 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
                 break;
             }
             if entry & LITERAL != 0 {
-                literals!(entry);
+                literal!(entry);
                 refill!();
                 entry = codes.litlen(hold);
                 continue;
@@ -106,7 +109,9 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
         let length = (entry >> 16).wrapping_add(extra(hold, entry)) as usize;
         consume!(entry);
 
-        refill!();
+        if count & 63 < DISTANCE_AND_NEXT {
+            refill!();
+        }
         let mut far = codes.distance(hold);
         if far & FAR_SPECIAL != 0 {
             if is_far_link(far) {

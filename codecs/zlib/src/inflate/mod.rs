@@ -259,6 +259,11 @@ pub(crate) struct Inflate {
     /// Where the latest field or symbol starts (bit).
     start: u64,
     flaw: Option<Flaw>,
+    /// Output at the end of the latest block that had any, and where it ended (bit).
+    quiet_len: usize,
+    quiet_since: u64,
+    /// The longest run of blocks without output, bits.
+    quiet: u64,
 }
 
 impl std::fmt::Debug for Inflate {
@@ -287,6 +292,9 @@ impl Inflate {
             lens: [0; 320],
             start: 0,
             flaw: None,
+            quiet_len: 0,
+            quiet_since: 0,
+            quiet: 0,
         }
     }
 
@@ -299,6 +307,9 @@ impl Inflate {
         self.mode = Mode::Block;
         self.last = false;
         self.flaw = None;
+        self.quiet_len = 0;
+        self.quiet_since = self.bits.position();
+        self.quiet = 0;
     }
 
     /// The first byte of which no bit was consumed (after [`Step::Input`]: the input's end).
@@ -330,6 +341,11 @@ impl Inflate {
     pub(crate) fn dynamic(&self) -> (usize, usize, bool) {
         let end = self.lens.get(256).is_some_and(|&len| len != 0);
         (self.litlen_codes, self.distance_codes, end)
+    }
+
+    /// The longest run of whole blocks without output, bits.
+    pub(crate) fn quiet(&self) -> u64 {
+        self.quiet
     }
 
     /// The rule that was broken.
@@ -364,7 +380,7 @@ impl Inflate {
         observer: &mut impl Observer,
     ) -> Step {
         let result = match self.mode {
-            Mode::Block => self.block(input),
+            Mode::Block => self.block(input, out.len),
             Mode::StoredLen => self.stored_len(input),
             Mode::Stored(len) => return self.stored(input, out, len),
             Mode::Counts => self.counts(input),
@@ -411,8 +427,13 @@ impl Inflate {
         }
     }
 
-    fn block(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
+    fn block(&mut self, input: &[u8], len: usize) -> Result<Option<Mode>, Flaw> {
         self.start = self.bits.position();
+        if len > self.quiet_len {
+            self.quiet_len = len;
+            self.quiet_since = self.start;
+        }
+        self.quiet = self.quiet.max(self.start.saturating_sub(self.quiet_since));
         if self.last {
             self.bits.align();
             return Ok(Some(Mode::End));
@@ -607,24 +628,19 @@ fn symbol(
         }
         entry = codes.litlen_behind(entry, hold);
     }
+    let used = entry & 0xff;
+    if count < used {
+        return Ok(None);
+    }
     if entry & LITERAL != 0 {
-        // Of two literals only the first.
-        let used = entry >> 24 & 0xf;
-        if count < used {
-            return Ok(None);
-        }
         bits.drop(used);
-        let byte = entry.to_le_bytes()[1];
+        let byte = entry.to_le_bytes()[2];
         observer.literal();
         if out.len >= out.limit {
             return Ok(Some(Mode::Literal(byte)));
         }
         out.push(&[byte]);
         return Ok(Some(Mode::Symbols));
-    }
-    let used = entry & 0xff;
-    if count < used {
-        return Ok(None);
     }
     if entry & SPECIAL != 0 {
         if entry & END == 0 {

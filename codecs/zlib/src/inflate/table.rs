@@ -1,13 +1,13 @@
-//! Huffman code tables: from code lengths to one look-up per symbol (or per pair of literals).
+//! Huffman code tables: from code lengths to one look-up per symbol.
 //!
 //! An entry is a `u32`. Its low byte is always the number of bits to consume.
 //!
-//! | entry | bits 31..28 | 27..24 | 23..16 | 15..8 | 7..0 |
-//! | --- | --- | --- | --- | --- | --- |
-//! | one or two literals | `LITERAL`, -, -, `PAIR` | code length of the first | second byte | first byte | length of both codes |
-//! | match length | 0 | base, up to bit 24 | base | code length | code + extra bits |
-//! | end of block, invalid code | `SPECIAL`, `END` or `INVALID` | - | - | - | code length |
-//! | link to a second-level table | `SPECIAL` | start, up to bit 27 | start | its index bits | primary bits |
+//! | entry | bits 31..28 | 27..16 | 15..8 | 7..0 |
+//! | --- | --- | --- | --- | --- |
+//! | literal | `LITERAL` | the byte | 0 | code length |
+//! | match length | 0 | base | code length | code + extra bits |
+//! | end of block, invalid code | `SPECIAL` and `END` or `INVALID` | - | - | code length |
+//! | link to a second-level table | `SPECIAL` | start | its index bits | primary bits |
 //!
 //! In the distance table the base takes bits 30..16 and `FAR_SPECIAL` (31) marks links and,
 //! with `FAR_INVALID` (30), invalid codes. Code lengths are those of the whole code in both
@@ -36,7 +36,6 @@ const DISTANCE_LEN: usize = 512;
 pub(super) const LITERAL: u32 = 1 << 31;
 pub(super) const SPECIAL: u32 = 1 << 30;
 pub(super) const END: u32 = 1 << 29;
-pub(super) const PAIR: u32 = 1 << 28;
 const INVALID: u32 = 1 << 28;
 pub(super) const FAR_SPECIAL: u32 = 1 << 31;
 const FAR_INVALID: u32 = 1 << 30;
@@ -168,29 +167,14 @@ impl Codes {
             CodeSet::LitLen,
             (SPECIAL | INVALID | 1, SPECIAL),
             |symbol, len| match symbol {
-                0..=255 => LITERAL | len << 24 | symbol << 8 | len,
+                0..=255 => LITERAL | symbol << 16 | len,
                 256 => SPECIAL | END | len,
                 _ => match LENGTHS.get(symbol as usize - 257) {
                     Some(&(base, extra)) => base << 16 | len << 8 | (len + extra),
                     None => SPECIAL | INVALID | len,
                 },
             },
-        )?;
-        // Two literals at a time where both codes fit the primary index. Entries keep the
-        // first literal and its code length, so the order of this loop does not matter.
-        for index in 0..1 << LITLEN_BITS {
-            let entry = self.litlen[index];
-            if entry & LITERAL != 0 {
-                let len = entry >> 24 & 0xf;
-                let next = self.litlen[index >> len];
-                let total = len + (next >> 24 & 0xf);
-                if next & LITERAL != 0 && total <= LITLEN_BITS {
-                    self.litlen[index] =
-                        LITERAL | PAIR | len << 24 | (next & 0xff00) << 8 | entry & 0xff00 | total;
-                }
-            }
-        }
-        Ok(())
+        )
     }
 
     pub(super) fn build_distance(&mut self, lens: &[u8]) -> Result<(), SetFlaw> {
@@ -284,9 +268,8 @@ fn build(
             return Err(SetFlaw::OverSubscribed(set));
         }
     }
-    if longest == 0 || (left > 0 && longest == 1 && set != CodeSet::Lengths) {
-        table[..1 << primary].fill(invalid);
-    } else if left > 0 {
+    let lone = longest <= 1 && (longest == 0 || set != CodeSet::Lengths);
+    if left > 0 && !lone {
         return Err(SetFlaw::Incomplete(set));
     }
 
@@ -310,22 +293,21 @@ fn build(
     let mut link = u32::MAX; // primary index of the current second level
     let mut start = 1_usize << primary; // where that second level starts
     let mut width = 0_u32; // its index bits
-    for len in 1..=longest {
+    table[0] = invalid;
+    for len in 1..=longest.max(primary as usize) {
         code <<= 1;
         let bits = u32::try_from(len).unwrap_or(0);
+        if bits <= primary {
+            // What a shorter index means, it means whatever bit follows.
+            let half = 1 << (len - 1);
+            table.copy_within(..half, half);
+        }
         while count[len] > 0 {
             let Some(&symbol) = symbols.next() else { break };
             let reversed = code.reverse_bits() >> (32 - bits);
             code += 1;
             if bits <= primary {
-                let value = entry(u32::from(symbol), bits);
-                for place in table[..1 << primary]
-                    .iter_mut()
-                    .skip(reversed as usize)
-                    .step_by(1 << bits)
-                {
-                    *place = value;
-                }
+                table[reversed as usize] = entry(u32::from(symbol), bits);
             } else {
                 let index = reversed & ((1 << primary) - 1);
                 if index != link {
