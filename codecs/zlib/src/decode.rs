@@ -111,9 +111,8 @@ impl Decoder {
     ///
     /// The proof: input without output is at most an end-of-block code, whole empty blocks, a
     /// block header, and the beginning of the first symbol (or stored length) behind it. All
-    /// but the empty blocks take less than [`QUIET_AROUND`] bits, so without enough empty
-    /// blocks in a row no page, of which at least 4094 bytes are deflate data, is without
-    /// output.
+    /// but the empty blocks take less than 4600 bits, so without enough empty blocks in a row
+    /// no page, of which at least 4094 bytes are deflate data, is without output.
     #[must_use]
     pub fn may_stall(&self) -> bool {
         self.inflate.quiet() + QUIET_AROUND >= PAGE_BITS

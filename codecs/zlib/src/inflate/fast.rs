@@ -5,7 +5,9 @@
 // Indices and shifts are masked; see `table`.
 #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use super::table::{Codes, FAR_SPECIAL, LITERAL, LITLEN_BITS, SPECIAL, is_far_link, is_link};
+use super::table::{
+    Codes, FAR_SPECIAL, LITERAL, LITLEN_BITS, SPECIAL, extra, is_far_link, is_link,
+};
 use super::{Bits, Output};
 use crate::layout::MATCH_MAX;
 
@@ -145,13 +147,6 @@ pub(super) fn symbols(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut Ou
         let bit = bits.position() - u64::from(undo);
         *bits = Bits::at(bit, input);
     }
-}
-
-/// The value of the extra bits that follow the code of `entry`.
-#[inline(always)]
-fn extra(hold: u64, entry: u32) -> u32 {
-    let value = hold & 1_u64.wrapping_shl(entry).wrapping_sub(1);
-    value.wrapping_shr(entry >> 8) as u32
 }
 
 /// Copies a match to `at`; may write up to two chunks beyond its end.

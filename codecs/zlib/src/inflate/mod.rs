@@ -13,157 +13,25 @@
 //! the caller's choice ([`Output::floor`]).
 #![deny(clippy::indexing_slicing)]
 
+mod bits;
 mod fast;
 mod flaw;
+mod output;
+mod symbol;
 mod table;
 
 pub use flaw::{CodeSet, Flaw, SetFlaw};
 
-use table::{Codes, END, FIXED, LITERAL, LengthsCode, SPECIAL, is_far_link, is_link};
+pub(crate) use output::Output;
+
+use bits::Bits;
+use symbol::symbol;
+use table::{Codes, FIXED, LengthsCode};
 
 /// In which order the lengths of the code length code are stored (RFC 1951, 3.2.7).
 const LENGTHS_ORDER: [usize; 19] = [
     16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
 ];
-
-/// Bits taken from the input and not consumed yet.
-#[derive(Debug, Default)]
-pub(crate) struct Bits {
-    /// Next byte to take.
-    pos: usize,
-    /// Bits, the next one lowest. Those above `count` are either zero or the bits that follow.
-    hold: u64,
-    /// How many, at most 63.
-    count: u32,
-}
-
-impl Bits {
-    /// Behind the first `bit` bits of the input.
-    #[cold]
-    fn at(bit: u64, input: &[u8]) -> Self {
-        let mut bits = Self {
-            pos: usize::try_from(bit / 8).unwrap_or(usize::MAX),
-            ..Self::default()
-        };
-        let rest = u32::try_from(bit % 8).unwrap_or(0);
-        if bits.need(input, rest) {
-            bits.drop(rest);
-        }
-        bits
-    }
-
-    /// Takes bytes until there are more than 56 bits or none is left.
-    #[inline(always)]
-    fn fill(&mut self, input: &[u8]) {
-        if let Some(word) = input.get(self.pos..).and_then(|rest| rest.first_chunk()) {
-            self.hold |= u64::from_le_bytes(*word) << self.count;
-            self.pos += (63 - self.count as usize) >> 3;
-            self.count |= 56;
-        } else {
-            while self.count < 56
-                && let Some(&byte) = input.get(self.pos)
-            {
-                self.hold |= u64::from(byte) << self.count;
-                self.pos += 1;
-                self.count += 8;
-            }
-        }
-    }
-
-    /// Makes sure of `count` bits; false, and everything taken, if there are fewer.
-    fn need(&mut self, input: &[u8], count: u32) -> bool {
-        if self.count < count {
-            self.fill(input);
-        }
-        self.count >= count
-    }
-
-    /// The next `count` bits, at most 32, which must have been made sure of.
-    fn peek(&self, count: u32) -> u32 {
-        u32::try_from(self.hold & ((1 << count) - 1)).unwrap_or(0)
-    }
-
-    fn drop(&mut self, count: u32) {
-        self.hold >>= count;
-        self.count -= count;
-    }
-
-    /// Consumes `count` bits if there are as many.
-    fn take(&mut self, input: &[u8], count: u32) -> Option<u32> {
-        self.need(input, count).then(|| {
-            let value = self.peek(count);
-            self.drop(count);
-            value
-        })
-    }
-
-    /// Gives back whole bytes of which no bit was consumed.
-    fn give_back(&mut self) {
-        self.pos -= self.count as usize / 8;
-        self.count %= 8;
-        self.hold &= (1 << self.count) - 1;
-    }
-
-    /// Consumes the rest of the current byte.
-    fn align(&mut self) {
-        self.drop(self.count % 8);
-    }
-
-    /// Position of the next bit, from the start of the input.
-    fn position(&self) -> u64 {
-        let bytes = u64::try_from(self.pos).unwrap_or(u64::MAX / 8);
-        bytes * 8 - u64::from(self.count)
-    }
-}
-
-/// Where output goes and how much there may be.
-#[derive(Debug)]
-pub(crate) struct Output<'a> {
-    /// All output from the start; at least `limit` bytes.
-    pub(crate) bytes: &'a mut [u8],
-    /// How much there is.
-    pub(crate) len: usize,
-    /// How much there may be.
-    pub(crate) limit: usize,
-    /// The oldest byte that a match may copy.
-    pub(crate) floor: usize,
-}
-
-impl Output<'_> {
-    /// Appends bytes the caller knows to fit.
-    fn push(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        if let Some(place) = self.bytes.get_mut(self.len..end) {
-            place.copy_from_slice(bytes);
-            self.len = end;
-        }
-    }
-
-    /// Copies as much of a match as there is room for, and says how much that is. What lies
-    /// before the start reads as zeroes.
-    fn copy(&mut self, length: usize, distance: usize) -> usize {
-        let length = length.min(self.limit.saturating_sub(self.len));
-        let end = self.len + length;
-        match self.len.checked_sub(distance) {
-            Some(from) if distance >= length => {
-                self.bytes.copy_within(from..from + length, self.len)
-            }
-            _ => {
-                for at in self.len..end {
-                    let byte = at
-                        .checked_sub(distance)
-                        .and_then(|from| self.bytes.get(from));
-                    let byte = byte.copied().unwrap_or(0);
-                    if let Some(place) = self.bytes.get_mut(at) {
-                        *place = byte;
-                    }
-                }
-            }
-        }
-        self.len = end;
-        length
-    }
-}
 
 /// In what readers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -608,82 +476,4 @@ impl Inflate {
 
 fn is_observed<O: Observer>(_: &O) -> bool {
     O::ACTIVE
-}
-
-/// Decodes one symbol, with distance if it is a length; consumes nothing if bits are missing.
-fn symbol(
-    bits: &mut Bits,
-    codes: &Codes,
-    rules: Rules,
-    input: &[u8],
-    out: &mut Output<'_>,
-    observer: &mut impl Observer,
-) -> Result<Option<Mode>, Flaw> {
-    bits.fill(input);
-    let (hold, count) = (bits.hold, bits.count);
-    let mut entry = codes.litlen(hold);
-    if is_link(entry) {
-        if count < table::LITLEN_BITS {
-            return Ok(None);
-        }
-        entry = codes.litlen_behind(entry, hold);
-    }
-    let used = entry & 0xff;
-    if count < used {
-        return Ok(None);
-    }
-    if entry & LITERAL != 0 {
-        bits.drop(used);
-        let byte = entry.to_le_bytes()[2];
-        observer.literal();
-        if out.len >= out.limit {
-            return Ok(Some(Mode::Literal(byte)));
-        }
-        out.push(&[byte]);
-        return Ok(Some(Mode::Symbols));
-    }
-    if entry & SPECIAL != 0 {
-        if entry & END == 0 {
-            return Err(Flaw::LitLenSymbol);
-        }
-        bits.drop(used);
-        return Ok(Some(Mode::Block));
-    }
-    let length = (entry >> 16) + extra(hold, entry);
-
-    let hold = hold >> used;
-    let mut entry = codes.distance(hold);
-    if is_far_link(entry) {
-        if count < used + table::DISTANCE_BITS {
-            return Ok(None);
-        }
-        entry = codes.distance_behind(entry, hold);
-    }
-    let used = used + (entry & 0xff);
-    if count < used {
-        return Ok(None);
-    }
-    if entry & table::FAR_SPECIAL != 0 {
-        return Err(Flaw::DistanceSymbol);
-    }
-    let distance = (entry >> 16) + extra(hold, entry);
-    let (length, distance) = (length as usize, distance as usize);
-    let available = out.len - out.floor;
-    if rules.refuse_too_far && distance > available {
-        return Err(Flaw::TooFarBack {
-            distance,
-            available,
-        });
-    }
-    bits.drop(used);
-    observer.matched(out.len, length, distance);
-    Ok(Some(Mode::Match { length, distance }))
-}
-
-/// The value of the extra bits, at most 13, that follow the code of `entry`.
-#[allow(clippy::cast_possible_truncation)] // masked
-#[inline(always)]
-fn extra(hold: u64, entry: u32) -> u32 {
-    let value = hold & ((1 << (entry & 0x3f)) - 1);
-    (value >> (entry >> 8 & 0xf)) as u32
 }

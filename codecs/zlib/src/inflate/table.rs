@@ -204,6 +204,15 @@ pub(super) fn is_far_link(entry: u32) -> bool {
     entry & (FAR_SPECIAL | FAR_INVALID) == FAR_SPECIAL
 }
 
+/// The value of the extra bits, at most 13, that follow the code of `entry`; `hold` starts with
+/// the code.
+#[allow(clippy::cast_possible_truncation)] // masked
+#[inline(always)]
+pub(super) fn extra(hold: u64, entry: u32) -> u32 {
+    let value = hold & 1_u64.wrapping_shl(entry).wrapping_sub(1);
+    value.wrapping_shr(entry >> 8) as u32
+}
+
 /// The low `count` bits, at most 15, as an index.
 #[allow(clippy::cast_possible_truncation)] // masked
 #[inline(always)]
