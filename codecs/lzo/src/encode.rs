@@ -14,16 +14,20 @@ pub enum Effort {
     Fast,
     /// The lazy search of lzokay-native.
     High,
-    /// An optimal parse: the smallest payload, at a multiple of the speed of `High`'s like.
+    /// An optimal parse of our own: smaller than `High` and liblzo2's lzo1x_999.
     Smallest,
 }
 
 /// Makes payloads of one effort and sector size; keeps its tables and buffers between calls.
+///
+/// The same data makes the same payload, whatever was encoded before. Once the caller's
+/// `payload` has grown, nothing is allocated, except by [`Effort::High`], whose compressor
+/// returns a new vector for each sector.
 #[derive(Debug)]
 pub struct Encoder {
     sector_size: usize,
     search: Search,
-    segment: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 /// The compressor behind each effort.
@@ -66,7 +70,7 @@ impl Encoder {
         Ok(Self {
             sector_size,
             search,
-            segment: Vec::with_capacity(worst(sector_size)),
+            buffer: Vec::with_capacity(worst(sector_size)),
         })
     }
 
@@ -93,9 +97,9 @@ impl Encoder {
         for sector in data.chunks(self.sector_size) {
             let pad = padding(payload.len(), self.sector_size);
             payload.resize(payload.len() + pad, 0);
-            self.search.compress(sector, &mut self.segment);
-            payload.extend_from_slice(&length_field(self.segment.len()));
-            payload.extend_from_slice(&self.segment);
+            let segment = self.search.compress(sector, &mut self.buffer);
+            payload.extend_from_slice(&length_field(segment.len()));
+            payload.extend_from_slice(segment);
         }
         let total = length_field(payload.len());
         if let Some(field) = payload.first_chunk_mut::<LEN_SIZE>() {
@@ -111,14 +115,11 @@ fn length_field(length: usize) -> [u8; LEN_SIZE] {
 }
 
 impl Search {
-    /// Compresses one sector into `segment`, which is cleared first.
-    fn compress(&mut self, sector: &[u8], segment: &mut Vec<u8>) {
+    /// Compresses one sector; the segment is in `buffer` or in the compressor's own.
+    fn compress<'a>(&'a mut self, sector: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
-            Self::Fast(fast) => {
-                segment.clear();
-                segment.extend_from_slice(fast.compress(sector));
-            }
-            Self::Smallest(smallest) => smallest.compress(sector, segment),
+            Self::Fast(fast) => return fast.compress(sector),
+            Self::Smallest(smallest) => smallest.compress(sector, buffer),
             Self::High { dict, check } => {
                 // Not our code: its output is decoded before it is believed.
                 let made = lzokay_native::compress_with_dict(sector, dict).unwrap_or_default();
@@ -127,12 +128,12 @@ impl Search {
                     && lzo1x::decode(&made, check, cap) == Ok(sector.len())
                     && check.get(..sector.len()) == Some(sector);
                 if good {
-                    segment.clear();
-                    segment.extend_from_slice(&made);
+                    *buffer = made;
                 } else {
-                    lzo1x::stored(sector, segment);
+                    lzo1x::stored(sector, buffer);
                 }
             }
         }
+        buffer
     }
 }

@@ -180,3 +180,39 @@ fn what_cannot_be_encoded() {
     );
     assert_eq!(payload, []);
 }
+
+#[test]
+fn the_past_changes_no_byte() {
+    for effort in EFFORTS {
+        let data = data::mixed(11, 100_000);
+        let (mut once, mut again) = (Vec::new(), Vec::new());
+        let mut encoder = Encoder::new(effort, 4096).unwrap();
+        encoder.encode(&data, &mut once).unwrap();
+        encoder
+            .encode(&data::mixed(12, 131_072), &mut again)
+            .unwrap();
+        encoder.encode(&data, &mut again).unwrap();
+        assert!(once == again, "{effort:?}");
+    }
+}
+
+#[test]
+fn smallest_is_smaller() {
+    for sector_size in SECTORS {
+        for seed in [3, 5, 9] {
+            let data = data::mixed(seed, 131_072);
+            let length = |effort| {
+                let mut payload = Vec::new();
+                let mut encoder = Encoder::new(effort, sector_size).unwrap();
+                encoder.encode(&data, &mut payload).unwrap();
+                payload.len()
+            };
+            let high = length(Effort::High);
+            assert!(
+                length(Effort::Smallest) < high,
+                "{sector_size}, seed {seed}"
+            );
+            assert!(high < length(Effort::Fast), "{sector_size}, seed {seed}");
+        }
+    }
+}

@@ -14,12 +14,8 @@ use super::{
     emit::low,
 };
 
-/// Binary logarithm of the number of table entries for sectors up to 8 KiB: 8 KiB, a quarter of
-/// a small L1 cache.
-const SMALL_BITS: u32 = 12;
-
-/// The same for longer sectors.
-const MAX_BITS: u32 = 13;
+/// Binary logarithm of the number of table entries: 16 KiB, half of a small L1 cache.
+const BITS: u32 = 13;
 
 /// Bytes at the end of the data in which no match starts, so that sixteen bytes of data are
 /// compared wherever one does.
@@ -37,7 +33,7 @@ const MAX_OUT: usize = 131_072;
 /// Tables and buffers of the fast compressor.
 #[derive(Debug)]
 pub(crate) struct Fast {
-    table: Box<[u16; 1 << MAX_BITS]>,
+    table: Box<[u16; 1 << BITS]>,
     data: Box<[u8; MAX_DATA + CHUNK]>,
     out: Box<[u8; MAX_OUT + CHUNK]>,
 }
@@ -45,7 +41,7 @@ pub(crate) struct Fast {
 impl Fast {
     pub(crate) fn new() -> Self {
         Self {
-            table: Box::new([0; 1 << MAX_BITS]),
+            table: Box::new([0; 1 << BITS]),
             data: Box::new([0; MAX_DATA + CHUNK]),
             out: Box::new([0; MAX_OUT + CHUNK]),
         }
@@ -57,21 +53,17 @@ impl Fast {
         if let (Some(to), Some(from)) = (self.data.get_mut(..length), data.get(..length)) {
             to.copy_from_slice(from);
         }
-        let bits = if length <= 8192 { SMALL_BITS } else { MAX_BITS };
-        if let Some(used) = self.table.get_mut(..1 << bits) {
-            used.fill(0);
-        }
-        let written = run(&mut self.table, &self.data, length, bits, &mut self.out);
+        self.table.fill(0);
+        let written = run(&mut self.table, &self.data, length, &mut self.out);
         self.out.get(..written).unwrap_or_default()
     }
 }
 
 /// The loop; returns the number of bytes written to `out`.
 fn run(
-    table: &mut [u16; 1 << MAX_BITS],
+    table: &mut [u16; 1 << BITS],
     data: &[u8; MAX_DATA + CHUNK],
     length: usize,
-    bits: u32,
     out: &mut [u8; MAX_OUT + CHUNK],
 ) -> usize {
     let mut op = 0_usize;
@@ -81,7 +73,7 @@ fn run(
     while at < end {
         // One probe: the four bytes here against those where the table points.
         let here = four(data, at);
-        let slot = slot(here, bits);
+        let slot = slot(here);
         let from = usize::from(table[slot]);
         table[slot] = position(at);
         if here != four(data, from) {
@@ -154,10 +146,8 @@ fn position(at: usize) -> u16 {
 
 /// Table entry for four bytes.
 #[inline(always)]
-fn slot(word: u32, bits: u32) -> usize {
-    let hash = word.wrapping_mul(0x9e37_79b1) >> (32 - bits);
-    // The mask changes nothing; it tells the compiler that the table is long enough.
-    usize::try_from(hash).unwrap_or(0) & ((1 << MAX_BITS) - 1)
+fn slot(word: u32) -> usize {
+    usize::try_from(word.wrapping_mul(0x9e37_79b1) >> (32 - BITS)).unwrap_or(0)
 }
 
 /// How many low bytes are equal, given the exclusive or of both words.

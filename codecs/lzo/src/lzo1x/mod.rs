@@ -37,7 +37,7 @@ pub(crate) use emit::stored;
 pub(crate) use fast::Fast;
 pub(crate) use smallest::Smallest;
 
-/// Shortest and longest length, and farthest distance, of the two-byte match form.
+/// Longest length of the two-byte form of 3 to 8 bytes.
 pub(crate) const M2_MAX_LEN: usize = 8;
 /// Farthest distance of the two-byte form of 3 to 8 bytes.
 pub(crate) const M2_MAX_DISTANCE: usize = 0x800;
