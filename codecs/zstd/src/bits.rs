@@ -17,7 +17,7 @@ pub(crate) enum Status {
 ///
 /// What a read beyond the start gives is part of the kernel models: decoders notice it late, or
 /// never. The register then goes on with shift counts taken modulo 64.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     register: u64,
@@ -27,6 +27,12 @@ pub(crate) struct BitReader<'a> {
     /// Index of the lowest byte the stream may read.
     start: usize,
 }
+
+/// The lowest bits set, looked up because a shift by a variable is slow on plain x86-64.
+const MASKS: [u64; 16] = [
+    0, 0x1, 0x3, 0x7, 0xf, 0x1f, 0x3f, 0x7f, 0xff, 0x1ff, 0x3ff, 0x7ff, 0xfff, 0x1fff, 0x3fff,
+    0x7fff,
+];
 
 /// Eight bytes at `position`, which the callers keep inside.
 #[inline(always)]
@@ -110,6 +116,27 @@ impl<'a> BitReader<'a> {
         value
     }
 
+    /// Reads three values in turn, each of at most 9 bits.
+    #[inline(always)]
+    pub(crate) fn read_three(&mut self, counts: [u8; 3]) -> [u64; 3] {
+        let [first, second, third] = counts.map(u32::from);
+        let end = self.consumed.wrapping_add(first + second + third);
+        if end > 64 {
+            return [self.read(first), self.read(second), self.read(third)];
+        }
+        let mask = |count: u32| {
+            let index = usize::try_from(count).unwrap_or(0) & 15;
+            MASKS.get(index).copied().unwrap_or(0)
+        };
+        let bits = self.register >> ((64 - end) & 63);
+        let last = bits & mask(third);
+        let bits = bits >> (third & 63);
+        let middle = bits & mask(second);
+        let bits = bits >> (second & 63);
+        self.consumed = end;
+        [bits & mask(first), middle, last]
+    }
+
     /// Passes over `count` bits.
     #[inline(always)]
     pub(crate) fn skip(&mut self, count: u32) {
@@ -142,16 +169,20 @@ impl<'a> BitReader<'a> {
             self.register = load(self.bytes, self.position);
             return Status::Unfinished;
         }
-        self.reload_near_start(bytes)
+        let status;
+        (*self, status) = self.reloaded_near_start(bytes);
+        status
     }
 
+    /// By value, so that the reader of a hot loop never has to be in memory.
     #[inline(never)]
-    fn reload_near_start(&mut self, bytes: usize) -> Status {
+    fn reloaded_near_start(mut self, bytes: usize) -> (Self, Status) {
         if self.position == self.start {
-            return match self.consumed {
+            let status = match self.consumed {
                 64 => Status::Completed,
                 _ => Status::EndOfBuffer,
             };
+            return (self, status);
         }
         let room = self.position - self.start;
         let (bytes, status) = match bytes > room {
@@ -161,16 +192,18 @@ impl<'a> BitReader<'a> {
         self.position -= bytes;
         self.consumed -= 8 * u32::try_from(bytes).unwrap_or(0);
         self.register = load(self.bytes, self.position);
-        status
+        (self, status)
     }
 
     /// The byte that holds the next bit.
+    #[inline(always)]
     pub(crate) fn byte(&self) -> usize {
         let unread = usize::try_from(63u32.saturating_sub(self.consumed) / 8).unwrap_or(0);
         self.position + unread
     }
 
     /// True when exactly every bit has been read.
+    #[inline(always)]
     pub(crate) fn ended(&self) -> bool {
         self.position == self.start && self.consumed == 64
     }

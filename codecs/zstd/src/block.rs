@@ -507,9 +507,11 @@ impl Tables {
                 run += stream.read_fast(u32::from(length.extra));
             }
             if !exact || sequence < count {
-                length_state.step(length, &mut stream);
-                match_state.step(matching, &mut stream);
-                offset_state.step(offset, &mut stream);
+                let bits = [length.bits, matching.bits, offset.bits];
+                let [first, second, third] = stream.read_three(bits);
+                length_state = State::next(length, first);
+                match_state = State::next(matching, second);
+                offset_state = State::next(offset, third);
                 stream.reload();
             }
             // Both are below 2^17 + 2^16.
@@ -624,6 +626,7 @@ fn next_offset(
 struct State(usize);
 
 impl State {
+    #[inline(always)]
     fn new(table: &SequenceTable, stream: &mut BitReader<'_>) -> Self {
         let state = stream.read(table.log);
         stream.reload();
@@ -640,9 +643,8 @@ impl State {
     }
 
     #[inline(always)]
-    fn step(&mut self, cell: Cell, stream: &mut BitReader<'_>) {
-        let low = stream.read(u32::from(cell.bits));
-        self.0 = usize::from(cell.next) + usize::try_from(low).unwrap_or(0);
+    fn next(cell: Cell, low: u64) -> Self {
+        Self(usize::from(cell.next) + usize::try_from(low).unwrap_or(0))
     }
 }
 

@@ -398,11 +398,14 @@ impl Decoding {
                     else {
                         return;
                     };
+                    // In a local, as the literals might alias it for all the compiler knows.
+                    let mut bits = lane.bits;
                     for byte in five {
-                        let cell = self.single(lane.bits >> (64 - LOG));
-                        lane.bits <<= cell & 63;
+                        let cell = self.single(bits >> (64 - LOG));
+                        bits <<= cell & 63;
                         *byte = cell.to_le_bytes()[1];
                     }
+                    lane.bits = bits;
                     lane.written += 5;
                     lane.reload(bytes);
                 }
@@ -426,15 +429,17 @@ impl Decoding {
                         return;
                     };
                     let mut at = 0;
+                    let mut register = lane.bits;
                     for _ in 0..5 {
-                        let cell = self.double(lane.bits >> (64 - LOG));
+                        let cell = self.double(register >> (64 - LOG));
                         let [first, second, bits, count] = cell.to_le_bytes();
-                        lane.bits <<= bits & 63;
+                        register <<= bits & 63;
                         if let Some(two) = ten.get_mut(at..at + 2) {
                             two.copy_from_slice(&[first, second]);
                         }
                         at += usize::from(count);
                     }
+                    lane.bits = register;
                     lane.written += at;
                     lane.reload(bytes);
                 }

@@ -10,6 +10,7 @@
 //! named, and three generations of libzstd that live in kernels must be told apart.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
 
 mod bits;
 mod block;

@@ -44,8 +44,8 @@ pub struct Walk {
 
 /// Reports every structure of `payload` in order, without gap, and every fault.
 ///
-/// Decoding stops when more than `limit` bytes have come out; what is left is followed by its
-/// headers only. After a damaged block, the following ones are decoded only if some libzstd
+/// Decoding stops when more than `limit` bytes, or more than an extent holds, have come out; what
+/// is left is followed by its headers only. After a damaged block, the following ones are decoded only if some libzstd
 /// decodes the damaged one.
 pub fn walk(payload: &[u8], limit: usize, visit: &mut dyn FnMut(Event)) -> Walk {
     let mut walker = Walker {
@@ -54,7 +54,7 @@ pub fn walk(payload: &[u8], limit: usize, visit: &mut dyn FnMut(Event)) -> Walk 
         walk: Walk::default(),
         visit,
     };
-    walker.payload(limit);
+    walker.payload(limit.min(MAX_EXTENT));
     let end = payload.len();
     walker.piece(end, Kind::Unexplained);
     walker.walk
@@ -255,8 +255,8 @@ impl Walker<'_, '_> {
         let mut tables = Tables::default();
         let mut ring = Ring::default();
         // One buffer that never starts again: all that was decoded can be reached.
-        let used = limit.saturating_add(2 * BLOCK_MAX);
-        ring.reset(used, used.min(2 * MAX_EXTENT));
+        let size = limit + 2 * BLOCK_MAX;
+        ring.reset(size, size);
         self.walk.complete = true;
         let max = header.block_max();
         let ended = loop {
