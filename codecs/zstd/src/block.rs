@@ -18,7 +18,7 @@ const FAR_AHEAD: usize = 8;
 pub(crate) type Damage = (usize, FaultKind);
 
 /// What blocks of a frame hand on to the next, and room to work in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Tables {
     huffman: Decoding,
     /// A block before had a Huffman tree.
@@ -34,10 +34,24 @@ pub(crate) struct Tables {
 }
 
 /// The table in use for one part of sequences.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Slot {
     own: Box<SequenceTable>,
     predefined: bool,
+}
+
+impl Clone for Slot {
+    fn clone(&self) -> Self {
+        Self {
+            own: self.own.clone(),
+            predefined: self.predefined,
+        }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.own.clone_from(&other.own);
+        self.predefined = other.predefined;
+    }
 }
 
 impl Slot {
@@ -90,6 +104,17 @@ impl Tables {
         self.tree = false;
         self.sequences = false;
         self.recent = [1, 4, 8];
+    }
+
+    /// Takes over what `other` hands on to the next block.
+    pub(crate) fn copy_state(&mut self, other: &Self) {
+        self.huffman.clone_from(&other.huffman);
+        self.tree = other.tree;
+        self.literal_lengths.clone_from(&other.literal_lengths);
+        self.offsets.clone_from(&other.offsets);
+        self.match_lengths.clone_from(&other.match_lengths);
+        self.sequences = other.sequences;
+        self.recent = other.recent;
     }
 
     fn slot(&mut self, table: Table) -> &mut Slot {

@@ -110,7 +110,7 @@ impl Tree {
 }
 
 /// A table that decodes literals.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Decoding {
     /// Bits looked up at a time.
     log: u32,
@@ -120,6 +120,24 @@ pub(crate) struct Decoding {
     single: Box<[u16; 1 << LOG_MAX]>,
     /// The same for up to two literals: the literals, the bits of both (<< 16), how many (<< 24).
     double: Box<[u32; 1 << LOG_MAX]>,
+}
+
+impl Clone for Decoding {
+    fn clone(&self) -> Self {
+        Self {
+            log: self.log,
+            pairs: self.pairs,
+            single: self.single.clone(),
+            double: self.double.clone(),
+        }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.log = other.log;
+        self.pairs = other.pairs;
+        self.single.clone_from(&other.single);
+        self.double.clone_from(&other.double);
+    }
 }
 
 impl Default for Decoding {

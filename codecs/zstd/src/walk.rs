@@ -68,14 +68,6 @@ struct Walker<'a, 'v> {
     visit: &'v mut dyn FnMut(Event),
 }
 
-/// What happens to a compressed block.
-enum Outcome {
-    Decoded,
-    /// By lenient rules only.
-    Lenient,
-    Lost,
-}
-
 impl Walker<'_, '_> {
     /// Reports a structure that starts where the last one ended; none without a byte.
     fn piece(&mut self, end: usize, kind: Kind) {
@@ -253,6 +245,7 @@ impl Walker<'_, '_> {
     /// The blocks; whether the last one was found.
     fn blocks(&mut self, header: &FrameHeader, limit: usize) -> bool {
         let mut tables = Tables::default();
+        let mut before = Tables::default();
         let mut ring = Ring::default();
         // One buffer that never starts again: all that was decoded can be reached.
         let size = limit + 2 * BLOCK_MAX;
@@ -289,7 +282,8 @@ impl Walker<'_, '_> {
             if ring.at > limit {
                 self.walk.complete = false;
             }
-            self.block(block, header, &mut tables, &mut ring);
+            before.copy_state(&tables);
+            self.block(block, header, (&mut tables, &before), &mut ring);
             ring.finish();
             if block.last {
                 break true;
@@ -305,7 +299,7 @@ impl Walker<'_, '_> {
         &mut self,
         block: BlockHeader,
         header: &FrameHeader,
-        tables: &mut Tables,
+        tables: (&mut Tables, &Tables),
         ring: &mut Ring,
     ) {
         let start = self.at;
@@ -325,13 +319,10 @@ impl Walker<'_, '_> {
                 }
                 self.piece(end, Kind::RleBlock { times: block.size });
             }
-            _ if known => match self.compressed(body, start, header, tables, ring) {
-                Outcome::Decoded | Outcome::Lenient => self.piece(end, Kind::NotExamined),
-                Outcome::Lost => {
-                    self.walk.complete = false;
-                    self.piece(end, Kind::NotExamined);
-                }
-            },
+            _ if known => {
+                self.walk.complete = self.compressed(body, start, header, tables, ring);
+                self.piece(end, Kind::NotExamined);
+            }
             _ => self.piece(end, Kind::NotExamined),
         }
         if !known {
@@ -340,16 +331,16 @@ impl Walker<'_, '_> {
     }
 
     /// The content of a compressed block: strictly first; where that finds a fault, by the rules
-    /// of each libzstd, newest first, so that what follows can still be looked into.
+    /// of each libzstd, newest first, so that what follows can still be looked into. Whether it
+    /// was decoded by any.
     fn compressed(
         &mut self,
         body: &[u8],
         start: usize,
         header: &FrameHeader,
-        tables: &mut Tables,
+        (tables, before): (&mut Tables, &Tables),
         ring: &mut Ring,
-    ) -> Outcome {
-        let before = tables.clone();
+    ) -> bool {
         let from = ring.at;
         let mut bounds = Bounds {
             rules: Rules::Strict,
@@ -360,20 +351,20 @@ impl Walker<'_, '_> {
         ring.begin(from, bounds.block_max);
         let mut report = |range: Range<usize>, kind| self.piece(start + range.end, kind);
         let Err((offset, kind)) = tables.decode(body, bounds, ring, &mut report) else {
-            return Outcome::Decoded;
+            return true;
         };
         self.fault(start + offset, kind);
         bounds.block_max = BLOCK_MAX;
         for rules in [Rules::V1_5_7, Rules::V1_5_2, Rules::V1_4_10] {
-            tables.clone_from(&before);
+            tables.copy_state(before);
             ring.begin(from, BLOCK_MAX);
             bounds.rules = rules;
             if tables.decode(body, bounds, ring, &mut |_, _| ()).is_ok() {
-                return Outcome::Lenient;
+                return true;
             }
         }
         ring.begin(from, 0);
-        Outcome::Lost
+        false
     }
 
     /// What follows the last block, and what only the whole content can tell.
