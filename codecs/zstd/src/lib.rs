@@ -25,6 +25,7 @@ mod kind;
 pub mod layout;
 pub mod receive;
 mod rules;
+mod sequences;
 mod sink;
 mod walk;
 
