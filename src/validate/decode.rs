@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::Report;
-use super::judge::judge;
+use super::{Report, judge};
 use crate::rules::{ExtentFields, Target};
 
 /// Why a payload is not decoded.
@@ -34,17 +33,5 @@ pub fn decode(
     fields: &ExtentFields,
     target: &Target,
 ) -> Result<Bytes, DecodeError> {
-    let judged = judge(payload, fields, target);
-    // Sound claims are at most 128 KiB, so the conversions cannot fail for them.
-    let range = usize::try_from(fields.unencoded_offset)
-        .ok()
-        .zip(usize::try_from(fields.len).ok());
-    match range {
-        Some((start, len)) if judged.report.is_sound() => {
-            let mut bytes = judged.decoded;
-            bytes.resize(start + len, 0);
-            Ok(Bytes::from(bytes).slice(start..))
-        }
-        _ => Err(DecodeError::NotSound(judged.report)),
-    }
+    judge::decode(payload, fields, target)
 }

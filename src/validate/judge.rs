@@ -4,8 +4,13 @@
 //! codec, and then the lengths are compared: what is decoded with what is claimed and shown.
 //! A payload that may become inline has to satisfy the inline decoders and the regular ones.
 
+use std::cell::RefCell;
+
+use bytes::Bytes;
+
+use super::quick::Quick;
 use super::report::{Finding, Report, Severity};
-use super::{lzo, zlib, zstd};
+use super::{DecodeError, lzo, zlib, zstd};
 use crate::rules::{Codec, ExtentFields, Target, WriteCall, can_be_inline, limits};
 
 /// Judges a payload against its claims, for a filesystem.
@@ -19,6 +24,9 @@ use crate::rules::{Codec, ExtentFields, Target, WriteCall, can_be_inline, limits
 /// Input is not trusted: for any bytes and any claims this does not panic, takes time in
 /// proportion to the payload, and holds no more memory than a few extents.
 ///
+/// Each thread keeps the decoders for the next payload; [`Validator`] is for whoever wants to
+/// say when they go.
+///
 /// ```
 /// use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
 /// use btrfs_payload::validate::validate;
@@ -30,27 +38,90 @@ use crate::rules::{Codec, ExtentFields, Target, WriteCall, can_be_inline, limits
 /// ```
 #[must_use]
 pub fn validate(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
-    judge(payload, fields, target).report
+    VALIDATOR.with_borrow_mut(|validator| validator.validate(payload, fields, target))
 }
 
-/// Judges a payload and keeps what it decodes to.
-pub(super) fn judge<'a>(
-    payload: &'a [u8],
-    fields: &'a ExtentFields,
-    target: &'a Target,
-) -> Judge<'a> {
-    let mut judge = Judge::new(payload, fields, target);
-    for rule in WriteCall::new(payload.len() as u64, fields, target).broken_rules() {
-        judge.add(rule.code(), Severity::Error, None, rule.to_string());
+/// As [`validate`], but walks every payload byte by byte, also one that the strict decoders
+/// accept. The reports are the same; this is how tests see that they are.
+#[must_use]
+pub fn validate_by_walking(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
+    Judge::new(payload, fields, target).slowly().report
+}
+
+thread_local! {
+    static VALIDATOR: RefCell<Validator> = RefCell::new(Validator::new());
+}
+
+/// The thread's validator decodes.
+pub(super) fn decode(
+    payload: &[u8],
+    fields: &ExtentFields,
+    target: &Target,
+) -> Result<Bytes, DecodeError> {
+    VALIDATOR.with_borrow_mut(|validator| validator.decode(payload, fields, target))
+}
+
+/// Judges one payload after another; keeps decoders and buffers, so that nothing is allocated
+/// for a payload without findings.
+#[derive(Debug)]
+pub struct Validator {
+    quick: Quick,
+}
+
+impl Default for Validator {
+    fn default() -> Self {
+        Self::new()
     }
-    match fields.codec() {
-        Some(Codec::Zlib) => zlib::judge(&mut judge),
-        Some(Codec::Lzo) => lzo::judge(&mut judge),
-        Some(Codec::Zstd) => zstd::judge(&mut judge),
-        // The rules have said that no such type exists; there is no way to look inside.
-        None => {}
+}
+
+impl Validator {
+    /// Allocates some 400 KiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            quick: Quick::new(),
+        }
     }
-    judge
+
+    /// As [`validate`]: the same findings, sooner where there are none.
+    pub fn validate(&mut self, payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
+        let mut judge = Judge::new(payload, fields, target);
+        match self.quick.judge(&mut judge, false) {
+            Some(_) => judge.report,
+            None => judge.slowly().report,
+        }
+    }
+
+    /// As [`super::decode`].
+    ///
+    /// # Errors
+    /// As [`super::decode`].
+    pub fn decode(
+        &mut self,
+        payload: &[u8],
+        fields: &ExtentFields,
+        target: &Target,
+    ) -> Result<Bytes, DecodeError> {
+        let mut judge = Judge::new(payload, fields, target);
+        let mut bytes = match self.quick.judge(&mut judge, true) {
+            Some(len) => self.quick.bytes(len).to_vec(),
+            None => {
+                judge = judge.slowly();
+                std::mem::take(&mut judge.decoded)
+            }
+        };
+        // Sound claims are at most 128 KiB, so the conversions cannot fail for them.
+        let range = usize::try_from(fields.unencoded_offset)
+            .ok()
+            .zip(usize::try_from(fields.len).ok());
+        match range {
+            Some((start, len)) if judge.report.is_sound() => {
+                bytes.resize(start + len, 0);
+                Ok(Bytes::from(bytes).slice(start..))
+            }
+            _ => Err(DecodeError::NotSound(judge.report)),
+        }
+    }
 }
 
 /// A payload under judgement.
@@ -69,15 +140,32 @@ pub(super) struct Judge<'a> {
 pub(super) const DECODE_LIMIT: usize = btrfs_payload_common::MAX_EXTENT + 65536;
 
 impl<'a> Judge<'a> {
-    fn new(payload: &'a [u8], fields: &'a ExtentFields, target: &'a Target) -> Self {
-        Self {
+    /// Begins with the claims: what is wrong with them is in the report.
+    pub(super) fn new(payload: &'a [u8], fields: &'a ExtentFields, target: &'a Target) -> Self {
+        let mut judge = Self {
             payload,
             fields,
             target,
             inline: can_be_inline(payload.len() as u64, fields, target),
             report: Report::default(),
             decoded: Vec::new(),
+        };
+        for rule in WriteCall::new(payload.len() as u64, fields, target).broken_rules() {
+            judge.add(rule.code(), Severity::Error, None, rule.to_string());
         }
+        judge
+    }
+
+    /// Walks the payload and finds everything.
+    pub(super) fn slowly(mut self) -> Self {
+        match self.fields.codec() {
+            Some(Codec::Zlib) => zlib::judge(&mut self),
+            Some(Codec::Lzo) => lzo::judge(&mut self),
+            Some(Codec::Zstd) => zstd::judge(&mut self),
+            // The rules have said that no such type exists; there is no way to look inside.
+            None => {}
+        }
+        self
     }
 
     pub(super) fn add(
@@ -110,6 +198,30 @@ impl<'a> Judge<'a> {
                 .all(|&byte| byte == 0)
     }
 
+    /// The payload without the zeroes that may only fill its last sector.
+    pub(super) fn without_padding(&self) -> &'a [u8] {
+        let zeroes = self
+            .payload
+            .iter()
+            .rev()
+            .take_while(|&&byte| byte == 0)
+            .count();
+        if zeroes == 0 || !self.is_sector_padding(zeroes) {
+            return self.payload;
+        }
+        let used = self.payload.len() - zeroes;
+        // An LZO payload says itself how long it is, and may end with zeroes.
+        let total = match self.fields.codec() {
+            Some(Codec::Lzo) => self
+                .payload
+                .first_chunk()
+                .and_then(|total| usize::try_from(u32::from_le_bytes(*total)).ok()),
+            _ => None,
+        };
+        let used = total.filter(|&total| total >= used).unwrap_or(used);
+        self.payload.get(..used).unwrap_or(self.payload)
+    }
+
     /// Decoded position behind the last byte that a reader of a regular extent asks for: whole
     /// sectors.
     pub(super) fn wanted(&self) -> u64 {
@@ -125,8 +237,12 @@ impl<'a> Judge<'a> {
 
     /// Takes the bytes of a payload that decodes and compares their number with the claims.
     pub(super) fn decoded(&mut self, bytes: Vec<u8>, too_long: Severity) {
-        let decoded = bytes.len() as u64;
+        self.lengths(bytes.len() as u64, too_long);
         self.decoded = bytes;
+    }
+
+    /// Compares the number of decoded bytes with the claims.
+    pub(super) fn lengths(&mut self, decoded: u64, too_long: Severity) {
         let &ExtentFields {
             len,
             unencoded_len,

@@ -6,6 +6,7 @@
 //!   byte?
 //! * [`predict`]: what exactly does this one kernel do with it?
 //!
+//! A [`Validator`] judges many payloads, at the speed of decoding where nothing is wrong.
 //! [`decode`] gives the bytes of a sound payload, [`explain`] the reason behind a code.
 
 mod codes;
@@ -13,12 +14,13 @@ mod decode;
 mod judge;
 mod lzo;
 mod predict;
+mod quick;
 mod report;
 mod zlib;
 mod zstd;
 
 pub use codes::{Explanation, explain, explanations};
 pub use decode::{DecodeError, decode};
-pub use judge::validate;
+pub use judge::{Validator, validate, validate_by_walking};
 pub use predict::{Outcome, predict};
 pub use report::{Finding, Report, Severity};

@@ -1,0 +1,74 @@
+//! The fast way to a clean report.
+//!
+//! Most payloads are sound. A strict decoder that accepts one has checked all that the walker
+//! would report, at the speed of decoding; only the comparison with the claims is left. Where
+//! it does not accept, nothing is concluded: the slow way finds out what is wrong and says it.
+//! A property test holds the two ways against each other.
+
+use super::judge::Judge;
+use super::report::Severity;
+use crate::MAX_EXTENT;
+use crate::rules::Codec;
+
+/// Strict decoders and room for what they decode, kept from payload to payload.
+#[derive(Debug)]
+pub(super) struct Quick {
+    zlib: btrfs_payload_zlib::Decoder,
+    /// `None` where there was no memory for it; then there is no fast way for zstd.
+    zstd: Option<btrfs_payload_zstd::Decoder>,
+    room: Vec<u8>,
+}
+
+impl Quick {
+    pub(super) fn new() -> Self {
+        Self {
+            zlib: btrfs_payload_zlib::Decoder::new(),
+            zstd: btrfs_payload_zstd::Decoder::new().ok(),
+            room: vec![0; MAX_EXTENT],
+        }
+    }
+
+    /// Judges a payload whose structure is beyond reproach: the length it decodes to, with
+    /// what the lengths give added to the report. `None` where it takes the slow way.
+    ///
+    /// With `keep` the decoded bytes can be taken from [`Quick::bytes`].
+    pub(super) fn judge(&mut self, judge: &mut Judge<'_>, keep: bool) -> Option<usize> {
+        let codec = judge.fields.codec()?;
+        let payload = judge.without_padding();
+        let room = &mut self.room;
+        let (decoded, too_long) = match codec {
+            Codec::Zlib => {
+                let decoded = self.zlib.decode(payload, room).ok()?;
+                if self.zlib.may_stall() {
+                    return None;
+                }
+                (decoded, Severity::Error)
+            }
+            Codec::Lzo => {
+                let sector_size = judge.fields.compression.lzo_sector_size()? as usize;
+                let mut decoder = btrfs_payload_lzo::Decoder::new(sector_size);
+                (decoder.decode(payload, room).ok()?, Severity::Error)
+            }
+            Codec::Zstd => {
+                let zstd = self.zstd.as_mut()?;
+                let decoded = if keep {
+                    zstd.decode(payload, room)
+                } else {
+                    zstd.check(payload, room)
+                };
+                (decoded.ok()?, Severity::Warning)
+            }
+        };
+        // What may become inline is one segment; data of more than a sector has more.
+        if codec == Codec::Lzo && judge.inline && decoded > judge.target.sector_size as usize {
+            return None;
+        }
+        judge.lengths(decoded as u64, too_long);
+        Some(decoded)
+    }
+
+    /// The bytes decoded last.
+    pub(super) fn bytes(&self, len: usize) -> &[u8] {
+        self.room.get(..len).unwrap_or_default()
+    }
+}
