@@ -9,7 +9,7 @@ use super::command::{CommandKind, Encode};
 use super::crc::command_crc;
 use super::format::{Attribute, COMMAND_HEADER_LEN, STREAM_HEADER_LEN, ValueType, Version};
 use super::issue::{CommandError, Issue};
-use super::value::{Timespec, Value};
+use super::value::Value;
 use super::write::{self, EncodeError};
 
 /// A command with its frame, in one buffer shared by everything that is read out of it.
@@ -156,7 +156,7 @@ impl RawCommand {
             .map_while(Result::ok)
             .filter(|tlv| tlv.number == attribute.number())
             .last()
-            .map(|tlv| self.slice(tlv.start, tlv.end))
+            .map(|tlv| self.bytes.slice_ref(tlv.value))
     }
 
     /// Everything about the command that a sound stream does not have, in the order of the
@@ -201,23 +201,23 @@ impl RawCommand {
         ]
     }
 
-    fn attribute_issues(&self, tlv: Result<Tlv, Truncated>, seen: &mut Seen) -> [Option<Issue>; 4] {
-        let raw = match tlv {
-            Ok(tlv) => self.attribute(&tlv),
+    fn attribute_issues(
+        &self,
+        tlv: Result<Tlv<'_>, Truncated>,
+        seen: &mut Seen,
+    ) -> [Option<Issue>; 4] {
+        let tlv = match tlv {
+            Ok(tlv) => tlv,
             Err(truncated) => {
                 let issue = CommandError::Truncated(truncated).into();
                 return [Some(issue), None, None, None];
             }
         };
-        let offset = raw.offset;
-        let Some(attribute) = raw.attribute() else {
-            let got = raw.number;
-            return [
-                Some(Issue::UnknownAttribute { offset, got }),
-                None,
-                None,
-                None,
-            ];
+        let offset = tlv.offset;
+        let Some(attribute) = Attribute::from_number(tlv.number) else {
+            let got = tlv.number;
+            let issue = Issue::UnknownAttribute { offset, got };
+            return [Some(issue), None, None, None];
         };
         [
             (!seen.insert(attribute)).then_some(Issue::DuplicateAttribute { offset, attribute }),
@@ -234,7 +234,7 @@ impl RawCommand {
                 got: self.version,
                 expected: attribute.since(),
             }),
-            value_issue(attribute, raw.value_offset, &raw.value),
+            value_issue(attribute, tlv.value_offset, tlv.value),
         ]
     }
 
@@ -278,53 +278,50 @@ impl RawCommand {
         }
     }
 
-    /// Finds every attribute's place in one pass.
+    /// Finds the value of every attribute in one pass.
     pub(super) fn index_attributes(
         &self,
         kind: CommandKind,
     ) -> Result<Attributes<'_>, CommandError> {
-        let mut places = [ABSENT; PLACES];
+        let mut values = [None; VALUES];
         for tlv in self.tlvs() {
             let tlv = tlv.map_err(CommandError::Truncated)?;
-            if let Some(place) = places.get_mut(usize::from(tlv.number)) {
-                *place = (tlv.start, tlv.end);
+            if let Some(value) = values.get_mut(usize::from(tlv.number)) {
+                *value = Some(tlv.value);
             }
         }
         Ok(Attributes {
             command: self,
             kind,
-            places,
+            values,
         })
     }
 
-    /// The attributes as ranges of the command's bytes.
-    pub(super) fn tlvs(&self) -> Tlvs<'_> {
+    /// The attributes, without taking shares of the buffer.
+    fn tlvs(&self) -> Tlvs<'_> {
         let attributes = self.bytes.get(COMMAND_HEADER_LEN..).unwrap_or_default();
+        let offset = self.offset().saturating_add(COMMAND_HEADER_LEN as u64);
         Tlvs {
-            cursor: Cursor::new(attributes, self.offset_of(COMMAND_HEADER_LEN)),
-            len: self.bytes.len(),
+            cursor: Cursor::new(attributes, offset),
             version: self.version,
         }
     }
 
-    fn attribute(&self, tlv: &Tlv) -> RawAttribute {
+    fn attribute(&self, tlv: &Tlv<'_>) -> RawAttribute {
         RawAttribute {
             offset: tlv.offset,
             number: tlv.number,
-            value_offset: self.offset_of(tlv.start),
-            value: self.slice(tlv.start, tlv.end),
+            value_offset: tlv.value_offset,
+            value: self.bytes.slice_ref(tlv.value),
         }
     }
 
-    /// `start..end` comes from [`Tlvs`], which stays inside the command.
-    fn slice(&self, start: usize, end: usize) -> Bytes {
-        self.bytes.slice(start..end)
-    }
-
-    /// Offset in the input of a byte of the command.
-    fn offset_of(&self, position: usize) -> u64 {
-        let position = u64::try_from(position).unwrap_or(u64::MAX);
-        self.offset().saturating_add(position)
+    /// Offset in the input of the first byte of a value.
+    fn offset_of(&self, value: &[u8]) -> u64 {
+        self.tlvs()
+            .map_while(Result::ok)
+            .find(|tlv| std::ptr::eq(tlv.value, value))
+            .map_or(self.offset(), |tlv| tlv.value_offset)
     }
 }
 
@@ -339,11 +336,10 @@ pub(super) fn parse_header(bytes: &[u8]) -> Option<(u32, u16, u32)> {
 }
 
 /// What is wrong with the value of an attribute, whatever command it is in.
-fn value_issue(attribute: Attribute, offset: u64, value: &Bytes) -> Option<Issue> {
-    if let Some(expected) = attribute.value_type().size()
-        && expected != value.len()
-    {
-        let got = value.len();
+fn value_issue(attribute: Attribute, offset: u64, value: &[u8]) -> Option<Issue> {
+    let got = value.len();
+    let form = attribute.value_type();
+    if let Some(expected) = form.size().filter(|&size| size != got) {
         return Some(Issue::Command(CommandError::Size {
             offset,
             attribute,
@@ -351,26 +347,22 @@ fn value_issue(attribute: Attribute, offset: u64, value: &Bytes) -> Option<Issue
             expected,
         }));
     }
-    match attribute.value_type() {
+    match form {
         ValueType::Timespec => {
-            let got = Timespec::from_bytes(value.clone())?.nanoseconds;
+            let got = u32::from_le_bytes(*value.last_chunk()?);
             (got >= write::NANOSECONDS).then_some(Issue::Nanoseconds {
                 offset,
                 attribute,
                 got,
             })
         }
+        ValueType::String if got > attribute.max_len() => Some(Issue::TooLong {
+            offset,
+            attribute,
+            got,
+            limit: attribute.max_len(),
+        }),
         ValueType::String => {
-            let limit = attribute.max_len();
-            let got = value.len();
-            if got > limit {
-                return Some(Issue::TooLong {
-                    offset,
-                    attribute,
-                    got,
-                    limit,
-                });
-            }
             let zero = value.iter().position(|&byte| byte == 0)?;
             Some(Issue::ZeroByte {
                 offset: offset.saturating_add(u64::try_from(zero).unwrap_or(u64::MAX)),
@@ -403,47 +395,43 @@ impl Seen {
     }
 }
 
-/// An attribute by its place in the command.
-pub(super) struct Tlv {
+/// An attribute that is still part of its command.
+struct Tlv<'a> {
     /// Offset of its number in the input, bytes.
-    pub(super) offset: u64,
-    pub(super) number: u16,
-    /// First byte of the value, and the one behind the last, in the command.
-    pub(super) start: usize,
-    pub(super) end: usize,
+    offset: u64,
+    number: u16,
+    /// Offset of the value in the input, bytes.
+    value_offset: u64,
+    value: &'a [u8],
 }
 
 /// Goes through the attributes of a command; an error is the last item.
-pub(super) struct Tlvs<'a> {
+struct Tlvs<'a> {
     cursor: Cursor<'a>,
-    /// Bytes of the command.
-    len: usize,
     version: Version,
 }
 
-impl Tlvs<'_> {
-    fn read(&mut self) -> Result<Tlv, Truncated> {
+impl<'a> Tlvs<'a> {
+    fn read(&mut self) -> Result<Tlv<'a>, Truncated> {
         let offset = self.cursor.offset();
         let number = self.cursor.u16_le()?;
         let unbounded = number == Attribute::Data.number() && self.version.data_is_unbounded();
-        let value_len = if unbounded {
+        let len = if unbounded {
             self.cursor.remaining()
         } else {
             usize::from(self.cursor.u16_le()?)
         };
-        let start = self.len.saturating_sub(self.cursor.remaining());
-        let value = self.cursor.take(value_len)?;
         Ok(Tlv {
             offset,
             number,
-            start,
-            end: start.saturating_add(value.len()),
+            value_offset: self.cursor.offset(),
+            value: self.cursor.take(len)?,
         })
     }
 }
 
-impl Iterator for Tlvs<'_> {
-    type Item = Result<Tlv, Truncated>;
+impl<'a> Iterator for Tlvs<'a> {
+    type Item = Result<Tlv<'a>, Truncated>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.cursor.is_empty() {
@@ -457,32 +445,29 @@ impl Iterator for Tlvs<'_> {
     }
 }
 
-/// One place for each number, 0 unused.
-const PLACES: usize = 36;
+/// One for each number, 0 unused.
+const VALUES: usize = 36;
 
-/// No value begins at 0: the command's header is there.
-const ABSENT: (usize, usize) = (0, 0);
-
-/// The places of a command's attributes.
+/// The values of a command's attributes.
 pub(super) struct Attributes<'a> {
     command: &'a RawCommand,
     kind: CommandKind,
-    places: [(usize, usize); PLACES],
+    values: [Option<&'a [u8]>; VALUES],
 }
 
 impl Attributes<'_> {
     /// The value, if the attribute is there.
     pub(super) fn value<T: Value>(&self, attribute: Attribute) -> Result<Option<T>, CommandError> {
-        let place = self.places.get(usize::from(attribute.number()));
-        let Some(&(start, end)) = place.filter(|&&place| place != ABSENT) else {
+        let value = self.values.get(usize::from(attribute.number()));
+        let Some(value) = value.copied().flatten() else {
             return Ok(None);
         };
-        T::from_bytes(self.command.slice(start, end))
+        T::from_bytes(value, &self.command.bytes)
             .map(Some)
             .ok_or_else(|| CommandError::Size {
-                offset: self.command.offset_of(start),
+                offset: self.command.offset_of(value),
                 attribute,
-                got: end.saturating_sub(start),
+                got: value.len(),
                 expected: attribute.value_type().size().unwrap_or_default(),
             })
     }

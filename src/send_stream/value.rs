@@ -37,8 +37,9 @@ pub struct Timespec {
 
 /// A type that stands for the value of an attribute.
 pub(super) trait Value: Sized {
-    /// The value, or `None` when the bytes have not the size it must have.
-    fn from_bytes(bytes: Bytes) -> Option<Self>;
+    /// The value, or `None` when the bytes have not the size it must have. They are part of
+    /// `buffer`, which byte strings go on sharing.
+    fn from_bytes(bytes: &[u8], buffer: &Bytes) -> Option<Self>;
 
     /// Hands the value's bytes to `sink`.
     fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R;
@@ -47,8 +48,8 @@ pub(super) trait Value: Sized {
 macro_rules! integer_values {
     ($($integer:ty),*) => {$(
         impl Value for $integer {
-            fn from_bytes(bytes: Bytes) -> Option<Self> {
-                bytes.as_ref().try_into().ok().map(Self::from_le_bytes)
+            fn from_bytes(bytes: &[u8], _: &Bytes) -> Option<Self> {
+                bytes.try_into().ok().map(Self::from_le_bytes)
             }
 
             fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
@@ -61,8 +62,8 @@ macro_rules! integer_values {
 integer_values!(u8, u32, u64);
 
 impl Value for EncodedIoId {
-    fn from_bytes(bytes: Bytes) -> Option<Self> {
-        u32::from_bytes(bytes).map(Self)
+    fn from_bytes(bytes: &[u8], buffer: &Bytes) -> Option<Self> {
+        u32::from_bytes(bytes, buffer).map(Self)
     }
 
     fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
@@ -71,8 +72,8 @@ impl Value for EncodedIoId {
 }
 
 impl Value for Uuid {
-    fn from_bytes(bytes: Bytes) -> Option<Self> {
-        bytes.as_ref().try_into().ok().map(Self)
+    fn from_bytes(bytes: &[u8], _: &Bytes) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
@@ -81,7 +82,7 @@ impl Value for Uuid {
 }
 
 impl Value for Timespec {
-    fn from_bytes(bytes: Bytes) -> Option<Self> {
+    fn from_bytes(bytes: &[u8], _: &Bytes) -> Option<Self> {
         let (seconds, nanoseconds) = bytes.split_first_chunk()?;
         Some(Self {
             seconds: i64::from_le_bytes(*seconds),
@@ -99,8 +100,8 @@ impl Value for Timespec {
 }
 
 impl Value for Bytes {
-    fn from_bytes(bytes: Bytes) -> Option<Self> {
-        Some(bytes)
+    fn from_bytes(bytes: &[u8], buffer: &Bytes) -> Option<Self> {
+        Some(buffer.slice_ref(bytes))
     }
 
     fn with_bytes<R>(&self, sink: impl FnOnce(&[u8]) -> R) -> R {
@@ -164,9 +165,9 @@ mod tests {
         let bytes = Bytes::from_static(&[
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0xca, 0x9a, 0x3b,
         ]);
-        let time = Timespec::from_bytes(bytes.clone()).unwrap();
+        let time = Timespec::from_bytes(&bytes, &bytes).unwrap();
         assert_eq!((time.seconds, time.nanoseconds), (-1, 1_000_000_000));
         time.with_bytes(|written| assert_eq!(written, &bytes[..]));
-        assert_eq!(Timespec::from_bytes(bytes.slice(1..)), None);
+        assert_eq!(Timespec::from_bytes(&bytes[1..], &bytes), None);
     }
 }

@@ -6,6 +6,7 @@
 mod arbitrary;
 mod by_hand;
 mod damage;
+mod dump;
 mod example;
 mod issues;
 mod kept;

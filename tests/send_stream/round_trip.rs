@@ -50,7 +50,9 @@ impl Read for Pieces<'_> {
         self.turn += 1;
         let size = self.sizes.get(self.turn % self.sizes.len().max(1)).copied();
         let size = match size {
-            Some(0) if self.turn % 2 == 0 => return Err(std::io::ErrorKind::Interrupted.into()),
+            Some(0) if self.turn.is_multiple_of(2) => {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
             Some(size) => usize::from(size).max(1),
             None => 1000,
         };
