@@ -176,9 +176,9 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes a command as it was read. Between versions of the same framing (all but 1 and
-    /// later ones) not a byte changes; otherwise it is framed anew, and attributes that the
-    /// version does not have are left out: from version 2 to 1 that is the creation time, which
-    /// receivers do not use.
+    /// later ones) not a byte changes; otherwise it is framed anew, `DATA` comes last, and
+    /// attributes that the version does not have are left out: from version 2 to 1 that is the
+    /// creation time, which receivers do not use.
     ///
     /// # Errors
     /// As [`Writer::command`].
@@ -350,11 +350,15 @@ fn reframe(
         for attribute in command.attributes() {
             let raw = attribute.map_err(|_| EncodeError::Unreadable { offset })?;
             let attribute = raw.attribute().ok_or(EncodeError::Unreadable { offset })?;
-            if attribute.since() <= version {
+            if attribute != Attribute::Data && attribute.since() <= version {
                 attributes.put(attribute, &raw.value)?;
             }
         }
-        Ok(())
+        // Wherever it was: without a length it has to come last.
+        match command.value(Attribute::Data) {
+            Some(data) => attributes.put(Attribute::Data, &data),
+            None => Ok(()),
+        }
     })
 }
 
@@ -420,7 +424,8 @@ pub struct AttributeWriter<'a> {
 }
 
 impl AttributeWriter<'_> {
-    /// Appends one attribute. `DATA` without length has to come last; the tables see to it.
+    /// Appends one attribute. `DATA` without length has to come last: the table has it there,
+    /// and so has `reframe`.
     pub(super) fn put(&mut self, attribute: Attribute, value: &[u8]) -> Result<(), EncodeError> {
         if attribute.since() > self.version {
             return Err(EncodeError::AttributeVersion {

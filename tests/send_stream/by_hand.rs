@@ -1,7 +1,9 @@
 //! Streams put together byte by byte, without the crate's help.
 
 use btrfs_payload::rules::EncodedIoId;
-use btrfs_payload::send_stream::{Command, RawCommand, Reader, Timespec, Uuid, Version, command};
+use btrfs_payload::send_stream::{
+    Command, RawCommand, Reader, Timespec, Uuid, Version, Writer, command,
+};
 use bytes::Bytes;
 
 /// CRC-32C from its polynomial, initial value 0, no final inversion.
@@ -190,6 +192,16 @@ fn the_order_of_attributes_does_not_matter() {
         }
         .into())
     );
+}
+
+#[test]
+fn data_in_front_comes_last_when_framed_anew() {
+    let (data, offset) = (tlv(19, b"abc"), tlv(18, &NUMBER_BYTES));
+    let raw = read_one(1, &frame(15, &[data, path(), offset.clone()].concat()));
+    let mut writer = Writer::headerless(Vec::new(), Version::V2);
+    writer.raw(&raw).unwrap();
+    let expected = frame(15, &[path(), offset, b"\x13\0abc".to_vec()].concat());
+    assert_eq!(writer.finish_open().unwrap(), expected);
 }
 
 #[test]
