@@ -222,6 +222,16 @@ impl<'a> Judge<'a> {
         self.payload.get(..used).unwrap_or(self.payload)
     }
 
+    /// True when `decoded` bytes are fewer than the file shows.
+    pub(super) fn lacks_data(&self, decoded: usize) -> bool {
+        let &ExtentFields {
+            len,
+            unencoded_offset,
+            ..
+        } = self.fields;
+        (decoded as u64) < unencoded_offset.saturating_add(len)
+    }
+
     /// Decoded position behind the last byte that a reader of a regular extent asks for: whole
     /// sectors.
     pub(super) fn wanted(&self) -> u64 {

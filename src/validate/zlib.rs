@@ -12,11 +12,21 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
             faults.push(fault);
         }
     });
+    let lacks_data = judge.lacks_data(walked.decoded.len());
+    // Where matches come from nowhere, the content is not known, nor its checksum.
+    let unknown = |fault: &Fault| matches!(fault.kind, FaultKind::TooFarBack { .. });
+    let unknown = faults.iter().any(unknown);
     let mut sound = true;
     for Fault { offset, kind } in faults {
-        let Some((code, severity)) = finding(judge, &kind) else {
+        let Some((code, mut severity)) = finding(judge, &kind) else {
             continue;
         };
+        match kind {
+            // No reader joins streams: what the first one lacks reads as zeroes.
+            FaultKind::Trailing { stream: true, .. } if lacks_data => severity = Error,
+            FaultKind::Checksum { .. } if unknown => continue,
+            _ => {}
+        }
         sound &= severity != Error;
         judge.add(code, severity, Some(offset), kind.to_string());
     }

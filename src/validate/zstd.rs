@@ -12,11 +12,16 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
             faults.push(fault);
         }
     });
+    let lacks_data = judge.lacks_data(walked.decoded.len());
     let mut sound = true;
     for Fault { offset, kind } in faults {
-        let Some((code, severity)) = finding(judge, &kind) else {
+        let Some((code, mut severity)) = finding(judge, &kind) else {
             continue;
         };
+        // No reader joins frames: what the first one lacks reads as zeroes.
+        if lacks_data && matches!(kind, FaultKind::SecondFrame { .. }) {
+            severity = Error;
+        }
         sound &= severity != Error;
         judge.add(code, severity, Some(offset), kind.to_string());
     }

@@ -1,0 +1,410 @@
+//! The payloads of testdata/cases and testdata/valid: each is judged as its file says, every
+//! code of a finding has a payload that shows it, and somebody really breaks on every error.
+//!
+//! The files are described in testdata/README.md. `BLESS=1` writes docs/findings.md anew.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use btrfs_payload::rules::{Codec, ExtentFields, Target};
+use btrfs_payload::validate::{
+    Outcome, Severity, decode, explanations, predict, validate, validate_by_walking,
+};
+use btrfs_payload::{Errno, Kernel};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// A file of testdata/cases or testdata/valid.
+#[derive(Deserialize)]
+struct Case {
+    #[serde(skip)]
+    name: String,
+    #[serde(flatten)]
+    fields: ExtentFields,
+    offset: u64,
+    file_size: u64,
+    sector_size: u32,
+    nodatasum: bool,
+    /// Digest of the `len` bytes that whoever made the payload meant the file to show.
+    intended_sha256: String,
+    findings: Vec<Expected>,
+    /// What a program other than ours was seen to do with it.
+    #[serde(default)]
+    observed: BTreeMap<String, Observed>,
+    #[serde(deserialize_with = "payload")]
+    payload: Vec<u8>,
+}
+
+#[derive(Deserialize, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    code: String,
+    severity: String,
+    offset: Option<u64>,
+}
+
+#[derive(Deserialize, Debug, PartialEq, Eq)]
+#[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
+enum Observed {
+    Refused { errno: String },
+    NothingWritten,
+    Data { sha256: String },
+    ReadError { errno: String, good_bytes: usize },
+    Failed,
+}
+
+/// Hexadecimal digits, or some that are repeated.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Piece {
+    Once(String),
+    Repeated { repeat: String, times: usize },
+}
+
+fn payload<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<u8>, D::Error> {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits = hex.as_bytes().chunks(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.map(byte).collect()
+    };
+    let pieces: Vec<Piece> = Vec::deserialize(input)?;
+    Ok(pieces
+        .iter()
+        .flat_map(|piece| match piece {
+            Piece::Once(hex) => bytes(hex),
+            Piece::Repeated { repeat, times } => bytes(repeat).repeat(*times),
+        })
+        .collect())
+}
+
+fn read(directory: &str) -> Vec<Case> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(directory);
+    let mut cases: Vec<Case> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut case: Case = serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            case.name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            case
+        })
+        .collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!cases.is_empty(), "no file in {}", directory.display());
+    cases
+}
+
+fn cases() -> Vec<Case> {
+    read("cases")
+}
+
+fn valid() -> Vec<Case> {
+    read("valid")
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Case {
+    fn target(&self) -> Target {
+        Target {
+            file_size: self.file_size,
+            nodatasum: self.nodatasum,
+            ..Target::new(self.sector_size).at(self.offset)
+        }
+    }
+
+    fn predict(&self, kernel: Kernel, page_size: u32) -> Outcome {
+        let target = Target {
+            page_size,
+            ..self.target()
+        };
+        predict(&self.payload, &self.fields, &target, kernel)
+    }
+
+    /// The bytes of the slice as the fallback of `btrfs receive` gives them. It believes the
+    /// claims, so it is asked only where they hold together.
+    fn receive(&self) -> Result<Vec<u8>, Errno> {
+        let len = usize::try_from(self.fields.unencoded_len).unwrap();
+        let mut out = Vec::new();
+        match self.fields.codec().unwrap() {
+            Codec::Zlib => btrfs_payload_zlib::receive::fallback(&self.payload, len, &mut out)?,
+            Codec::Zstd => btrfs_payload_zstd::receive::fallback(&self.payload, len, &mut out)?,
+            Codec::Lzo => {
+                let sector_size = self.fields.compression.lzo_sector_size().unwrap() as usize;
+                btrfs_payload_lzo::receive::fallback(&self.payload, len, sector_size, &mut out)?;
+            }
+        }
+        let start = usize::try_from(self.fields.unencoded_offset).unwrap();
+        Ok(out[start..start + usize::try_from(self.fields.len).unwrap()].to_vec())
+    }
+
+    /// True where the ioctl takes the claims.
+    fn claims_hold(&self) -> bool {
+        self.fields.codec().is_some()
+            && !matches!(
+                self.predict(Kernel::V6_18, self.sector_size),
+                Outcome::Refused(_) | Outcome::NothingWritten
+            )
+    }
+
+    /// Every reader, and in words what it makes of the payload where that is not what was
+    /// intended.
+    fn readers(&self) -> Vec<(String, Option<String>)> {
+        let mut readers = Vec::new();
+        for page_size in [4096, 65536].into_iter().filter(|&p| p >= self.sector_size) {
+            for kernel in Kernel::ALL {
+                let otherwise = self.otherwise(&self.predict(kernel, page_size));
+                let name = format!("Linux {kernel}, {} KiB pages", page_size / 1024);
+                readers.push((name, otherwise));
+            }
+        }
+        if self.claims_hold() {
+            let otherwise = match self.receive() {
+                Ok(bytes) if digest(&bytes) == self.intended_sha256 => None,
+                Ok(_) => Some("other bytes".to_owned()),
+                Err(errno) => Some(errno.to_string()),
+            };
+            readers.push(("btrfs receive".to_owned(), otherwise));
+        }
+        readers
+    }
+
+    fn otherwise(&self, outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Outcome::Data { bytes, .. } if digest(bytes) == self.intended_sha256 => None,
+            Outcome::Data { .. } => Some("other bytes".to_owned()),
+            Outcome::Refused(errno) => Some(format!("refused, {errno}")),
+            Outcome::NothingWritten => Some("nothing written".to_owned()),
+            Outcome::ReadError { errno, good, .. } => {
+                Some(format!("{errno} after {} bytes", good.len()))
+            }
+            Outcome::Uninitialised { .. } => Some("undefined-read".to_owned()),
+            Outcome::DependsOnMemory { .. } => Some("depends on memory".to_owned()),
+            Outcome::Unsafe => Some("unsafe-payload".to_owned()),
+        }
+    }
+
+    fn has(&self, severity: Severity) -> bool {
+        let severity = severity.to_string();
+        self.findings
+            .iter()
+            .any(|finding| finding.severity == severity)
+    }
+
+    fn judged(&self) -> Vec<Expected> {
+        validate(&self.payload, &self.fields, &self.target())
+            .findings()
+            .iter()
+            .map(|finding| Expected {
+                code: finding.code.to_owned(),
+                severity: finding.severity.to_string(),
+                offset: finding.offset,
+            })
+            .collect()
+    }
+}
+
+/// Panics with all complaints, or with none does nothing.
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_case_is_judged_as_its_file_says() {
+    let mut complaints = Vec::new();
+    for case in cases() {
+        assert!(!case.findings.is_empty(), "{} expects nothing", case.name);
+        let got = case.judged();
+        let (fields, target) = (&case.fields, &case.target());
+        assert_eq!(
+            validate_by_walking(&case.payload, fields, target),
+            validate(&case.payload, fields, target),
+            "{}",
+            case.name
+        );
+        if got != case.findings {
+            let (name, expected) = (&case.name, &case.findings);
+            complaints.push(format!(
+                "{name}:\n  expected {expected:?}\n  got      {got:?}"
+            ));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn what_others_make_is_judged_clean_and_decodes_to_their_data() {
+    for case in valid() {
+        assert_eq!(case.judged(), [], "{}", case.name);
+        let bytes = decode(&case.payload, &case.fields, &case.target()).unwrap();
+        assert_eq!(digest(&bytes), case.intended_sha256, "{}", case.name);
+        for (reader, otherwise) in case.readers() {
+            assert_eq!(otherwise, None, "{}: {reader}", case.name);
+        }
+    }
+}
+
+#[test]
+fn codes_of_cases_and_explained_codes_are_the_same() {
+    let cases = cases();
+    let shown: BTreeSet<&str> = cases
+        .iter()
+        .flat_map(|case| &case.findings)
+        .map(|finding| finding.code.as_str())
+        .collect();
+    let explained: BTreeSet<&str> = explanations().iter().map(|entry| entry.code).collect();
+    assert_eq!(
+        explained.len(),
+        explanations().len(),
+        "a code is explained twice"
+    );
+    assert_eq!(shown, explained);
+}
+
+#[test]
+fn somebody_breaks_on_every_error_and_nobody_on_less() {
+    let mut complaints = Vec::new();
+    for case in cases() {
+        let readers = case.readers();
+        let broken: Vec<_> = readers.iter().filter(|(_, how)| how.is_some()).collect();
+        if case.has(Severity::Error) && broken.is_empty() {
+            complaints.push(format!("{}: an error, and all is well", case.name));
+        }
+        if !case.has(Severity::Error) && !broken.is_empty() {
+            complaints.push(format!("{}: no error, but {broken:?}", case.name));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn every_error_code_is_alone_in_a_case() {
+    // So that it is this fault that somebody breaks on. Three never come alone: no payload is no
+    // stream either, a payload longer than an extent is longer than any data, and a block
+    // without an end cannot be followed by the end of the stream.
+    let never = ["empty-payload", "payload-too-long", "zlib-no-end-of-block"];
+    let mut errors = BTreeSet::new();
+    let mut alone = BTreeSet::from(never.map(str::to_owned));
+    for case in cases() {
+        let codes: BTreeSet<String> = case
+            .findings
+            .into_iter()
+            .filter(|finding| finding.severity == "error")
+            .map(|finding| finding.code)
+            .collect();
+        if codes.len() == 1 {
+            alone.extend(codes.clone());
+        }
+        errors.extend(codes);
+    }
+    assert_eq!(alone, errors);
+}
+
+#[test]
+fn the_models_say_what_was_observed() {
+    let mut complaints = Vec::new();
+    let mut compared = 0;
+    for case in cases().into_iter().chain(valid()) {
+        for (who, observed) in &case.observed {
+            let fits = match who.strip_prefix("Linux ") {
+                Some(release) => {
+                    let kernel = Kernel::of_release(release).unwrap();
+                    was_predicted(&case.predict(kernel, 4096), observed)
+                }
+                None => {
+                    assert!(who.starts_with("btrfs receive "), "{who}");
+                    match (case.receive(), observed) {
+                        (Ok(bytes), Observed::Data { sha256 }) => digest(&bytes) == *sha256,
+                        (Err(_), Observed::Failed) => true,
+                        _ => false,
+                    }
+                }
+            };
+            compared += 1;
+            if !fits {
+                complaints.push(format!("{}: {who} gave {observed:?}", case.name));
+            }
+        }
+    }
+    none(complaints);
+    assert!(compared > 200, "{compared} observations");
+}
+
+fn was_predicted(outcome: &Outcome, observed: &Observed) -> bool {
+    match (outcome, observed) {
+        (Outcome::Refused(expected), Observed::Refused { errno }) => expected.name() == errno,
+        (Outcome::NothingWritten, Observed::NothingWritten) => true,
+        (Outcome::Data { bytes, .. }, Observed::Data { sha256 }) => digest(bytes) == *sha256,
+        (
+            Outcome::ReadError {
+                errno: expected,
+                good,
+                ..
+            },
+            Observed::ReadError { errno, good_bytes },
+        ) => expected.name() == errno && good.len() == *good_bytes,
+        (Outcome::DependsOnMemory { roomy, tight }, _) => {
+            was_predicted(roomy, observed) || was_predicted(tight, observed)
+        }
+        _ => false,
+    }
+}
+
+/// What some kernel may come to harm on has never been given to one.
+#[test]
+fn no_unsafe_payload_was_given_to_a_kernel() {
+    for case in cases() {
+        let is_unsafe = case
+            .readers()
+            .iter()
+            .any(|(_, how)| how.as_deref() == Some("unsafe-payload"));
+        let named = case
+            .findings
+            .iter()
+            .any(|finding| finding.code == "unsafe-payload");
+        assert_eq!(named, is_unsafe, "{}", case.name);
+        assert!(!is_unsafe || case.observed.is_empty(), "{}", case.name);
+    }
+}
+
+#[test]
+fn the_table_in_the_docs_is_that_of_the_program() {
+    let mut table = String::from(
+        "# Findings\n\n\
+         What `btrfs-payload check` says of a payload that is not as it should be. A finding is \
+         an error where some kernel since 5.19, or the fallback decoder of `btrfs receive`, does \
+         not give the intended bytes; a warning or a note costs space or works by luck. Where \
+         kernels are named, Linux 6.1, 6.12, 6.18 and 7.2 were looked at.\n\n\
+         `btrfs-payload check --explain CODE` says the same. For each code there is a payload in \
+         testdata/cases.\n\n\
+         | code | rule | who breaks, and how |\n| --- | --- | --- |\n",
+    );
+    for entry in explanations() {
+        writeln!(
+            table,
+            "| `{}` | {} | {} |",
+            entry.code, entry.rule, entry.effect
+        )
+        .unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/findings.md");
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &table).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == table,
+        "docs/findings.md is not the table of the program; BLESS=1 writes it"
+    );
+}
