@@ -11,6 +11,7 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
+//! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel |
 //! | [`extent`] | makes payloads: splitting, encoding, [`extent::EncodedExtent`] |
 //! | [`ioctl`] | hands extents to the kernel and takes them back |
 //! | [`send_stream`] | reads and writes send streams |
@@ -23,6 +24,7 @@ pub mod ioctl;
 mod pipeline;
 pub mod rules;
 pub mod send_stream;
+pub mod transform;
 pub mod validate;
 
 pub use btrfs_payload_common::{End, Errno, Kernel, MAX_EXTENT, Machine};

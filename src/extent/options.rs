@@ -81,6 +81,9 @@ pub struct Options {
     pub zstd_checksum: bool,
     /// Where files are cut, bytes: a multiple of the sector size, at most 128 KiB.
     pub extent_size: usize,
+    /// Takes data of nothing but zeroes for a hole. Switched off where the zeroes have to be
+    /// written, as something else may stand in their place.
+    pub find_holes: bool,
 }
 
 impl Options {
@@ -93,6 +96,7 @@ impl Options {
             keep: Keep::default(),
             zstd_checksum: false,
             extent_size: crate::MAX_EXTENT,
+            find_holes: true,
         }
     }
 

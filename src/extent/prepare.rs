@@ -18,7 +18,8 @@ pub enum Prepared {
         /// Why.
         reason: PlainReason,
     },
-    /// Every byte is zero: a hole stands for it without taking space.
+    /// Every byte is zero: a hole stands for it without taking space. Only with
+    /// [`Options::find_holes`].
     Hole,
 }
 
@@ -69,6 +70,7 @@ pub struct Preparer {
     by_sectors: bool,
     target: Target,
     keep: Keep,
+    find_holes: bool,
     /// The payload being made and the smallest one so far.
     scratch: [Vec<u8>; 2],
     /// Payloads handed out; its memory comes back when their owners drop them.
@@ -109,6 +111,7 @@ impl Preparer {
             by_sectors,
             target: options.target,
             keep: options.keep,
+            find_holes: options.find_holes,
             scratch: [Vec::new(), Vec::new()],
             arena: BytesMut::new(),
         })
@@ -134,7 +137,7 @@ impl Preparer {
             1..=MAX_EXTENT => {}
             got => return Err(PrepareError::TooLong { got }),
         }
-        if is_zero(data) {
+        if self.find_holes && is_zero(data) {
             return Ok(Prepared::Hole);
         }
         let [best, next] = &mut self.scratch;

@@ -56,6 +56,7 @@ impl Compression {
             },
             zstd_checksum: self.zstd_checksum,
             extent_size: self.extent_size,
+            find_holes: true,
         }
     }
 

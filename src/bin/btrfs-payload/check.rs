@@ -8,18 +8,20 @@ use anyhow::{Context, Result, bail};
 use btrfs_payload::Kernel;
 use btrfs_payload::ioctl::{self, FileExtentKind};
 use btrfs_payload::rules::{ExtentFields, Target};
-use btrfs_payload::validate::{Outcome, Report, explain, explanations, predict, validate};
+use btrfs_payload::transform;
+use btrfs_payload::validate::{Outcome, Report, explanations, predict, validate};
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{Claims, cannot_read, read_payload};
+use crate::args::{Claims, all_cores, cannot_read, read_payload};
 use crate::manifest::Line;
 use crate::output::{Output, progress};
+use crate::stream::check_stream;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// Manifests, files on btrfs, or with --codec and --unencoded-len one payload (`-` for
+    /// Manifests, send streams, files on btrfs, or with --codec and --unencoded-len one payload (`-` for
     /// standard input)
     #[arg(required_unless_present = "explain")]
     inputs: Vec<PathBuf>,
@@ -59,6 +61,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         extents: 0,
         unsound: 0,
         payload_bytes: 0,
+        is_stream: false,
     };
     if args.claims.are_given() {
         let [input] = args.inputs.as_slice() else {
@@ -87,6 +90,8 @@ struct Check<'a> {
     extents: u64,
     unsound: u64,
     payload_bytes: u64,
+    /// The input is a send stream, which has sums of its own.
+    is_stream: bool,
 }
 
 /// A finding as a JSON line.
@@ -129,9 +134,13 @@ struct InputLine<'a> {
 impl Check<'_> {
     fn start(&mut self) {
         (self.extents, self.unsound, self.payload_bytes) = (0, 0, 0);
+        self.is_stream = false;
     }
 
     fn end(&mut self, input: &Path) -> Result<()> {
+        if self.is_stream {
+            return Ok(());
+        }
         let sound = self.unsound == 0;
         if !sound {
             self.verdict = Verdict::NotSound;
@@ -167,7 +176,7 @@ impl Check<'_> {
             .is_dir()
         {
             bail!(
-                "{} is a directory; name a manifest, a file on btrfs, or a payload",
+                "{} is a directory; name a manifest, a send stream, a file on btrfs, or a payload",
                 input.display()
             );
         }
@@ -180,10 +189,15 @@ impl Check<'_> {
         let mut start = [0; 13];
         let is_stream = file.read_exact(&mut start).is_ok() && &start == b"btrfs-stream\0";
         if is_stream {
-            bail!(
-                "{} is a send stream, which this version cannot check yet",
-                input.display()
-            );
+            self.is_stream = true;
+            let name = input.to_string_lossy();
+            let stream = start.as_slice().chain(file);
+            let target = claims.filesystem.target();
+            let verdict = check_stream(&name, stream, target, all_cores(), self.output)?;
+            if verdict == Verdict::NotSound {
+                self.verdict = verdict;
+            }
+            return Ok(());
         }
         // Pipes cannot go back, and are not files on btrfs either.
         file.rewind().with_context(|| cannot_read(input))?;
@@ -350,13 +364,13 @@ fn in_words(outcome: &Outcome) -> String {
 /// `--explain`.
 fn explain_code(code: &str, output: &mut Output) -> Result<Verdict> {
     if code == "all" {
-        for explanation in explanations() {
+        for explanation in explanations().iter().chain(transform::explanations()) {
             output.text(format_args!("{explanation}\n"))?;
             output.json(explanation)?;
         }
         return Ok(Verdict::Sound);
     }
-    let Some(explanation) = explain(code) else {
+    let Some(explanation) = transform::explain(code) else {
         bail!("no finding has the code {code:?}; `check --explain all` lists them");
     };
     output.text(format_args!("{explanation}"))?;

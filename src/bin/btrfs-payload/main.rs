@@ -9,6 +9,7 @@ mod manifest;
 mod output;
 mod prepare;
 mod read;
+mod stream;
 mod write;
 
 use std::io;
@@ -34,7 +35,7 @@ struct Cli {
 enum Command {
     /// Make extents of a file and show what is saved
     Prepare(prepare::Args),
-    /// Judge payloads: a manifest, a file on btrfs, or a payload with its claims
+    /// Judge payloads: a manifest, a send stream, a file on btrfs, or a payload
     Check(check::Args),
     /// Decode a payload
     Decode(decode::Args),
@@ -44,6 +45,8 @@ enum Command {
     Write(write::Args),
     /// Take the extents of a file on btrfs as payloads
     Read(read::Args),
+    /// Check, recompress, decompress, reframe and list send streams
+    Stream(stream::Args),
     /// Print completions for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => dump::run(args, &mut output),
         Command::Write(args) => write::run(args, &mut output),
         Command::Read(args) => read::run(args, &mut output),
+        Command::Stream(args) => stream::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
         Command::Man => completions::man(&mut output),
     };

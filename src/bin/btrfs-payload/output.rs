@@ -95,6 +95,24 @@ pub(crate) fn progress(bytes: u64) -> indicatif::ProgressBar {
     }
 }
 
+/// The same for a stream whose length may not be known (0).
+pub(crate) fn stream_progress(bytes: u64) -> indicatif::ProgressBar {
+    if !io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let (bar, template) = if bytes > 0 {
+        let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}";
+        (indicatif::ProgressBar::new(bytes), template)
+    } else {
+        let template = "{spinner} {bytes} {bytes_per_sec} {msg}";
+        (indicatif::ProgressBar::new_spinner(), template)
+    };
+    match indicatif::ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// A directory that takes its name when it is complete.
 pub(crate) struct NewDirectory {
     parts: TempDir,

@@ -1,0 +1,171 @@
+//! `stream check`: judges a send stream.
+
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use btrfs_payload::rules::Target;
+use btrfs_payload::transform::{CheckOptions, CheckSummary, Escaped, StreamFinding, check};
+use serde::Serialize;
+
+use super::io::Input;
+use crate::Verdict;
+use crate::args::{Filesystem, all_cores};
+use crate::output::Output;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// The stream, `-` for standard input
+    #[arg(default_value = "-")]
+    input: PathBuf,
+
+    #[command(flatten)]
+    filesystem: Filesystem,
+
+    /// Threads that judge payloads [default: all cores]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs send --proto 2 --compressed-data /mnt/snapshot | btrfs-payload stream check
+  btrfs-payload stream check backup.stream --sector-size 16384
+  btrfs-payload check --explain path-unknown
+
+Lines of --format json:
+  {\"kind\":\"finding\"} input, code, severity, stream_offset (bytes), command (number), name (of
+      the command), path (escaped: \\xNN, \\n, \\\\), file_offset, payload_offset (bytes), message
+  {\"kind\":\"stream\"} input, streams, commands, whole_bytes, payloads, payload_bytes, errors,
+      warnings, notes, sound
+
+Exit status:
+  0  nothing is wrong, or warnings only
+  1  the stream, or a payload in it, is not sound
+  2  wrong usage, or the input cannot be read";
+
+/// A finding as a JSON line.
+#[derive(Serialize)]
+struct FindingLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    code: &'static str,
+    severity: String,
+    stream_offset: u64,
+    command: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_offset: Option<u64>,
+    message: &'a str,
+}
+
+/// The sums as a JSON line.
+#[derive(Serialize)]
+struct StreamLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    streams: u64,
+    commands: u64,
+    whole_bytes: u64,
+    payloads: u64,
+    payload_bytes: u64,
+    errors: u64,
+    warnings: u64,
+    notes: u64,
+    sound: bool,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let input = Input::open(&args.input)?;
+    let jobs = args.jobs.unwrap_or_else(all_cores);
+    let (name, bar) = (input.name(), input.bar());
+    let verdict = check_stream(&name, input, args.filesystem.target(), jobs, output);
+    bar.finish_and_clear();
+    verdict
+}
+
+/// Checks a stream and prints what is found; `check` does so too.
+pub(crate) fn check_stream(
+    name: &str,
+    input: impl Read + Send,
+    target: Target,
+    jobs: NonZeroUsize,
+    output: &mut Output,
+) -> Result<Verdict> {
+    let options = CheckOptions {
+        target,
+        ..CheckOptions::default()
+    };
+    let mut printed = Ok(());
+    let summary = check(input, &options, jobs, |finding| {
+        if printed.is_ok() {
+            printed = print(name, finding, output);
+        }
+    })
+    .with_context(|| format!("cannot check {name}"))?;
+    printed?;
+    sums(name, &summary, output)?;
+    Ok(if summary.is_sound() {
+        Verdict::Sound
+    } else {
+        Verdict::NotSound
+    })
+}
+
+pub(super) fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {
+    output.text(format_args!("{name}: {finding}"))?;
+    output.json(&FindingLine {
+        kind: "finding",
+        input: name,
+        code: finding.code,
+        severity: finding.severity.to_string(),
+        stream_offset: finding.offset,
+        command: finding.command,
+        name: finding.kind.map(|kind| kind.name()),
+        path: finding.path.as_ref().map(|path| Escaped(path).to_string()),
+        file_offset: finding.file_offset,
+        payload_offset: finding.payload_offset,
+        message: &finding.message,
+    })
+}
+
+fn sums(name: &str, summary: &CheckSummary, output: &mut Output) -> Result<()> {
+    let &CheckSummary {
+        streams,
+        commands,
+        whole_bytes,
+        payloads,
+        payload_bytes,
+        errors,
+        warnings,
+        notes,
+        ..
+    } = summary;
+    let sound = summary.is_sound();
+    output.text(format_args!(
+        "{name}: {} ({streams} streams, {commands} commands, {whole_bytes} bytes whole, \
+         {payloads} payloads of {payload_bytes} bytes; {errors} errors, {warnings} warnings, \
+         {notes} notes)",
+        if sound { "sound" } else { "NOT SOUND" },
+    ))?;
+    output.json(&StreamLine {
+        kind: "stream",
+        input: name,
+        streams,
+        commands,
+        whole_bytes,
+        payloads,
+        payload_bytes,
+        errors,
+        warnings,
+        notes,
+        sound,
+    })
+}

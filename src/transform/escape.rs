@@ -1,0 +1,82 @@
+//! Paths and names for display. They are bytes; what is shown can be turned back into them.
+
+use std::fmt::{self, Write};
+
+/// Shows bytes as text without losing one: what is printable UTF-8 stands for itself, a
+/// backslash is doubled, a newline, tab and carriage return have their usual letters, and every
+/// other byte is `\x` with two hexadecimal digits.
+///
+/// ```
+/// use btrfs_payload::transform::Escaped;
+/// assert_eq!(Escaped(b"dir/n\xc3\xa4me\n\xff\\").to_string(), r"dir/näme\n\xff\\");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\\' => f.write_str("\\\\")?,
+                    '\n' => f.write_str("\\n")?,
+                    '\t' => f.write_str("\\t")?,
+                    '\r' => f.write_str("\\r")?,
+                    // Controls, and what turns the direction of writing round.
+                    c if c.is_control() || is_invisible(c) => {
+                        let mut utf8 = [0; 4];
+                        bytes(f, c.encode_utf8(&mut utf8).as_bytes())?;
+                    }
+                    c => f.write_char(c)?,
+                }
+            }
+            bytes(f, chunk.invalid())?;
+        }
+        Ok(())
+    }
+}
+
+fn bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
+}
+
+/// Characters that show as nothing, or change how their neighbours show.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the escaped form back.
+    fn unescape(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            if c != '\\' {
+                bytes.extend(c.to_string().as_bytes());
+                continue;
+            }
+            match chars.next().unwrap() {
+                'n' => bytes.push(b'\n'),
+                't' => bytes.push(b'\t'),
+                'r' => bytes.push(b'\r'),
+                '\\' => bytes.push(b'\\'),
+                'x' => {
+                    let digits: String = chars.by_ref().take(2).collect();
+                    bytes.push(u8::from_str_radix(&digits, 16).unwrap());
+                }
+                other => panic!("{other}"),
+            }
+        }
+        bytes
+    }
+
+    quickcheck::quickcheck! {
+        fn nothing_is_lost(bytes: Vec<u8>) -> bool {
+            let text = Escaped(&bytes).to_string();
+            !text.chars().any(char::is_control) && unescape(&text) == bytes
+        }
+    }
+}
