@@ -4,6 +4,10 @@
 //! | function | in | out |
 //! | --- | --- | --- |
 //! | [`check`] | any stream | findings: framing, checksums, order of commands, payloads |
+//! | [`recompress`] | version 1, 2 or 3 | version 2 (or 3), data as encoded extents |
+//! | [`decompress`] | version 1 or 2 | version 1 or 2, plain data only |
+//! | [`reframe`] | version 1, 2 or 3 | the same with LZO payloads for another sector size |
+//! | [`stats`] | any stream | counts, sizes, and what another codec would give |
 //!
 //! All of them read an input once, from front to back, with a number of threads that changes no
 //! byte of what comes out, and hold a few extents for each thread, whatever the stream's size.
@@ -11,16 +15,27 @@
 
 mod check;
 mod codes;
+mod decompress;
 mod error;
 mod escape;
 mod finding;
 mod order;
 mod payload;
+mod recompress;
+mod reframe;
+mod rewrite;
+mod source;
+mod stats;
 mod tree;
 
 pub use check::{CheckOptions, CheckSummary, check};
 pub use codes::{explain, explanations};
+pub use decompress::{DecompressOptions, decompress};
 pub use error::TransformError;
 pub use escape::Escaped;
 pub use finding::StreamFinding;
 pub use payload::{DecodedExtent, NotDecodable, decode_extent};
+pub use recompress::{RecompressOptions, Saving, recompress};
+pub use reframe::{ReframeOptions, reframe};
+pub use rewrite::RewriteSummary;
+pub use stats::{CodecStats, Estimate, Stats, StatsOptions, stats};

@@ -52,6 +52,11 @@ impl Output {
         Ok(())
     }
 
+    /// The format asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.stdout
@@ -77,6 +82,15 @@ pub(crate) fn trouble(error: &anyhow::Error) {
 #[allow(clippy::print_stderr)]
 pub(crate) fn remark(line: std::fmt::Arguments<'_>) {
     eprintln!("btrfs-payload: {line}");
+}
+
+/// One object as a line on standard error, where standard output has a stream.
+pub(crate) fn json_to_stderr(object: &impl Serialize) {
+    if let Ok(mut line) = serde_json::to_vec(object) {
+        line.push(b'\n');
+        // There is nowhere left to complain.
+        let _ = io::stderr().write_all(&line);
+    }
 }
 
 /// A bar on the terminal while long work goes on; nothing in a pipe.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,10 @@ impl Input {
     /// Opens a file, or standard input for `-`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let (reader, size): (Box<dyn Read + Send>, u64) = if path == Path::new("-") {
-            (Box::new(io::stdin()), 0)
+            // Not through the buffer of `io::stdin`: streams are read in large pieces.
+            let stdin = io::stdin().as_fd().try_clone_to_owned();
+            let stdin = stdin.context("cannot read standard input")?;
+            (Box::new(File::from(stdin)), 0)
         } else {
             let file = File::open(path).with_context(|| cannot_read(path))?;
             let metadata = file.metadata().with_context(|| cannot_read(path))?;
@@ -70,10 +74,12 @@ impl Read for Input {
     }
 }
 
-/// Streams are no text: a terminal is not a place for one.
-pub(crate) fn refuse_terminal() -> Result<()> {
-    if io::stdout().is_terminal() {
+/// Standard output without a buffer. Streams are no text: a terminal is not a place for one.
+pub(crate) fn stdout() -> Result<File> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
         anyhow::bail!("a send stream is not written to a terminal; use -o FILE or a pipe");
     }
-    Ok(())
+    let stdout = stdout.as_fd().try_clone_to_owned();
+    Ok(File::from(stdout.context("cannot write standard output")?))
 }

@@ -1,7 +1,13 @@
 //! `stream`: whole send streams.
 
 mod check;
+mod decompress;
+mod dump;
 mod io;
+mod recompress;
+mod reframe;
+mod rewrite;
+mod stats;
 
 pub(crate) use check::check_stream;
 
@@ -21,10 +27,25 @@ pub(crate) struct Args {
 enum Command {
     /// Judge a stream: framing, checksums, order of commands, every payload
     Check(check::Args),
+    /// Compress a stream anew, with any codec and level
+    Recompress(recompress::Args),
+    /// Turn encoded extents into plain data
+    Decompress(decompress::Args),
+    /// Lay LZO payloads out for another sector size
+    Reframe(reframe::Args),
+    /// List every command
+    Dump(dump::Args),
+    /// Count what a stream holds, and estimate what recompressing would give
+    Stats(stats::Args),
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     match &args.command {
         Command::Check(args) => check::run(args, output),
+        Command::Recompress(args) => recompress::run(args, output),
+        Command::Decompress(args) => decompress::run(args, output),
+        Command::Reframe(args) => reframe::run(args, output),
+        Command::Dump(args) => dump::run(args, output),
+        Command::Stats(args) => stats::run(args, output),
     }
 }

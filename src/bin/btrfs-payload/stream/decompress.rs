@@ -1,0 +1,36 @@
+//! `stream decompress`: plain data for receivers that know no encoded writes.
+
+use anyhow::Result;
+use btrfs_payload::transform::{DecompressOptions, decompress};
+
+use super::rewrite::{AFTER_HELP, InOut};
+use crate::Verdict;
+use crate::output::Output;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    files: InOut,
+
+    /// Version of the output
+    #[arg(long, default_value_t = 1, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
+    to_version: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  btrfs-payload stream decompress new.stream | ssh old-host btrfs receive /backup
+  btrfs-payload stream decompress --to-version 2 new.stream -o plain.stream
+
+In version 1, punched holes become zeroes (up to 64 GiB each), FILEATTR is left out (receivers
+ignore it), and a stream that enables fs-verity has no form.";
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let options = DecompressOptions {
+        version_1: args.to_version == 1,
+    };
+    args.files.run(output, |input, out, jobs, _| {
+        decompress(input, out, &options, jobs)
+    })
+}

@@ -1,0 +1,227 @@
+//! `stream dump`: every command as a line.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use btrfs_payload::rules::Codec;
+use btrfs_payload::send_stream::command::EncodedWrite;
+use btrfs_payload::send_stream::{
+    Attribute, Command, RawAttribute, RawCommand, ReadError, Reader, ValueType,
+};
+use btrfs_payload::transform::Escaped;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::io::Input;
+use crate::Verdict;
+use crate::output::{Output, trouble};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// The stream, `-` for standard input
+    #[arg(default_value = "-")]
+    input: PathBuf,
+}
+
+const AFTER_HELP: &str = "\
+Example:
+  btrfs-payload stream dump backup.stream --format json | jq 'select(.name == \"rename\")'
+
+Paths and names are escaped: \\n, \\t, \\r, \\\\, and \\xNN for what is not printable UTF-8. Data is
+shown by its length, short values of extended attributes as text.
+
+Lines of --format json:
+  {\"kind\":\"command\"} offset (bytes), index, stream, version, name (or number), crc (true: right),
+      attributes (an object: numbers; text; times as \"seconds.nanoseconds\"; data as its length),
+      payload (a phrase, of encoded writes), issues (sentences, where there are any)
+
+Exit status:
+  0  the whole input was read
+  1  the input is damaged or ends too early
+  2  wrong usage, or the input cannot be read";
+
+/// A command as a JSON line.
+#[derive(Serialize)]
+struct Line {
+    kind: &'static str,
+    offset: u64,
+    index: u64,
+    stream: u64,
+    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u16>,
+    crc: bool,
+    attributes: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    issues: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let input = Input::open(&args.input)?;
+    let (name, bar) = (input.name(), input.bar());
+    let mut verdict = Verdict::Sound;
+    let mut reader = Reader::new(input);
+    loop {
+        match reader.read_command() {
+            Ok(Some(raw)) => {
+                if !raw.crc_ok() {
+                    verdict = Verdict::NotSound;
+                }
+                command(&raw, output)?;
+            }
+            Ok(None) => break,
+            Err(error @ ReadError::Io { .. }) => {
+                return Err(error).with_context(|| format!("cannot read {name}"));
+            }
+            Err(error) => {
+                verdict = Verdict::NotSound;
+                output.finish()?;
+                trouble(&anyhow::Error::new(error).context(name));
+                break;
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(verdict)
+}
+
+fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {
+    let payload = match Command::parse(raw) {
+        Ok(Command::EncodedWrite(write)) => Some(payload(&write)),
+        _ => None,
+    };
+    let name = raw.kind().map(|kind| kind.name());
+    let number = raw.number();
+    let issues: Vec<String> = raw.issues().map(|issue| issue.to_string()).collect();
+    let mut text = String::new();
+    let mut attributes = Map::new();
+    for attribute in raw.attributes() {
+        let Ok(attribute) = attribute else { break };
+        let name = match attribute.attribute() {
+            Some(known) => known.name().to_owned(),
+            None => format!("attribute_{}", attribute.number),
+        };
+        let value = value(&attribute);
+        let shown = match &value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        write!(text, " {name}={shown}")?;
+        attributes.insert(name, value);
+    }
+    let known = name.map_or_else(|| format!("command_{number}"), str::to_owned);
+    let phrase = payload
+        .as_ref()
+        .map_or_else(String::new, |payload| format!("  # {payload}"));
+    output.text(format_args!(
+        "{:#010x} {known:<14}{text}{phrase}",
+        raw.offset()
+    ))?;
+    for issue in &issues {
+        output.text(format_args!("{:10} ! {issue}", ""))?;
+    }
+    output.json(&Line {
+        kind: "command",
+        offset: raw.offset(),
+        index: raw.index(),
+        stream: raw.stream(),
+        version: raw.version().number(),
+        number: name.is_none().then_some(number),
+        name,
+        crc: raw.crc_ok(),
+        attributes,
+        payload,
+        issues,
+    })
+}
+
+/// The value of an attribute; bytes of the wrong length as their length.
+fn value(raw: &RawAttribute) -> Value {
+    let bytes = &raw.value[..];
+    let len = || Value::from(bytes.len());
+    let Some(attribute) = raw.attribute() else {
+        return len();
+    };
+    let number = match attribute.value_type() {
+        ValueType::String => return Escaped(bytes).to_string().into(),
+        // Values of extended attributes are often text; data is not.
+        ValueType::Data if attribute == Attribute::XattrData && bytes.len() <= 64 => {
+            return Escaped(bytes).to_string().into();
+        }
+        ValueType::Data => return len(),
+        ValueType::Uuid => {
+            return match bytes.try_into() {
+                Ok(uuid) => btrfs_payload::send_stream::Uuid(uuid).to_string().into(),
+                Err(_) => len(),
+            };
+        }
+        ValueType::Timespec => {
+            let parts = bytes.split_first_chunk().and_then(|(seconds, rest)| {
+                let nanoseconds = rest.try_into().ok()?;
+                Some((
+                    i64::from_le_bytes(*seconds),
+                    u32::from_le_bytes(nanoseconds),
+                ))
+            });
+            return match parts {
+                Some((seconds, nanoseconds)) => format!("{seconds}.{nanoseconds:09}").into(),
+                None => len(),
+            };
+        }
+        ValueType::U8 => bytes.try_into().ok().map(|b| u8::from_le_bytes(b).into()),
+        ValueType::U32 => bytes.try_into().ok().map(|b| u32::from_le_bytes(b).into()),
+        ValueType::U64 => bytes.try_into().ok().map(u64::from_le_bytes),
+    };
+    number.map_or_else(len, Value::from)
+}
+
+/// What the first bytes of a payload say.
+fn payload(write: &EncodedWrite) -> String {
+    let (fields, bytes) = (write.fields(), &write.data[..]);
+    match fields.codec() {
+        Some(Codec::Zlib) => match btrfs_payload_zlib::layout::Header::of(bytes) {
+            Some(header) if header.check_ok() => format!(
+                "zlib stream, window {}, level flag {}",
+                header.window(),
+                header.level()
+            ),
+            _ => "no zlib header".to_owned(),
+        },
+        Some(Codec::Lzo) => {
+            let word = |at: usize| {
+                let bytes = bytes.get(at..)?.first_chunk()?;
+                Some(u32::from_le_bytes(*bytes))
+            };
+            match (word(0), word(4)) {
+                (Some(total), Some(segment)) => format!(
+                    "{}, total {total}, first segment {segment}",
+                    fields.compression
+                ),
+                _ => "too short for LZO".to_owned(),
+            }
+        }
+        Some(Codec::Zstd) => match btrfs_payload_zstd::layout::FrameHeader::parse(bytes) {
+            Ok(header) => format!(
+                "zstd frame, window {}, content size {}{}{}",
+                header.window(),
+                header
+                    .known_size()
+                    .map_or_else(|| "absent".to_owned(), |size| size.to_string()),
+                if header.single_segment() {
+                    ", single segment"
+                } else {
+                    ""
+                },
+                if header.checksum() { ", checksum" } else { "" },
+            ),
+            Err(_) => "no zstd frame header".to_owned(),
+        },
+        None => fields.compression.to_string(),
+    }
+}

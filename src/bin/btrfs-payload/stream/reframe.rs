@@ -1,0 +1,41 @@
+//! `stream reframe`: LZO payloads for another sector size.
+
+use anyhow::Result;
+use btrfs_payload::extent::Level;
+use btrfs_payload::transform::{ReframeOptions, reframe};
+
+use super::rewrite::{AFTER_HELP, InOut};
+use crate::Verdict;
+use crate::args::Filesystem;
+use crate::output::Output;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    files: InOut,
+
+    #[command(flatten)]
+    filesystem: Filesystem,
+
+    /// 1 (fast), 9 (high ratio), smallest or default
+    #[arg(long, default_value = "default")]
+    level: Level,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  btrfs-payload stream reframe --sector-size 16384 from-x86.stream -o for-arm.stream
+
+zlib and zstd payloads are the same for every sector size and stay as they are. LZO data that
+does not shrink in the new layout, or does not begin at a sector, becomes plain.";
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let options = ReframeOptions {
+        target: args.filesystem.target(),
+        level: args.level,
+    };
+    args.files.run(output, |input, out, jobs, report| {
+        reframe(input, out, &options, jobs, report)
+    })
+}

@@ -1,0 +1,200 @@
+//! What `recompress`, `decompress` and `reframe` have in common: an input, an output, sums.
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+use btrfs_payload::transform::{RewriteSummary, StreamFinding, TransformError};
+use serde::Serialize;
+
+use super::io::{Input, stdout};
+use crate::Verdict;
+use crate::args::all_cores;
+use crate::output::{Format, NewFile, Output, remark, trouble};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InOut {
+    /// The stream, `-` for standard input
+    #[arg(default_value = "-")]
+    input: PathBuf,
+
+    /// Write to this file, which appears when it is whole; `-` for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Threads that work [default: all cores]; their number changes no byte
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+/// Told behind the help of every subcommand that rewrites.
+pub(super) const AFTER_HELP: &str = "\
+The sums go to standard error; --format json makes them one line:
+  {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data (bytes of files), encoded_in,
+      encoded_out, replaced, unsound, sectors_in, sectors_out, fileattr_left_out
+
+Exit status:
+  0  done
+  1  a payload is not sound and was passed on, or the stream is damaged
+  2  wrong usage, or a file cannot be read or written";
+
+/// The sums as a JSON line.
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'static str,
+    input: &'a str,
+    bytes_in: u64,
+    bytes_out: u64,
+    commands: u64,
+    data: u64,
+    encoded_in: u64,
+    encoded_out: u64,
+    replaced: u64,
+    unsound: u64,
+    sectors_in: u64,
+    sectors_out: u64,
+    fileattr_left_out: u64,
+}
+
+impl InOut {
+    /// Opens both ends and lets `work` go from one to the other.
+    pub(super) fn run(
+        &self,
+        output: &mut Output,
+        work: impl FnOnce(
+            Input,
+            &mut dyn Write,
+            NonZeroUsize,
+            &mut dyn FnMut(&StreamFinding),
+        ) -> Result<RewriteSummary, TransformError>,
+    ) -> Result<Verdict> {
+        let to_stdout = self.output == Path::new("-");
+        let stdout = to_stdout.then(stdout).transpose()?;
+        let input = Input::open(&self.input)?;
+        let (name, bar) = (input.name(), input.bar());
+        let mut report = |finding: &StreamFinding| {
+            bar.suspend(|| remark(format_args!("{name}: {finding}")));
+        };
+        let jobs = self.jobs.unwrap_or_else(all_cores);
+        let read = input.read_so_far();
+        let ratio = |out: &mut dyn Write| -> Result<RewriteSummary, TransformError> {
+            let mut out = Counted {
+                out,
+                written: 0,
+                read,
+                bar: bar.clone(),
+            };
+            work(input, &mut out, jobs, &mut report)
+        };
+        let worked = if let Some(mut stdout) = stdout {
+            ratio(&mut stdout)
+        } else {
+            let mut file = NewFile::create(&self.output, self.force)?;
+            let worked = ratio(file.file());
+            if worked.is_ok() {
+                file.finish()?;
+            }
+            worked
+        };
+        bar.finish_and_clear();
+        match worked {
+            Ok(summary) => {
+                sums(&name, &summary, output.format());
+                Ok(if summary.unsound == 0 {
+                    Verdict::Sound
+                } else {
+                    Verdict::NotSound
+                })
+            }
+            Err(error) if error.is_of_stream() => {
+                trouble(&anyhow::Error::new(error).context(name));
+                Ok(Verdict::NotSound)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot rewrite {name}")),
+        }
+    }
+}
+
+/// Shows the ratio of what went out to what came in.
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    written: u64,
+    read: Arc<AtomicU64>,
+    bar: indicatif::ProgressBar,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.written += written as u64;
+        if !self.bar.is_hidden() {
+            let read = self.read.load(Ordering::Relaxed);
+            let percent = (self.written * 100).checked_div(read).unwrap_or(0);
+            self.bar.set_message(format!("{percent} %"));
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn sums(name: &str, summary: &RewriteSummary, format: Format) {
+    let &RewriteSummary {
+        bytes_in,
+        bytes_out,
+        commands,
+        data,
+        encoded_in,
+        encoded_out,
+        replaced,
+        unsound,
+        sectors_in,
+        sectors_out,
+        fileattr_left_out,
+        ..
+    } = summary;
+    if format == Format::Json {
+        let line = Line {
+            kind: "rewritten",
+            input: name,
+            bytes_in,
+            bytes_out,
+            commands,
+            data,
+            encoded_in,
+            encoded_out,
+            replaced,
+            unsound,
+            sectors_in,
+            sectors_out,
+            fileattr_left_out,
+        };
+        crate::output::json_to_stderr(&line);
+        return;
+    }
+    remark(format_args!(
+        "{name}: {bytes_in} bytes became {bytes_out} ({commands} commands, {data} bytes of data); \
+         encoded extents {encoded_in} in, {encoded_out} out, {replaced} replaced; sectors \
+         {sectors_in} in, {sectors_out} out"
+    ));
+    if unsound > 0 {
+        remark(format_args!(
+            "{name}: {unsound} payloads are NOT sound and were passed on as they are"
+        ));
+    }
+    if fileattr_left_out > 0 {
+        remark(format_args!(
+            "{name}: {fileattr_left_out} FILEATTR commands left out; version 1 has none, \
+             and receivers ignore them"
+        ));
+    }
+}

@@ -1,0 +1,189 @@
+//! `stream stats`: what a stream holds, and what recompressing it would give.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use btrfs_payload::extent::Level;
+use btrfs_payload::rules::Codec;
+use btrfs_payload::transform::{CodecStats, Stats, StatsOptions, stats};
+use serde::Serialize;
+
+use super::io::Input;
+use crate::Verdict;
+use crate::args::{Filesystem, all_cores};
+use crate::output::{Output, trouble};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// The stream, `-` for standard input
+    #[arg(default_value = "-")]
+    input: PathBuf,
+
+    /// Estimate what recompressing would give, by compressing a sample; may be repeated
+    #[arg(long, value_name = "CODEC:LEVEL", value_parser = method)]
+    estimate: Vec<(Codec, Level)>,
+
+    /// Pieces of up to 128 KiB that an estimate compresses, at least
+    #[arg(long, default_value_t = 400, value_name = "N")]
+    samples: usize,
+
+    #[command(flatten)]
+    filesystem: Filesystem,
+
+    /// Threads that work [default: all cores]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload stream stats backup.stream
+  btrfs-payload stream stats backup.stream --estimate zstd:15 --estimate zlib:9
+
+Sizes on disk are whole sectors; an inline extent takes none. Data that is cloned counts once,
+where it is written. The standard error of an estimate is that of a sample; it is 0 where all
+data was compressed.
+
+Lines of --format json:
+  {\"kind\":\"stream\"} input, streams, bytes, commands (an object: name to number)
+  {\"kind\":\"data\"} codec (plain, zlib, lzo, zstd, unknown), extents, data, payload (bytes), sectors,
+      plain_sectors (without compression)
+  {\"kind\":\"estimate\"} codec, level, samples, sectors, standard_error (sectors)";
+
+#[derive(Serialize)]
+struct StreamLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    streams: u64,
+    bytes: u64,
+    commands: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct DataLine {
+    kind: &'static str,
+    codec: &'static str,
+    extents: u64,
+    data: u64,
+    payload: u64,
+    sectors: u64,
+    plain_sectors: u64,
+}
+
+#[derive(Serialize)]
+struct EstimateLine {
+    kind: &'static str,
+    codec: &'static str,
+    level: String,
+    samples: u64,
+    sectors: f64,
+    standard_error: f64,
+}
+
+fn method(text: &str) -> Result<(Codec, Level), String> {
+    let (codec, level) = text.split_once(':').unwrap_or((text, "default"));
+    let codec = codec.parse().map_err(|error| format!("{error}"))?;
+    let level = level.parse().map_err(|error| format!("{error}"))?;
+    Ok((codec, level))
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let input = Input::open(&args.input)?;
+    let (name, bar) = (input.name(), input.bar());
+    let options = StatsOptions {
+        target: args.filesystem.target(),
+        estimates: args.estimate.clone(),
+        samples: args.samples,
+    };
+    let stats = stats(input, &options, args.jobs.unwrap_or_else(all_cores));
+    bar.finish_and_clear();
+    let stats = match stats {
+        Ok(stats) => stats,
+        Err(error) if error.is_of_stream() => {
+            trouble(&anyhow::Error::new(error).context(name));
+            return Ok(Verdict::NotSound);
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+    };
+    print(&name, &stats, args.filesystem.sector_size, output)?;
+    Ok(Verdict::Sound)
+}
+
+fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Result<()> {
+    let (streams, bytes) = (stats.streams, stats.bytes);
+    let counts = stats.commands.iter();
+    output.text(format_args!("{name}: {streams} streams, {bytes} bytes"))?;
+    for (kind, count) in counts.clone() {
+        output.text(format_args!("  {:<16}{count:>12}", kind.name()))?;
+    }
+    let commands = counts.map(|(kind, count)| (kind.name().to_owned(), (*count).into()));
+    output.json(&StreamLine {
+        kind: "stream",
+        input: name,
+        streams,
+        bytes,
+        commands: commands.collect(),
+    })?;
+    output.text(format_args!(
+        "{:<10}{:>10}{:>16}{:>16}{:>9}{:>12}{:>14}",
+        "data", "extents", "bytes", "in the stream", "ratio", "sectors", "uncompressed"
+    ))?;
+    let codecs = stats.encoded.iter().map(|(codec, sums)| {
+        let name = codec.map_or("unknown", |codec| codec.name());
+        (name, sums)
+    });
+    let all = [("plain", &stats.plain)]
+        .into_iter()
+        .chain(codecs)
+        .chain([("unknown", &stats.unknown)]);
+    let mut sectors = 0;
+    for (codec, sums) in all {
+        sectors += sums.sectors;
+        data(codec, sums, output)?;
+    }
+    for estimate in &stats.estimates {
+        let size = f64::from(sector_size);
+        output.text(format_args!(
+            "{}:{} would take {:.0} bytes on disk instead of {} ({:.1} %), standard error {:.0} \
+             ({} pieces compressed)",
+            estimate.codec,
+            estimate.level,
+            estimate.sectors * size,
+            sectors * u64::from(sector_size),
+            estimate.sectors / (sectors.max(1) as f64) * 100.0,
+            estimate.standard_error * size,
+            estimate.samples,
+        ))?;
+        output.json(&EstimateLine {
+            kind: "estimate",
+            codec: estimate.codec.name(),
+            level: estimate.level.to_string(),
+            samples: estimate.samples,
+            sectors: estimate.sectors,
+            standard_error: estimate.standard_error,
+        })?;
+    }
+    Ok(())
+}
+
+fn data(codec: &'static str, sums: &CodecStats, output: &mut Output) -> Result<()> {
+    if sums.extents == 0 {
+        return Ok(());
+    }
+    let ratio = sums.data as f64 / sums.payload.max(1) as f64;
+    output.text(format_args!(
+        "{codec:<10}{:>10}{:>16}{:>16}{ratio:>9.2}{:>12}{:>14}",
+        sums.extents, sums.data, sums.payload, sums.sectors, sums.plain_sectors
+    ))?;
+    output.json(&DataLine {
+        kind: "data",
+        codec,
+        extents: sums.extents,
+        data: sums.data,
+        payload: sums.payload,
+        sectors: sums.sectors,
+        plain_sectors: sums.plain_sectors,
+    })
+}

@@ -1,0 +1,352 @@
+//! The engine of everything that rewrites a stream: batches of items go through workers, and
+//! the bytes they make are written in order.
+//!
+//! A worker frames its commands and computes their checksums; the thread that writes only
+//! writes. Every batch stands for itself, so the number of workers changes nothing.
+
+use std::io::{Read, Write};
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
+
+use super::error::TransformError;
+use super::finding::StreamFinding;
+use super::payload::{NotDecodable, decode_extent, plain_sectors, sectors_of};
+use super::source::{Batch, Item, Plan, Source};
+use crate::extent::EncodedExtent;
+use crate::pipeline;
+use crate::rules::Target;
+use crate::send_stream::command::EncodedWrite;
+use crate::send_stream::format::MAGIC;
+use crate::send_stream::{
+    Command, CommandKind, EncodeError, RawCommand, Version, WriteError, Writer,
+};
+
+/// Sums of a rewritten stream. Lengths are bytes; sectors are those of the target filesystem.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RewriteSummary {
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Commands read.
+    pub commands: u64,
+    /// Bytes of files that plain and encoded writes stand for.
+    pub data: u64,
+    /// Encoded writes read.
+    pub encoded_in: u64,
+    /// Encoded writes written.
+    pub encoded_out: u64,
+    /// Encoded writes that were replaced by other ones or by plain data.
+    pub replaced: u64,
+    /// Encoded writes that are not sound and were passed on as they are.
+    pub unsound: u64,
+    /// Sectors the data takes as it came.
+    pub sectors_in: u64,
+    /// Sectors it takes as it went.
+    pub sectors_out: u64,
+    /// `FILEATTR` commands left out, which version 1 does not have and receivers ignore.
+    pub fileattr_left_out: u64,
+}
+
+impl RewriteSummary {
+    fn add(&mut self, part: &Self) {
+        self.bytes_out += part.bytes_out;
+        self.data += part.data;
+        self.encoded_in += part.encoded_in;
+        self.encoded_out += part.encoded_out;
+        self.replaced += part.replaced;
+        self.unsound += part.unsound;
+        self.sectors_in += part.sectors_in;
+        self.sectors_out += part.sectors_out;
+    }
+}
+
+/// What a worker does with data.
+pub(super) trait Rework {
+    /// Plain data that was written, at most an extent: `None` leaves it plain.
+    fn plain(&mut self, offset: u64, data: &[u8]) -> Result<Option<EncodedExtent>, TransformError>;
+
+    /// An encoded write.
+    fn encoded(&mut self, write: &EncodedWrite) -> Result<Reworked, Unsound>;
+}
+
+/// What becomes of an encoded write.
+pub(super) enum Reworked {
+    /// It stays as it is; true when receivers decode it themselves.
+    Kept {
+        falls_back: bool,
+    },
+    Encoded(EncodedExtent),
+    /// Plain data.
+    Plain(Bytes),
+}
+
+/// Why an encoded write cannot be reworked.
+pub(super) enum Unsound {
+    /// It is passed on and reported.
+    Pass(NotDecodable),
+    /// It cannot stay in the output.
+    Stop(NotDecodable),
+    Error(TransformError),
+}
+
+/// The finished bytes of a batch.
+struct Finished {
+    bytes: Vec<u8>,
+    findings: Vec<StreamFinding>,
+    summary: RewriteSummary,
+}
+
+/// Rewrites a stream.
+pub(super) fn rewrite<K: Rework>(
+    input: impl Read + Send,
+    mut output: impl Write,
+    plan: Plan,
+    target: &Target,
+    jobs: NonZeroUsize,
+    rework: impl Fn() -> K + Sync,
+    mut report: impl FnMut(&StreamFinding),
+) -> Result<RewriteSummary, TransformError> {
+    let mut source = Source::new(input, plan);
+    let mut summary = RewriteSummary::default();
+    let done = pipeline::ordered(
+        jobs,
+        || source.next(),
+        || {
+            let mut worker = Worker {
+                rework: rework(),
+                target: *target,
+            };
+            move |batch| worker.work(batch)
+        },
+        |finished: Result<Finished, TransformError>| {
+            let finished = finished?;
+            finished.findings.iter().for_each(&mut report);
+            summary.add(&finished.summary);
+            output
+                .write_all(&finished.bytes)
+                .map_err(TransformError::Output)
+        },
+    );
+    done?;
+    output.flush().map_err(TransformError::Output)?;
+    (summary.commands, summary.bytes_in) = source.progress();
+    summary.fileattr_left_out = source.left_out;
+    Ok(summary)
+}
+
+struct Worker<K> {
+    rework: K,
+    target: Target,
+}
+
+impl<K: Rework> Worker<K> {
+    fn work(&mut self, batch: Batch) -> Result<Finished, TransformError> {
+        let Batch { version, items } = batch;
+        let mut bytes = Vec::with_capacity(super::check::BATCH_LEN);
+        let items = match items.split_first() {
+            Some((Item::Header(version), rest)) => {
+                bytes.extend_from_slice(&MAGIC);
+                bytes.extend_from_slice(&version.number().to_le_bytes());
+                rest
+            }
+            _ => &items[..],
+        };
+        let mut part = Part {
+            writer: Writer::headerless(bytes, version),
+            findings: Vec::new(),
+            summary: RewriteSummary::default(),
+            target: self.target,
+        };
+        for item in items {
+            match item {
+                // A header begins a batch; the source sees to it.
+                Item::Header(_) => {}
+                Item::Pass(raw) => part.pass(raw)?,
+                Item::Data {
+                    at,
+                    path,
+                    offset,
+                    data,
+                } => {
+                    let extent = self.rework.plain(*offset, data)?;
+                    part.data(*offset, data, extent.as_ref());
+                    match extent {
+                        None => part.writer.write(path, *offset, data),
+                        Some(extent) => part.writer.encoded_write(path, *offset, &extent),
+                    }
+                    .map_err(|error| not_written(*at, error))?;
+                }
+                Item::Encoded(raw) => self.encoded(raw, &mut part)?,
+            }
+        }
+        let bytes = part
+            .writer
+            .finish_open()
+            .map_err(|error| not_written(0, error))?;
+        part.summary.bytes_out = bytes.len() as u64;
+        Ok(Finished {
+            bytes,
+            findings: part.findings,
+            summary: part.summary,
+        })
+    }
+
+    fn encoded(&mut self, raw: &RawCommand, part: &mut Part) -> Result<(), TransformError> {
+        let Command::EncodedWrite(write) = Command::parse(raw)? else {
+            return part.pass(raw);
+        };
+        match self.rework.encoded(&write) {
+            Ok(Reworked::Kept { falls_back }) => part.kept(raw, &write, falls_back),
+            Ok(Reworked::Encoded(extent)) => part.replaced(raw, &write, &extent),
+            Ok(Reworked::Plain(data)) => part.decoded(raw, &write, &data),
+            Err(Unsound::Pass(NotDecodable(report))) => {
+                let errors = report.errors();
+                let findings = errors.map(|finding| StreamFinding::of_payload(raw, finding));
+                part.findings.extend(findings);
+                part.summary.unsound += 1;
+                part.kept(raw, &write, false)
+            }
+            Err(Unsound::Stop(NotDecodable(report))) => Err(TransformError::Undecodable {
+                offset: raw.offset(),
+                report,
+            }),
+            Err(Unsound::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// The output of a batch while it is made.
+struct Part {
+    writer: Writer<Vec<u8>>,
+    findings: Vec<StreamFinding>,
+    summary: RewriteSummary,
+    target: Target,
+}
+
+impl Part {
+    fn pass(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
+        let offset = raw.offset();
+        if raw.kind() == Some(CommandKind::Write) {
+            return self.pass_write(raw);
+        }
+        self.writer
+            .raw(raw)
+            .map_err(|error| not_written(offset, error))
+    }
+
+    /// Data that is too long for one command of version 1 is taken apart.
+    fn pass_write(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
+        let failed = |error| not_written(raw.offset(), error);
+        let Command::Write(write) = Command::parse(raw)? else {
+            return Ok(());
+        };
+        let len = write.data.len() as u64;
+        let sectors = plain_sectors(len, &self.target.at(write.file_offset));
+        self.summary.data += len;
+        self.summary.sectors_in += sectors;
+        self.summary.sectors_out += sectors;
+        let version = self.writer.version();
+        if version == Version::V1 && write.data.len() > version.write_data_len() {
+            return self
+                .writer
+                .write(&write.path, write.file_offset, &write.data)
+                .map_err(failed);
+        }
+        self.writer.raw(raw).map_err(failed)
+    }
+
+    /// Counts data that came plain.
+    fn data(&mut self, offset: u64, data: &Bytes, extent: Option<&EncodedExtent>) {
+        let target = self.target.at(offset);
+        let plain = plain_sectors(data.len() as u64, &target);
+        self.summary.data += data.len() as u64;
+        self.summary.sectors_in += plain;
+        match extent {
+            None => self.summary.sectors_out += plain,
+            Some(extent) => self.count_out(extent, &target),
+        }
+    }
+
+    fn count_in(&mut self, write: &EncodedWrite, falls_back: bool) -> u64 {
+        let target = self.target.at(write.file_offset);
+        let payload = write.data.len() as u64;
+        let sectors = sectors_of(payload, &write.fields(), falls_back, &target);
+        self.summary.encoded_in += 1;
+        self.summary.data += write.unencoded_file_len;
+        self.summary.sectors_in += sectors;
+        sectors
+    }
+
+    fn count_out(&mut self, extent: &EncodedExtent, target: &Target) {
+        let payload = extent.payload().len() as u64;
+        self.summary.encoded_out += 1;
+        self.summary.sectors_out += sectors_of(payload, extent.fields(), false, target);
+    }
+
+    fn kept(
+        &mut self,
+        raw: &RawCommand,
+        write: &EncodedWrite,
+        falls_back: bool,
+    ) -> Result<(), TransformError> {
+        let sectors = self.count_in(write, falls_back);
+        self.summary.encoded_out += 1;
+        self.summary.sectors_out += sectors;
+        self.writer
+            .raw(raw)
+            .map_err(|error| not_written(raw.offset(), error))
+    }
+
+    fn replaced(
+        &mut self,
+        raw: &RawCommand,
+        write: &EncodedWrite,
+        extent: &EncodedExtent,
+    ) -> Result<(), TransformError> {
+        self.count_in(write, false);
+        self.summary.replaced += 1;
+        self.count_out(extent, &self.target.at(write.file_offset));
+        self.writer
+            .encoded_write(&write.path, write.file_offset, extent)
+            .map_err(|error| not_written(raw.offset(), error))
+    }
+
+    fn decoded(
+        &mut self,
+        raw: &RawCommand,
+        write: &EncodedWrite,
+        data: &Bytes,
+    ) -> Result<(), TransformError> {
+        self.count_in(write, false);
+        self.summary.replaced += 1;
+        let target = self.target.at(write.file_offset);
+        self.summary.sectors_out += plain_sectors(data.len() as u64, &target);
+        self.writer
+            .write(&write.path, write.file_offset, data)
+            .map_err(|error| not_written(raw.offset(), error))
+    }
+}
+
+/// The data of an encoded write that cannot stay.
+pub(super) fn must_decode(write: &EncodedWrite) -> Result<Bytes, Unsound> {
+    match decode_extent(write) {
+        Ok(decoded) => Ok(decoded.data),
+        Err(error) => Err(Unsound::Stop(error)),
+    }
+}
+
+/// Writing to memory fails for one reason only: the command is not one to write.
+fn not_written(offset: u64, error: WriteError) -> TransformError {
+    match error {
+        WriteError::Command(source) => TransformError::Encode { offset, source },
+        WriteError::Io(error) => TransformError::Output(error),
+        // Batches end with END.
+        WriteError::Ended => TransformError::Encode {
+            offset,
+            source: EncodeError::Unreadable { offset },
+        },
+    }
+}

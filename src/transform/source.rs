@@ -1,0 +1,349 @@
+//! The reading end of what rewrites streams: commands become items, items become batches.
+
+use std::collections::VecDeque;
+use std::io::Read;
+
+use bytes::Bytes;
+
+use super::check::BATCH_LEN;
+use super::error::TransformError;
+use super::order::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
+use crate::MAX_EXTENT;
+use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version, command};
+
+/// Zeroes that one `FALLOCATE` may turn into, bytes. A stream that asks for more is not
+/// written out: it would take hours, and a disk.
+const MAX_ZEROES: u64 = 64 << 30;
+
+/// One place for the number of each command; 0 is for those without a meaning.
+pub(super) const KINDS: usize = 27;
+
+/// A part of the output, to be made by a worker.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A stream header.
+    Header(Version),
+    /// A command that stays as it is.
+    Pass(RawCommand),
+    /// Data to be written to a file: at most an extent, contiguous with the item before where
+    /// the commands were.
+    Data {
+        /// Offset of the command in the input, bytes.
+        at: u64,
+        path: Bytes,
+        /// Offset in the file, bytes.
+        offset: u64,
+        data: Bytes,
+    },
+    /// An encoded write.
+    Encoded(RawCommand),
+}
+
+/// Items that one worker takes at a time.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) version: Version,
+    pub(super) items: Vec<Item>,
+}
+
+/// What is to become of commands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// The version of the output, from the version of the input.
+    pub(super) version: fn(Version) -> Version,
+    /// `WRITE`s are gathered to pieces of this size, bytes, from sectors of that size on.
+    pub(super) gather: Option<Gather>,
+    /// Commands that version 1 does not have are replaced or left out.
+    pub(super) lower: bool,
+}
+
+/// How data is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gather {
+    /// Bytes of a piece, a multiple of the sector size.
+    pub(super) extent_size: usize,
+    /// Bytes of a sector: pieces begin at one.
+    pub(super) sector_size: u32,
+}
+
+/// Data of one file without a gap, up to an extent.
+#[derive(Debug)]
+struct Run {
+    /// Offset of its first command in the input, bytes.
+    at: u64,
+    path: Bytes,
+    offset: u64,
+    data: Vec<u8>,
+    /// Length at which it is cut, bytes.
+    full: usize,
+}
+
+/// Zeroes still to be written.
+#[derive(Debug)]
+struct Zeroes {
+    at: u64,
+    path: Bytes,
+    offset: u64,
+    len: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Source<R> {
+    reader: Reader<R>,
+    plan: Plan,
+    /// Streams whose header has been passed on.
+    streams: u64,
+    version: Version,
+    ready: VecDeque<Batch>,
+    items: Vec<Item>,
+    bytes: usize,
+    run: Option<Run>,
+    zeroes: Option<Zeroes>,
+    /// Commands read, by their numbers.
+    pub(super) kinds: [u64; KINDS],
+    /// `FILEATTR` commands left out.
+    pub(super) left_out: u64,
+    ended: bool,
+}
+
+impl<R: Read> Source<R> {
+    pub(super) fn new(input: R, plan: Plan) -> Self {
+        Self {
+            reader: Reader::new(input),
+            plan,
+            streams: 0,
+            version: Version::V1,
+            ready: VecDeque::new(),
+            items: Vec::new(),
+            bytes: 0,
+            run: None,
+            zeroes: None,
+            kinds: [0; KINDS],
+            left_out: 0,
+            ended: false,
+        }
+    }
+
+    /// Commands and bytes read so far.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.reader.commands(), self.reader.offset())
+    }
+
+    /// The next batch. Those in front of an error come before it.
+    pub(super) fn next(&mut self) -> Result<Option<Batch>, TransformError> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.write_zeroes() {
+                continue;
+            }
+            match self.reader.read_command()? {
+                Some(raw) => self.take(raw)?,
+                None => {
+                    self.ended = true;
+                    self.close();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, raw: RawCommand) -> Result<(), TransformError> {
+        let offset = raw.offset();
+        if !raw.crc_ok() {
+            return Err(TransformError::Damaged { offset });
+        }
+        if raw.stream() >= self.streams {
+            self.close();
+            self.streams = raw.stream() + 1;
+            self.version = (self.plan.version)(raw.version());
+            self.items.push(Item::Header(self.version));
+        }
+        let number = raw.kind().map_or(0, |kind| usize::from(kind.number()));
+        if let Some(count) = self.kinds.get_mut(number) {
+            *count += 1;
+        }
+        match raw.kind() {
+            Some(CommandKind::Write) if self.plan.gather.is_some() => match Command::parse(&raw)? {
+                Command::Write(write) if !write.data.is_empty() => self.gather(offset, &write),
+                _ => self.push(Item::Pass(raw.clone()), raw.bytes().len()),
+            },
+            Some(CommandKind::EncodedWrite) => {
+                let bytes = raw.bytes().len();
+                self.push(Item::Encoded(raw), bytes);
+            }
+            Some(CommandKind::Fallocate) if self.lowers() => self.lower_fallocate(&raw)?,
+            Some(CommandKind::Fileattr) if self.lowers() => self.left_out += 1,
+            Some(CommandKind::EnableVerity) if self.lowers() => {
+                return Err(self.no_counterpart(&raw, "fs-verity came with version 3"));
+            }
+            kind => {
+                let bytes = raw.bytes().len();
+                self.push(Item::Pass(raw), bytes);
+                // A writer takes nothing behind END, so the batch ends there too.
+                if kind == Some(CommandKind::End) {
+                    self.close();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lowers(&self) -> bool {
+        self.plan.lower
+    }
+
+    fn no_counterpart(&self, raw: &RawCommand, reason: &'static str) -> TransformError {
+        TransformError::NoCounterpart {
+            offset: raw.offset(),
+            version: self.version.number(),
+            reason,
+        }
+    }
+
+    /// `FALLOCATE` for version 1: holes become zeroes, as kernels before 6.17 send them;
+    /// reserved space is not data.
+    fn lower_fallocate(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
+        let Command::Fallocate(c) = Command::parse(raw)? else {
+            return Ok(());
+        };
+        match c.fallocate_mode {
+            mode if mode == PUNCH_HOLE | KEEP_SIZE || mode & !KEEP_SIZE == ZERO_RANGE => {}
+            KEEP_SIZE => return Ok(()),
+            _ => return Err(self.no_counterpart(raw, "only holes can be written as zeroes")),
+        }
+        if c.size > MAX_ZEROES || c.file_offset.checked_add(c.size).is_none() {
+            return Err(self.no_counterpart(raw, "a hole of more than 64 GiB"));
+        }
+        self.finish_run();
+        self.zeroes = Some(Zeroes {
+            at: raw.offset(),
+            path: Bytes::copy_from_slice(&c.path),
+            offset: c.file_offset,
+            len: c.size,
+        });
+        Ok(())
+    }
+
+    /// Writes one piece of the zeroes that are due; false when there are none.
+    fn write_zeroes(&mut self) -> bool {
+        static ZEROES: [u8; MAX_EXTENT] = [0; MAX_EXTENT];
+        let Some(mut zeroes) = self.zeroes.take().filter(|zeroes| zeroes.len > 0) else {
+            return false;
+        };
+        let len = zeroes.len.min(MAX_EXTENT as u64);
+        let piece = usize::try_from(len).unwrap_or(MAX_EXTENT);
+        let item = Item::Data {
+            at: zeroes.at,
+            path: zeroes.path.clone(),
+            offset: zeroes.offset,
+            data: Bytes::from_static(ZEROES.get(..piece).unwrap_or(&ZEROES)),
+        };
+        zeroes.offset += len;
+        zeroes.len -= len;
+        self.zeroes = Some(zeroes);
+        self.push(item, piece);
+        true
+    }
+
+    /// Adds the data of a `WRITE` to the run, or begins another one.
+    fn gather(&mut self, at: u64, write: &command::Write) {
+        let mut offset = write.file_offset;
+        let mut rest = &write.data[..];
+        let follows = self.run.as_ref().is_some_and(|run| {
+            run.path == write.path && run.offset.checked_add(run.data.len() as u64) == Some(offset)
+        });
+        if !follows {
+            self.finish_run();
+        }
+        while !rest.is_empty() {
+            let run = match self.run.take() {
+                Some(run) => run,
+                None => Run {
+                    at,
+                    path: Bytes::copy_from_slice(&write.path),
+                    offset,
+                    data: Vec::new(),
+                    full: self.full_at(offset),
+                },
+            };
+            let run = self.run.insert(run);
+            let room = run.full.saturating_sub(run.data.len());
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            if run.data.capacity() == 0 {
+                // What is likely to come, so that growing does not copy again and again.
+                run.data
+                    .reserve_exact(if later.is_empty() && now.len() < 16 * 1024 {
+                        now.len()
+                    } else {
+                        run.full
+                    });
+            }
+            run.data.extend_from_slice(now);
+            offset = offset.saturating_add(now.len() as u64);
+            rest = later;
+            if run.data.len() >= run.full {
+                self.finish_run();
+            }
+        }
+    }
+
+    /// Bytes of a piece that begins here: up to the next sector if that is inside one.
+    fn full_at(&self, offset: u64) -> usize {
+        let Some(gather) = self.plan.gather else {
+            return MAX_EXTENT;
+        };
+        let sector_size = u64::from(gather.sector_size.max(1));
+        match usize::try_from(offset % sector_size) {
+            Ok(0) | Err(_) => gather.extent_size,
+            Ok(inside) => (gather.sector_size as usize).saturating_sub(inside),
+        }
+    }
+
+    fn finish_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            let bytes = run.data.len();
+            self.put(
+                Item::Data {
+                    at: run.at,
+                    path: run.path,
+                    offset: run.offset,
+                    data: run.data.into(),
+                },
+                bytes,
+            );
+        }
+    }
+
+    /// Adds an item behind everything gathered so far.
+    fn push(&mut self, item: Item, bytes: usize) {
+        self.finish_run();
+        self.put(item, bytes);
+    }
+
+    fn put(&mut self, item: Item, bytes: usize) {
+        self.items.push(item);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= BATCH_LEN {
+            self.close_items();
+        }
+    }
+
+    fn close(&mut self) {
+        self.finish_run();
+        self.close_items();
+    }
+
+    fn close_items(&mut self) {
+        if !self.items.is_empty() {
+            self.ready.push_back(Batch {
+                version: self.version,
+                items: std::mem::take(&mut self.items),
+            });
+        }
+        self.bytes = 0;
+    }
+}

@@ -1,0 +1,406 @@
+//! What a stream holds, and what compressing it anew would give.
+//!
+//! The estimate compresses a sample: every piece of data has the same chance, which is 1 until
+//! there are enough and is halved whenever there are twice as many. The choice depends on
+//! nothing but the stream. What is estimated is the ratio of sectors after to sectors before;
+//! its standard error is that of the ratio estimator of a simple random sample without
+//! replacement.
+
+use std::io::Read;
+use std::num::NonZeroUsize;
+
+use super::error::TransformError;
+use super::payload::{plain_sectors, sectors_of};
+use super::recompress::{Recompress, RecompressOptions};
+use super::rewrite::{Rework, Reworked, Unsound};
+use super::source::{Batch, Gather, Item, KINDS, Plan, Source};
+use crate::extent::{Level, Options, Preparer};
+use crate::pipeline;
+use crate::rules::{Codec, Target};
+use crate::send_stream::{Command, CommandKind};
+
+/// What to find out.
+#[derive(Debug, Clone)]
+pub struct StatsOptions {
+    /// The filesystem that sectors are counted for.
+    pub target: Target,
+    /// Codecs and levels to estimate.
+    pub estimates: Vec<(Codec, Level)>,
+    /// Pieces of data, of up to 128 KiB each, that the estimate compresses at least, as far as
+    /// there are so many; at most twice as many are used.
+    pub samples: usize,
+}
+
+impl Default for StatsOptions {
+    fn default() -> Self {
+        Self {
+            target: Target::default(),
+            estimates: Vec::new(),
+            samples: 400,
+        }
+    }
+}
+
+/// Sums over data of one kind. Lengths are bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CodecStats {
+    /// Extents; pieces of up to 128 KiB where data is plain.
+    pub extents: u64,
+    /// Bytes of files they stand for.
+    pub data: u64,
+    /// Bytes of data or payload in the stream, padding included.
+    pub payload: u64,
+    /// Sectors the data takes without compression.
+    pub plain_sectors: u64,
+    /// Sectors it takes as it is in the stream.
+    pub sectors: u64,
+}
+
+/// What compressing anew would give.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// The codec.
+    pub codec: Codec,
+    /// The level.
+    pub level: Level,
+    /// Pieces compressed.
+    pub samples: u64,
+    /// Sectors that all data of the stream would take.
+    pub sectors: f64,
+    /// Standard error of that; 0 where all of the data was compressed.
+    pub standard_error: f64,
+}
+
+/// Sums over an input.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Streams.
+    pub streams: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Commands of each kind that occurs, in the order of their numbers.
+    pub commands: Vec<(CommandKind, u64)>,
+    /// Plain data.
+    pub plain: CodecStats,
+    /// Encoded extents by codec: zlib, LZO, zstd.
+    pub encoded: [(Option<Codec>, CodecStats); 3],
+    /// Encoded extents of types without a meaning.
+    pub unknown: CodecStats,
+    /// One for each codec and level asked for.
+    pub estimates: Vec<Estimate>,
+}
+
+/// Sectors of one sampled piece: before, and after for each estimate.
+#[derive(Debug, Clone)]
+struct Sample {
+    hash: u64,
+    before: u64,
+    after: Vec<u64>,
+}
+
+/// What a worker has counted.
+#[derive(Default)]
+struct Counted {
+    streams: u64,
+    plain: CodecStats,
+    encoded: [CodecStats; 3],
+    unknown: CodecStats,
+    samples: Vec<Sample>,
+}
+
+impl CodecStats {
+    fn add(&mut self, part: &Self) {
+        self.extents += part.extents;
+        self.data += part.data;
+        self.payload += part.payload;
+        self.plain_sectors += part.plain_sectors;
+        self.sectors += part.sectors;
+    }
+}
+
+/// Counts what is in an input.
+///
+/// # Errors
+/// See [`TransformError`].
+pub fn stats(
+    input: impl Read + Send,
+    options: &StatsOptions,
+    jobs: NonZeroUsize,
+) -> Result<Stats, TransformError> {
+    let methods: Vec<RecompressOptions> = options
+        .estimates
+        .iter()
+        .map(|&(codec, level)| {
+            RecompressOptions::new(Options {
+                target: options.target,
+                find_holes: false,
+                ..Options::new(codec, level)
+            })
+        })
+        .collect();
+    for method in &methods {
+        Preparer::new(&method.extents)?;
+    }
+    let gather = Gather {
+        extent_size: crate::MAX_EXTENT,
+        sector_size: options.target.sector_size,
+    };
+    let plan = Plan {
+        version: |version| version,
+        gather: Some(gather),
+        lower: false,
+    };
+    let mut source = Source::new(input, plan);
+    let mut choice = Choice::new(if methods.is_empty() {
+        0
+    } else {
+        options.samples
+    });
+    let mut total = Counted::default();
+    let limit = options.samples.saturating_mul(2);
+    let counted: Result<(), TransformError> = pipeline::ordered(
+        jobs,
+        || {
+            Ok(source.next()?.map(|batch| {
+                let chosen = batch.items.iter().map(|item| choice.of(item)).collect();
+                (batch, chosen)
+            }))
+        },
+        || {
+            let mut reworks: Vec<_> = methods
+                .iter()
+                .map(|method| Recompress::new(method, &method.extents, options.target))
+                .collect();
+            move |(batch, chosen)| count(batch, chosen, &mut reworks, &options.target)
+        },
+        |counted: Result<Counted, TransformError>| {
+            let counted = counted?;
+            total.streams += counted.streams;
+            total.plain.add(&counted.plain);
+            total.unknown.add(&counted.unknown);
+            for (all, part) in total.encoded.iter_mut().zip(&counted.encoded) {
+                all.add(part);
+            }
+            total.samples.extend(counted.samples);
+            // Samples that the end will not want are not kept.
+            if total.samples.len() > limit.saturating_mul(2) {
+                prune(&mut total.samples, limit);
+            }
+            Ok(())
+        },
+    );
+    counted?;
+    total.samples.retain(|sample| sample.hash <= choice.limit);
+    let (_, bytes) = source.progress();
+    Ok(summed_up(&total, &source.kinds, bytes, &options.estimates))
+}
+
+/// Drops samples the way the choice does, until there are no more than `limit`: those with the
+/// highest hashes are the first that a smaller chance leaves out.
+fn prune(samples: &mut Vec<Sample>, limit: usize) {
+    samples.sort_unstable_by_key(|sample| sample.hash);
+    samples.truncate(limit.max(1));
+}
+
+fn summed_up(
+    total: &Counted,
+    kinds: &[u64; KINDS],
+    bytes: u64,
+    methods: &[(Codec, Level)],
+) -> Stats {
+    let [zlib, lzo, zstd] = total.encoded;
+    let mut sectors = total.plain.sectors + total.unknown.sectors;
+    sectors += total.encoded.iter().map(|codec| codec.sectors).sum::<u64>();
+    let pieces = total.plain.extents
+        + total.unknown.extents
+        + total.encoded.iter().map(|codec| codec.extents).sum::<u64>();
+    let estimates = methods.iter().enumerate().map(|(index, &(codec, level))| {
+        let (sectors, standard_error) = estimate(&total.samples, index, sectors, pieces);
+        Estimate {
+            codec,
+            level,
+            samples: total.samples.len() as u64,
+            sectors,
+            standard_error,
+        }
+    });
+    Stats {
+        streams: total.streams,
+        bytes,
+        commands: CommandKind::ALL
+            .iter()
+            .filter_map(|&kind| {
+                let count = *kinds.get(usize::from(kind.number()))?;
+                (count > 0).then_some((kind, count))
+            })
+            .collect(),
+        plain: total.plain,
+        encoded: [
+            (Some(Codec::Zlib), zlib),
+            (Some(Codec::Lzo), lzo),
+            (Some(Codec::Zstd), zstd),
+        ],
+        unknown: total.unknown,
+        estimates: estimates.collect(),
+    }
+}
+
+/// The ratio estimator and its standard error (Cochran, Sampling Techniques, 6.4): with the
+/// ratio R of the sums, the error of `sectors * R` has the variance
+/// `N^2 (1 - n/N) / n * sum (after - R before)^2 / (n - 1)`.
+fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f64, f64) {
+    let of = |sample: &Sample| {
+        let after = sample.after.get(method).copied().unwrap_or(sample.before);
+        (sample.before as f64, after as f64)
+    };
+    let before: f64 = samples.iter().map(|sample| of(sample).0).sum();
+    let after: f64 = samples.iter().map(|sample| of(sample).1).sum();
+    if before == 0.0 {
+        return (sectors as f64, 0.0);
+    }
+    let ratio = after / before;
+    let total = sectors as f64 * ratio;
+    let (n, all) = (samples.len() as f64, pieces as f64);
+    if samples.len() < 2 || samples.len() as u64 >= pieces {
+        return (total, 0.0);
+    }
+    let squares: f64 = samples
+        .iter()
+        .map(of)
+        .map(|(before, after)| (after - ratio * before).powi(2))
+        .sum();
+    let variance = all * all * (1.0 - n / all) / n * squares / (n - 1.0);
+    (total, variance.sqrt())
+}
+
+/// Chooses pieces by a hash of their number.
+struct Choice {
+    pieces: u64,
+    chosen: usize,
+    samples: usize,
+    /// A piece is chosen when its hash is not above this.
+    limit: u64,
+}
+
+impl Choice {
+    fn new(samples: usize) -> Self {
+        Self {
+            pieces: 0,
+            chosen: 0,
+            samples,
+            limit: u64::MAX,
+        }
+    }
+
+    /// The hash of a piece that is chosen.
+    fn of(&mut self, item: &Item) -> Option<u64> {
+        if !matches!(item, Item::Data { .. } | Item::Encoded(_)) || self.samples == 0 {
+            return None;
+        }
+        self.pieces += 1;
+        let hash = hash(self.pieces);
+        if hash > self.limit {
+            return None;
+        }
+        self.chosen += 1;
+        if self.chosen >= self.samples.saturating_mul(2) {
+            // About half of those chosen so far stay.
+            self.limit /= 2;
+            self.chosen /= 2;
+        }
+        Some(hash)
+    }
+}
+
+/// splitmix64.
+fn hash(number: u64) -> u64 {
+    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn count(
+    batch: Batch,
+    chosen: Vec<Option<u64>>,
+    reworks: &mut [Recompress<'_>],
+    target: &Target,
+) -> Result<Counted, TransformError> {
+    let mut counted = Counted::default();
+    for (item, hash) in batch.items.iter().zip(chosen) {
+        match item {
+            Item::Header(_) => counted.streams += 1,
+            Item::Pass(_) => {}
+            Item::Data { offset, data, .. } => {
+                let len = data.len() as u64;
+                let sectors = plain_sectors(len, &target.at(*offset));
+                counted.plain.add(&CodecStats {
+                    extents: 1,
+                    data: len,
+                    payload: len,
+                    plain_sectors: sectors,
+                    sectors,
+                });
+                if let Some(hash) = hash {
+                    let mut after = Vec::new();
+                    for rework in &mut *reworks {
+                        let extent = rework.plain(*offset, data)?;
+                        after.push(extent.map_or(sectors, |extent| {
+                            let payload = extent.payload().len() as u64;
+                            sectors_of(payload, extent.fields(), false, &target.at(*offset))
+                        }));
+                    }
+                    counted.samples.push(Sample {
+                        hash,
+                        before: sectors,
+                        after,
+                    });
+                }
+            }
+            Item::Encoded(raw) => {
+                let Command::EncodedWrite(write) = Command::parse(raw)? else {
+                    continue;
+                };
+                let (fields, target) = (write.fields(), target.at(write.file_offset));
+                let payload = write.data.len() as u64;
+                let sectors = sectors_of(payload, &fields, false, &target);
+                let [zlib, lzo, zstd] = &mut counted.encoded;
+                let sums = match fields.codec() {
+                    Some(Codec::Zlib) => zlib,
+                    Some(Codec::Lzo) => lzo,
+                    Some(Codec::Zstd) => zstd,
+                    None => &mut counted.unknown,
+                };
+                sums.add(&CodecStats {
+                    extents: 1,
+                    data: fields.len,
+                    payload,
+                    plain_sectors: plain_sectors(fields.len, &target),
+                    sectors,
+                });
+                if let Some(hash) = hash {
+                    let mut after = Vec::new();
+                    for rework in &mut *reworks {
+                        after.push(match rework.encoded(&write) {
+                            Ok(Reworked::Encoded(extent)) => {
+                                let payload = extent.payload().len() as u64;
+                                sectors_of(payload, extent.fields(), false, &target)
+                            }
+                            Err(Unsound::Error(error)) => return Err(error),
+                            Ok(_) | Err(_) => sectors,
+                        });
+                    }
+                    counted.samples.push(Sample {
+                        hash,
+                        before: sectors,
+                        after,
+                    });
+                }
+            }
+        }
+    }
+    Ok(counted)
+}

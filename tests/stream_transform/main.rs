@@ -1,0 +1,15 @@
+//! What is done to whole send streams: checked, compressed anew, decompressed, reframed. Against
+//! streams made by hand, by the running kernel, and damaged; the program's face as well.
+#![allow(unreachable_pub)] // modules of one test binary
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers fail as tests do
+
+mod by_hand;
+mod damage;
+mod kernel;
+mod order;
+mod program;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../send_stream/tree.rs"]
+mod tree;
+mod work;
