@@ -39,7 +39,7 @@ impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Parsed, String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut options = Self {
-            cases: 6000,
+            cases: 10_000,
             codecs: Codec::ALL.to_vec(),
             seed: 1,
             placing: Placing::Any,

@@ -61,6 +61,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::Refused(_) => "refused",
         Outcome::NothingWritten => "nothing written",
         Outcome::Data { .. } => "data",
+        Outcome::ReadError { good, .. } if !good.is_empty() => "partly read",
         Outcome::ReadError { .. } => "read error",
         Outcome::Uninitialised { .. } => "uninitialised",
         Outcome::DependsOnMemory { .. } => "depends on memory",

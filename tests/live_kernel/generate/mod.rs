@@ -95,8 +95,13 @@ impl Generator {
         let bases: Vec<Base> = (0..POOL)
             .map(|number| {
                 let mut random = Random::of_case(!seed, number);
-                let most = if number % 2 == 0 { 4500 } else { 131_072 };
-                let (payload, decoded) = fresh(codec, &mut random, most);
+                let len = match number % 6 {
+                    0..=2 => data::length(&mut random, 4500),
+                    // Damage inside leaves pages in front of it that can be read.
+                    3 | 4 => random.within(8192..=40_000),
+                    _ => data::length(&mut random, 131_072),
+                };
+                let (payload, decoded) = fresh(codec, &mut random, len);
                 Base {
                     structure: Structure::of(codec, &payload),
                     payload,
@@ -142,7 +147,7 @@ impl Generator {
 
     /// A payload, and about what it decodes to.
     fn payload(&self, random: &mut Random, payload: &mut Vec<u8>) -> usize {
-        let small = self.placing == Placing::Inline || random.percent(50);
+        let small = self.placing == Placing::Inline || random.percent(40);
         let base = |random: &mut Random| {
             if small && !self.small.is_empty() {
                 &self.bases[*random.pick(&self.small)]
@@ -150,8 +155,11 @@ impl Generator {
                 random.pick(&self.bases)
             }
         };
-        if random.percent(10) {
-            let (fresh, decoded) = fresh(self.codec, random, if small { 4500 } else { 131_072 });
+        // Encoders of zstd take their time to get ready.
+        let often = if self.codec == Codec::Zstd { 2 } else { 10 };
+        if random.percent(often) {
+            let len = data::length(random, if small { 4500 } else { 131_072 });
+            let (fresh, decoded) = fresh(self.codec, random, len);
             *payload = fresh;
             return decoded;
         }
@@ -161,7 +169,7 @@ impl Generator {
         if random.percent(8) {
             return decoded;
         }
-        for _ in 0..*random.pick(&[1, 1, 1, 2, 2, 3]) {
+        for _ in 0..*random.pick(&[1, 1, 1, 1, 2, 3]) {
             if random.percent(40) {
                 decoded += match self.codec {
                     Codec::Zlib => zlib::change(random, payload),
@@ -179,8 +187,7 @@ impl Generator {
 }
 
 /// A payload as an encoder makes it, or written by hand.
-fn fresh(codec: Codec, random: &mut Random, most: usize) -> (Vec<u8>, usize) {
-    let len = data::length(random, most);
+fn fresh(codec: Codec, random: &mut Random, len: usize) -> (Vec<u8>, usize) {
     let data = data::bytes(random, len);
     match codec {
         Codec::Zlib => zlib::payload(random, &data),

@@ -145,7 +145,7 @@ pub fn change(
 
 /// A position, the beginning and the end more often than the middle.
 fn place(random: &mut Random, len: usize) -> usize {
-    match random.below(4) {
+    match random.below(8) {
         0 => random.below(len.min(32)),
         1 => len.saturating_sub(1 + random.below(len.min(16))),
         _ => random.below(len),

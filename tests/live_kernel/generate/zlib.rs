@@ -96,7 +96,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
     if payload.len() < 8 {
         return 0;
     }
-    match random.below(9) {
+    match random.below(13) {
         // Any header; four in five with a right FCHECK.
         0 => {
             payload[0] = random.byte();
@@ -109,7 +109,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
         }
         // A right header of another level, or of a smaller window.
         1 => payload[1] = *random.pick(&[0x01, 0x5e, 0x9c, 0xda]),
-        2 => {
+        2 | 9 => {
             let cmf = u8::try_from(random.below(8)).unwrap() << 4 | 8;
             payload[0] = cmf;
             payload[1] = u8::try_from(31 - usize::from(cmf) * 256 % 31).unwrap();
@@ -121,7 +121,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
         }
         4 => payload.truncate(payload.len() - random.within(1..=4)),
         // Stored data in front, so that the payload ends exactly with a sector, or near it.
-        5 | 6 => {
+        5 | 6 | 10 => {
             let to = payload.len() % 4096;
             let space = (8192 - 5 - to) % 4096;
             let len = (space + *random.pick(&[0, 0, 0, 1, 4, 4092, 4095])) % 4096;
@@ -130,9 +130,17 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
             return len;
         }
         // Empty stored blocks in front.
-        7 => {
+        7 | 11 => {
             let number = *random.pick(&[1, 2, 50, 700, 812, 815, 820, 1000]);
             payload.splice(2..2, [0, 0, 0, 0xff, 0xff].repeat(number));
+        }
+        // A block that is cut off, or has another behind it, inside.
+        12 => {
+            let (blocks, len) = by_hand::blocks(random, 3000);
+            let keep = random.within(2..=payload.len());
+            payload.truncate(keep);
+            payload.extend(blocks);
+            return len;
         }
         // No header, or that of gzip.
         _ => {

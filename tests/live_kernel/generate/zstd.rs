@@ -18,7 +18,7 @@ pub fn payload(random: &mut Random, data: &[u8]) -> (Vec<u8>, usize) {
     let window = u32::try_from(match random.below(10) {
         0..=3 => 17,
         4..=6 => random.within(10..=17),
-        7 | 8 => random.within(18..=21),
+        7..=9 if random.percent(90) => random.within(18..=21),
         _ => random.within(22..=27),
     })
     .unwrap();
@@ -266,7 +266,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
             let size = header.content_size.unwrap_or(4096);
             let by = random.distance();
             header.content_size = Some(match random.below(4) {
-                0 => size + by,
+                0 => size.wrapping_add(by),
                 1 => size.saturating_sub(by),
                 2 => usize::MAX,
                 _ => *random.pick(&[0, 1, 255, 256, 4096, 131_072, 131_073]),
@@ -305,7 +305,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
                 content,
             };
             frame.blocks.insert(at + random.below(2), block);
-            header.content_size = header.content_size.map(|old| old + size);
+            header.content_size = header.content_size.map(|old| old.wrapping_add(size));
             grown = size;
         }
         12 => {
@@ -330,7 +330,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
                     content,
                 },
             );
-            header.content_size = header.content_size.map(|old| old + len);
+            header.content_size = header.content_size.map(|old| old.wrapping_add(len));
             grown = len;
         }
         // A skippable frame, or one without data, before or behind.
