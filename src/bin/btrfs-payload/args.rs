@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::extent::{Keep, Level, Options};
+use btrfs_payload::extent::{Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
 
 /// How to compress.
@@ -58,6 +58,13 @@ impl Compression {
             extent_size: self.extent_size,
             find_holes: true,
         }
+    }
+
+    /// The same, where they can be met: a level that the codec has, a right extent size.
+    pub(crate) fn checked_options(&self, sector_size: u32) -> Result<Options> {
+        let options = self.options(sector_size);
+        Preparer::new(&options)?;
+        Ok(options)
     }
 
     pub(crate) fn jobs(&self) -> NonZeroUsize {

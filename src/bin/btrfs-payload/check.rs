@@ -1,28 +1,28 @@
 //! `check`: judges payloads, wherever they are.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::io::{ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::Kernel;
 use btrfs_payload::ioctl::{self, FileExtentKind};
-use btrfs_payload::rules::{ExtentFields, Target};
+use btrfs_payload::rules::{ExtentFields, Target, limits};
 use btrfs_payload::transform;
 use btrfs_payload::validate::{Outcome, Report, explanations, predict, validate};
 use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, read_payload};
-use crate::manifest::Line;
-use crate::output::{Output, progress};
+use crate::manifest::{self, Line};
+use crate::output::{Output, count, progress};
 use crate::stream::check_stream;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// Manifests, send streams, files on btrfs, or with --codec and --unencoded-len one payload (`-` for
-    /// standard input)
+    /// Manifests, send streams, files on btrfs, or with --codec and --unencoded-len one payload;
+    /// `-` for a stream or a payload on standard input
     #[arg(required_unless_present = "explain")]
     inputs: Vec<PathBuf>,
 
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CODE")]
     explain: Option<String>,
 }
+
+/// What every send stream starts with.
+const STREAM_START: &[u8; 13] = b"btrfs-stream\0";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -147,10 +150,10 @@ impl Check<'_> {
         }
         let name = input.to_string_lossy();
         self.output.text(format_args!(
-            "{name}: {} ({} extents, {} payload bytes{})",
+            "{name}: {} ({}, {}{})",
             if sound { "sound" } else { "NOT SOUND" },
-            self.extents,
-            self.payload_bytes,
+            count(self.extents, "extent"),
+            count(self.payload_bytes, "payload byte"),
             if sound {
                 String::new()
             } else {
@@ -169,12 +172,12 @@ impl Check<'_> {
 
     /// Finds out what an input is.
     fn input(&mut self, input: &Path, claims: &Claims) -> Result<()> {
+        if input == Path::new("-") {
+            return self.unseekable(input, std::io::stdin(), claims);
+        }
         let mut file = File::open(input).with_context(|| cannot_read(input))?;
-        if file
-            .metadata()
-            .with_context(|| cannot_read(input))?
-            .is_dir()
-        {
+        let metadata = file.metadata().with_context(|| cannot_read(input))?;
+        if metadata.is_dir() {
             bail!(
                 "{} is a directory; name a manifest, a send stream, a file on btrfs, or a payload",
                 input.display()
@@ -186,22 +189,49 @@ impl Check<'_> {
         {
             return self.manifest(input, file, claims);
         }
-        let mut start = [0; 13];
-        let is_stream = file.read_exact(&mut start).is_ok() && &start == b"btrfs-stream\0";
-        if is_stream {
-            self.is_stream = true;
-            let name = input.to_string_lossy();
-            let stream = start.as_slice().chain(file);
-            let target = claims.filesystem.target();
-            let verdict = check_stream(&name, stream, target, all_cores(), self.output)?;
-            if verdict == Verdict::NotSound {
-                self.verdict = verdict;
-            }
-            return Ok(());
+        if !metadata.is_file() {
+            return self.unseekable(input, file, claims);
         }
-        // Pipes cannot go back, and are not files on btrfs either.
+        let mut start = [0; STREAM_START.len()];
+        if file.read_exact(&mut start).is_ok() && start == *STREAM_START {
+            return self.stream(input, start.chain(file), claims);
+        }
         file.rewind().with_context(|| cannot_read(input))?;
         self.file_on_btrfs(input, &file, claims)
+    }
+
+    /// What cannot be read again, nor be a file on btrfs: a send stream, or nothing.
+    fn unseekable(
+        &mut self,
+        input: &Path,
+        mut reader: impl Read + Send,
+        claims: &Claims,
+    ) -> Result<()> {
+        let mut start = [0; STREAM_START.len()];
+        match reader.read_exact(&mut start) {
+            Ok(()) if start == *STREAM_START => self.stream(input, start.chain(reader), claims),
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                Err(error).with_context(|| cannot_read(input))
+            }
+            _ if input == Path::new("-") => bail!(
+                "standard input is no send stream; a payload needs --codec and --unencoded-len"
+            ),
+            _ => bail!(
+                "{} is no send stream; a payload needs --codec and --unencoded-len",
+                input.display()
+            ),
+        }
+    }
+
+    fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
+        self.is_stream = true;
+        let name = input.to_string_lossy();
+        let target = claims.filesystem.target();
+        let verdict = check_stream(&name, stream, target, all_cores(), self.output)?;
+        if verdict == Verdict::NotSound {
+            self.verdict = verdict;
+        }
+        Ok(())
     }
 
     fn payload(
@@ -274,16 +304,18 @@ impl Check<'_> {
     fn manifest(&mut self, input: &Path, file: File, claims: &Claims) -> Result<()> {
         let directory = input.parent().unwrap_or(Path::new("."));
         let mut target = claims.filesystem.target();
-        for (number, line) in BufReader::new(file).lines().enumerate() {
-            let place = || format!("{}, line {}", input.display(), number + 1);
-            let line = line.with_context(place)?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            match serde_json::from_str(&line).with_context(place)? {
+        let mut lines = manifest::Lines::new(input, file);
+        while let Some((place, line)) = lines.next()? {
+            match line {
                 Line::File {
                     size, sector_size, ..
                 } => {
+                    if !limits::is_sector_size(sector_size) {
+                        bail!(
+                            "{place}: sector_size {sector_size}; a power of two from 4096 to \
+                             65536 is expected"
+                        );
+                    }
                     target = Target {
                         file_size: size.unwrap_or(0),
                         ..Target::new(sector_size)
@@ -293,9 +325,9 @@ impl Check<'_> {
                     let name = Path::new(encoded.payload.as_ref());
                     // A manifest names files beside itself and nothing else.
                     if name.file_name() != Some(name.as_os_str()) {
-                        bail!("{}: {} is not a plain file name", place(), name.display());
+                        bail!("{place}: {} is not a plain file name", name.display());
                     }
-                    let payload = read_payload(&directory.join(name)).with_context(place)?;
+                    let payload = read_payload(&directory.join(name)).context(place)?;
                     self.payload(
                         input,
                         Some(encoded.offset),

@@ -41,6 +41,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 for finding in report.findings() {
                     remark(format_args!("{finding}"));
                 }
+                remark(format_args!(
+                    "{} is not decoded, as readers differ; --as-kernel gives what one kernel would \
+                     return",
+                    args.payload.display()
+                ));
                 return Ok(Verdict::NotSound);
             }
             Err(error) => return Err(error.into()),

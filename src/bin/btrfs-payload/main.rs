@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod decode;
 mod dump;
+mod interrupt;
 mod manifest;
 mod output;
 mod prepare;
@@ -84,6 +85,11 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if let Err(error) = interrupt::watch() {
+        output::remark(format_args!(
+            "an interrupt may leave temporary files: {error}"
+        ));
+    }
     let mut output = Output::new(cli.format);
     let result = match &cli.command {
         Command::Prepare(args) => prepare::run(args, &mut output),
@@ -96,6 +102,9 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions::run(args, &mut output),
         Command::Man => completions::man(&mut output),
     };
+    if result.is_err() {
+        interrupt::wait_if_ending();
+    }
     match result.and_then(|verdict| output.finish().map(|()| verdict)) {
         Ok(Verdict::Sound) => ExitCode::SUCCESS,
         Ok(Verdict::NotSound) => ExitCode::from(1),

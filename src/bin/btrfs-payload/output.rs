@@ -10,6 +10,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::interrupt::Temporary;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -78,6 +80,12 @@ pub(crate) fn trouble(error: &anyhow::Error) {
     eprintln!("btrfs-payload: {}", causes.join(": "));
 }
 
+/// A number and what it counts: `1 extent`, `2 extents`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
+}
+
 /// A remark that is neither a result nor a failure.
 #[allow(clippy::print_stderr)]
 pub(crate) fn remark(line: std::fmt::Arguments<'_>) {
@@ -130,23 +138,35 @@ pub(crate) fn stream_progress(bytes: u64) -> indicatif::ProgressBar {
 /// A directory that takes its name when it is complete.
 pub(crate) struct NewDirectory {
     parts: TempDir,
+    temporary: Temporary,
     name: PathBuf,
     force: bool,
 }
 
 impl NewDirectory {
-    /// Nothing of that name may exist, except an empty directory; `force` replaces what is
-    /// there.
+    /// Nothing of that name may exist, except an empty directory; `force` replaces a directory
+    /// with a manifest in it, and never any other.
     pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
-        if !force && !is_free(name)? {
-            bail!("{} exists already; --force replaces it", name.display());
+        if !is_free(name)? {
+            if !name.join(crate::manifest::NAME).is_file() {
+                bail!(
+                    "{} exists already and is no directory with a manifest; name another",
+                    name.display()
+                );
+            }
+            if !force {
+                bail!("{} exists already; --force replaces it", name.display());
+            }
         }
+        let parent = existing_parent(name)?;
         let parts = tempfile::Builder::new()
             .prefix(".btrfs-payload-")
             .permissions(fs::Permissions::from_mode(0o777)) // less the umask
-            .tempdir_in(parent(name))
-            .with_context(|| format!("cannot make a directory beside {}", name.display()))?;
+            .tempdir_in(parent)
+            .map_err(|error| in_words(&error))
+            .with_context(|| format!("cannot make {} in {}", name.display(), parent.display()))?;
         Ok(Self {
+            temporary: Temporary::new(parts.path()),
             parts,
             name: name.to_owned(),
             force,
@@ -170,15 +190,16 @@ impl NewDirectory {
     pub(crate) fn finish(self) -> Result<()> {
         let complete = || format!("cannot complete {}", self.name.display());
         if self.force && self.name.symlink_metadata().is_ok() {
-            // The old one stays until the new one is in place.
-            let old = tempfile::Builder::new()
-                .prefix(".btrfs-payload-old-")
-                .tempdir_in(parent(&self.name))
-                .with_context(complete)?;
-            fs::rename(&self.name, old.path().join("old")).with_context(complete)?;
+            // Both have a name at every moment; the old one then goes with the temporary name.
+            let (new, name) = (self.parts.path(), self.name.as_path());
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            let here = rustix::fs::CWD;
+            let exchanged = rustix::fs::renameat_with(here, new, here, name, exchange);
+            return exchanged.map_err(io::Error::from).with_context(complete);
         }
         fs::rename(self.parts.path(), &self.name).with_context(complete)?;
         // Its name is no longer the temporary one; there is nothing to remove.
+        drop(self.temporary);
         let _ = self.parts.keep();
         Ok(())
     }
@@ -187,6 +208,7 @@ impl NewDirectory {
 /// A file that takes its name when it is complete.
 pub(crate) struct NewFile {
     parts: NamedTempFile,
+    temporary: Temporary,
     name: PathBuf,
     force: bool,
 }
@@ -196,12 +218,18 @@ impl NewFile {
         if !force && name.symlink_metadata().is_ok() {
             bail!("{} exists already; --force replaces it", name.display());
         }
+        if name.is_dir() {
+            bail!("{} is a directory; name a file in it", name.display());
+        }
+        let parent = existing_parent(name)?;
         let parts = tempfile::Builder::new()
             .prefix(".btrfs-payload-")
             .permissions(fs::Permissions::from_mode(0o666)) // less the umask
-            .tempfile_in(parent(name))
-            .with_context(|| format!("cannot make a file beside {}", name.display()))?;
+            .tempfile_in(parent)
+            .map_err(|error| in_words(&error))
+            .with_context(|| format!("cannot make {} in {}", name.display(), parent.display()))?;
         Ok(Self {
+            temporary: Temporary::new(parts.path()),
             parts,
             name: name.to_owned(),
             force,
@@ -219,6 +247,7 @@ impl NewFile {
         } else {
             self.parts.persist_noclobber(&self.name)
         };
+        drop(self.temporary);
         persisted
             .map(drop)
             .map_err(|error| error.error)
@@ -226,12 +255,25 @@ impl NewFile {
     }
 }
 
-/// The directory that `path` is in.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
+/// The directory that `path` is in; it has to be there.
+fn existing_parent(path: &Path) -> Result<&Path> {
+    let parent = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
+    };
+    if !parent.is_dir() {
+        bail!(
+            "cannot make {}: there is no directory {}",
+            path.display(),
+            parent.display()
+        );
     }
+    Ok(parent)
+}
+
+/// An error without the temporary name that it is about, which nobody has chosen.
+fn in_words(error: &io::Error) -> io::Error {
+    io::Error::from(error.kind())
 }
 
 fn is_free(name: &Path) -> Result<bool> {

@@ -1,13 +1,11 @@
 //! `prepare`: extents of a file, a table of what is saved, and a verdict on each.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use btrfs_payload::extent::{
-    Content, FileExtent, Options, PrepareFileError, prepare_file, prepare_reader, sectors,
-};
+use anyhow::{Context, Result, bail};
+use btrfs_payload::extent::{Content, FileExtent, Options, prepare_file, prepare_reader, sectors};
 use btrfs_payload::rules::{ExtentFields, Target};
 use btrfs_payload::validate::validate;
 use serde::Serialize;
@@ -15,7 +13,7 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::{Compression, cannot_read, sector_size};
 use crate::manifest::{self, Encoded, Line};
-use crate::output::{NewDirectory, Output, progress};
+use crate::output::{NewDirectory, Output, count, progress};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Replace the directory if it exists
+    /// Replace the directory if it is one of these
     #[arg(long)]
     force: bool,
 }
@@ -76,7 +74,8 @@ struct Total {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let options = args.compression.options(args.sector_size);
+    let options = args.compression.checked_options(args.sector_size)?;
+    let input = Input::open(&args.file)?;
     let directory = args
         .out
         .as_ref()
@@ -98,29 +97,24 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         file_size: None,
     };
     let jobs = args.compression.jobs();
-    let result = if args.file.as_os_str() == "-" {
-        table.start("-", None)?;
-        let consume = |extent| table.extent(&extent);
-        prepare_reader(std::io::stdin(), &options, jobs, consume)
-    } else {
-        let file = File::open(&args.file).with_context(|| cannot_read(&args.file))?;
-        let metadata = file.metadata().with_context(|| cannot_read(&args.file))?;
-        let size = metadata.is_file().then_some(metadata.len());
-        table.start(&args.file.to_string_lossy(), size)?;
-        let bar = progress(size.unwrap_or(0));
-        let consume = |extent: FileExtent| {
-            bar.inc(extent.len);
-            table.extent(&extent)
-        };
-        let result = if metadata.is_dir() {
-            Err(PrepareFileError::NotAFile)
-        } else if metadata.is_file() {
-            prepare_file(&file, &options, jobs, consume)
-        } else {
-            prepare_reader(file, &options, jobs, consume)
-        };
-        bar.finish_and_clear();
-        result
+    let name = args.file.to_string_lossy();
+    let result = match input {
+        Input::Stream(reader) => {
+            table.start(&name, None)?;
+            let consume = |extent| table.extent(&extent);
+            prepare_reader(reader, &options, jobs, consume)
+        }
+        Input::File(file, size) => {
+            table.start(&name, Some(size))?;
+            let bar = progress(size);
+            let consume = |extent: FileExtent| {
+                bar.inc(extent.len);
+                table.extent(&extent)
+            };
+            let result = prepare_file(&file, &options, jobs, consume);
+            bar.finish_and_clear();
+            result
+        }
     };
     result.map_err(|error| match error.into_consumer() {
         Ok(error) => error,
@@ -131,6 +125,36 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         directory.finish()?;
     }
     Ok(verdict)
+}
+
+/// Where the data is from.
+enum Input {
+    /// A file and its size, bytes.
+    File(File, u64),
+    /// What is read from its beginning to its end.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl Input {
+    fn open(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stream(Box::new(std::io::stdin())));
+        }
+        let file = File::open(path).with_context(|| cannot_read(path))?;
+        let metadata = file.metadata().with_context(|| cannot_read(path))?;
+        if metadata.is_dir() {
+            bail!(
+                "{} is a directory; name a file, or - for standard input",
+                path.display()
+            );
+        }
+        // Files of the kernel's (proc) have data and no size.
+        Ok(if metadata.is_file() && metadata.len() > 0 {
+            Self::File(file, metadata.len())
+        } else {
+            Self::Stream(Box::new(file))
+        })
+    }
 }
 
 /// The table while it grows.
@@ -281,20 +305,19 @@ impl Table<'_> {
         let saved = total.plain_sectors.saturating_sub(total.sectors);
         total.saved_bytes = saved * u64::from(self.options.target.sector_size);
         self.output.text(format_args!(
-            "{} bytes in {} extents ({} encoded, {} plain, {} holes): {} bytes on disk instead of \
-             {}, {} saved; {}",
-            total.len,
-            total.extents,
+            "{} in {} ({} encoded, {} plain, {}): {} bytes on disk instead of {}, {} saved; {}",
+            count(total.len, "byte"),
+            count(total.extents, "extent"),
             total.encoded,
             total.plain,
-            total.holes,
+            count(total.holes, "hole"),
             total.sectors * u64::from(self.options.target.sector_size),
             total.plain_sectors * u64::from(self.options.target.sector_size),
             percent(saved, total.plain_sectors),
             if total.unsound == 0 {
                 "every payload is sound".to_owned()
             } else {
-                format!("{} payloads are NOT sound", total.unsound)
+                format!("{} NOT sound", count(total.unsound, "payload"))
             },
         ))?;
         self.output.json(total)?;

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// Replace the directory if it exists
+    /// Replace the directory if it is one of these
     #[arg(long)]
     force: bool,
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Compression, cannot_read};
-use crate::output::{NewFile, Output, progress, remark};
+use crate::output::{NewFile, Output, count, progress, remark};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -63,8 +63,19 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let source = File::open(&args.src).with_context(|| cannot_read(&args.src))?;
     let metadata = source.metadata().with_context(|| cannot_read(&args.src))?;
     if !metadata.is_file() {
-        bail!("{} is not a regular file", args.src.display());
+        bail!(
+            "{} is not a regular file, and no other has a size, holes and attributes to keep",
+            args.src.display()
+        );
     }
+    if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
+        bail!(
+            "{} has data and does not tell its size; copy it to a file first",
+            args.src.display()
+        );
+    }
+    // What is wrong with the options shows before a file is made.
+    args.compression.checked_options(limits::MIN_SECTOR_SIZE)?;
     let cannot_write = || format!("cannot write {}", args.dest.display());
     let mut dest = NewFile::create(&args.dest, args.force)?;
     let options = args.compression.options(sector_size_of(dest.file())?);
@@ -194,10 +205,10 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
         ..
     } = summary;
     output.text(format_args!(
-        "{}: {len} bytes: {} extents of {} bytes as {} bytes of payload, {} bytes plain, {} bytes \
-         in holes{}",
+        "{}: {}: {} of {} bytes as {} bytes of payload, {} bytes plain, {} bytes in holes{}",
         args.dest.display(),
-        encoded.extents,
+        count(len, "byte"),
+        count(encoded.extents, "extent"),
         encoded.bytes,
         encoded.stored,
         plain.bytes,
@@ -210,10 +221,10 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
     ))?;
     for fallback in &summary.fallbacks {
         output.text(format_args!(
-            "{}: {} extents of {} bytes are plain because {}",
+            "{}: {} of {} plain: {}",
             args.dest.display(),
-            fallback.tally.extents,
-            fallback.tally.bytes,
+            count(fallback.tally.extents, "extent"),
+            count(fallback.tally.bytes, "byte"),
             fallback.reason
         ))?;
     }

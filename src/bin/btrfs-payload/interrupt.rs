@@ -1,0 +1,97 @@
+//! What an interrupt leaves behind: nothing.
+//!
+//! Files and directories have temporary names until they are complete. On SIGINT, SIGTERM and
+//! SIGHUP a thread removes what still has such a name, and then the signal has its usual effect.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::output::remark;
+
+/// Temporary names in use.
+static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// A signal has come; the thread that handles it ends the process.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Keeps a temporary name on the list of what an interrupt removes, until dropped.
+pub(crate) struct Temporary(PathBuf);
+
+impl Temporary {
+    pub(crate) fn new(path: &Path) -> Self {
+        // The list outlives changes of the working directory, of which there are none.
+        temporary().push(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        temporary().retain(|path| *path != self.0);
+    }
+}
+
+fn temporary() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the thread that waits for signals. Those that are ignored already, as nohup does, stay
+/// ignored.
+pub(crate) fn watch() -> io::Result<()> {
+    let ignored = ignored_signals();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let mut signals =
+        Signals::new(wanted.filter(|signal| ignored >> signal.saturating_sub(1) & 1 == 0))?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            ENDING.store(true, Ordering::SeqCst);
+            let paths = std::mem::take(&mut *temporary());
+            for path in &paths {
+                remove(path);
+            }
+            if !paths.is_empty() {
+                remark(format_args!("interrupted; nothing is left behind"));
+            }
+            let _ = emulate_default_handler(signal);
+        }
+    });
+    Ok(())
+}
+
+/// Does not return once a signal has come: what fails then, fails because of it.
+pub(crate) fn wait_if_ending() {
+    while ENDING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
+
+/// Removes a file or a directory into which others may still write.
+fn remove(path: &Path) {
+    if fs::remove_file(path).is_ok() {
+        return;
+    }
+    // Under another name nobody adds to it.
+    let away = path.with_extension("interrupted");
+    let path = if fs::rename(path, &away).is_ok() {
+        &away
+    } else {
+        path
+    };
+    let _ = fs::remove_dir_all(path);
+}
+
+/// One bit for each signal that was ignored when the process started (proc(5)); none where that
+/// cannot be found out.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}

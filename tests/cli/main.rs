@@ -1,0 +1,92 @@
+//! Tests of the program, through its command line.
+//!
+//! * [`golden`]: what it prints, in files beside their cases;
+//! * [`dump`]: a dump explains every bit of a payload, once;
+//! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
+//! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none).
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod dump;
+mod golden;
+mod material;
+mod on_btrfs;
+#[path = "../support/mod.rs"]
+mod support;
+mod trouble;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The program, to be run in a directory.
+fn program(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btrfs-payload"));
+    command
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// What a run has printed and how it ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs the program to its end, with nothing on standard input.
+fn run<S: AsRef<std::ffi::OsStr>>(directory: &Path, arguments: impl IntoIterator<Item = S>) -> Run {
+    let output = program(directory)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output();
+    output.unwrap().into()
+}
+
+/// One clear sentence on standard error, and exit status 2.
+#[track_caller]
+fn assert_trouble(run: &Run, parts: &[&str]) {
+    assert_eq!(run.code, Some(2), "{run:?}");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    let [line] = lines.as_slice() else {
+        panic!("one line of trouble expected: {run:?}");
+    };
+    assert!(line.starts_with("btrfs-payload: "), "{line}");
+    for part in parts {
+        assert!(line.contains(part), "{part:?} is not said: {line}");
+    }
+}
+
+/// Names of everything below a directory, sorted, with `/` behind those of directories.
+fn tree(directory: &Path) -> Vec<String> {
+    fn visit(directory: &Path, prefix: &str, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().unwrap().is_dir() {
+                let name = format!("{name}/");
+                visit(&entry.path(), &name, names);
+                names.push(name);
+            } else {
+                names.push(name);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    visit(directory, "", &mut names);
+    names.sort();
+    names
+}

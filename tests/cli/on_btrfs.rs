@@ -1,0 +1,260 @@
+//! The program on a mounted btrfs.
+
+use std::fs::{self, File, FileTimes, Permissions};
+use std::io::IoSlice;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use btrfs_payload::ioctl::{self, Submission};
+use btrfs_payload::rules::{EncodedIoId, ExtentFields};
+use rustix::fs::XattrFlags;
+use serde_json::Value;
+
+use crate::material::{content, lines, noise};
+use crate::support::{self, Options, create};
+use crate::{assert_trouble, run, tree};
+
+fn json(text: &str) -> Vec<Value> {
+    let line = |line| serde_json::from_str(line).unwrap();
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_file_is_written_checked_read_and_decoded() {
+    let Some(fs) = support::btrfs(
+        "a_file_is_written_checked_read_and_decoded",
+        &Options::default(),
+    ) else {
+        return;
+    };
+    let data = content("mixed");
+    let room = fs.outside();
+    let source = room.join("source");
+    fs::write(&source, &data).unwrap();
+    fs::set_permissions(&source, Permissions::from_mode(0o640)).unwrap();
+    rustix::fs::setxattr(&source, "user.note", b"kept", XattrFlags::empty()).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let times = FileTimes::new().set_modified(time);
+    File::open(&source).unwrap().set_times(times).unwrap();
+
+    for codec in ["zlib", "lzo", "zstd"] {
+        let dest = fs.join(codec);
+        let dest = dest.to_str().unwrap();
+        let write = run(
+            room,
+            [
+                "--format", "json", "write", "source", dest, "--codec", codec, "--verify",
+            ],
+        );
+        assert_eq!((write.code, write.stderr.as_str()), (Some(0), ""));
+        let written = &json(&write.stdout)[0];
+        assert_eq!(written["encoded_extents"], 2, "{written}");
+        assert_eq!(written["verified"], data.len(), "{written}");
+        assert_eq!(written["fallbacks"], Value::Array(Vec::new()));
+
+        fs.remount();
+        assert!(fs::read(dest).unwrap() == data);
+        let metadata = fs::metadata(dest).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, 0o640);
+        assert_eq!(metadata.modified().unwrap(), time);
+        let mut value = [0; 16];
+        let length = rustix::fs::getxattr(dest, "user.note", &mut value).unwrap();
+        assert_eq!(&value[..length], b"kept");
+
+        let check = run(room, ["check", dest]);
+        assert_eq!(
+            (check.code, check.stderr.as_str()),
+            (Some(0), ""),
+            "{check:?}"
+        );
+        assert!(check.stdout.contains(": sound (2 extents, "), "{check:?}");
+
+        let read = run(room, ["--format", "json", "read", dest, "--out", codec]);
+        assert_eq!((read.code, read.stderr.as_str()), (Some(0), ""), "{read:?}");
+        let manifest = format!("{codec}/manifest.jsonl");
+        assert_eq!(
+            fs::read_to_string(room.join(&manifest)).unwrap(),
+            read.stdout
+        );
+        let check = run(room, ["check", &manifest]);
+        assert_eq!(check.code, Some(0), "{check:?}");
+        // Every extent of the manifest decodes to its part of the file, and they cover it.
+        let mut end = 0;
+        for line in &json(&read.stdout)[1..] {
+            let number = |field: &str| usize::try_from(line[field].as_u64().unwrap()).unwrap();
+            let (offset, len) = (number("offset"), number("len"));
+            assert_eq!(offset, end, "{line}");
+            end += len;
+            if line["kind"] == "encoded" {
+                let payload = format!("{codec}/{}", line["payload"].as_str().unwrap());
+                let claims = ["len", "unencoded_len", "unencoded_offset", "offset"]
+                    .map(|name| format!("--{}={}", name.replace('_', "-"), line[name]));
+                let arguments = [
+                    "decode", &payload, "--codec", codec, "-o", "part", "--force",
+                ];
+                let decode = run(
+                    room,
+                    arguments.iter().map(|a| (*a).to_owned()).chain(claims),
+                );
+                assert_eq!(decode.code, Some(0), "{decode:?}");
+                assert!(fs::read(room.join("part")).unwrap() == data[offset..offset + len]);
+            }
+        }
+        assert_eq!(end, data.len());
+    }
+    let names = tree(&fs.path());
+    assert_eq!(names, ["lzo", "zlib", "zstd"], "something is left over");
+}
+
+/// A file on btrfs whose second extent the kernel reads and btrfs receive does not.
+#[test]
+fn an_unsound_extent_of_a_file_is_found() {
+    let Some(fs) = support::btrfs("an_unsound_extent_of_a_file_is_found", &Options::default())
+    else {
+        return;
+    };
+    let path = fs.join("file");
+    let file = create(&path);
+    let fields = ExtentFields::whole(8192, EncodedIoId::ZLIB);
+    for (offset, name) in [
+        (0, "case zlib-second-stream-behind-a-full-one"),
+        (8192, "case zlib-adler32-wrong"),
+    ] {
+        let payload = content(name);
+        let submission = Submission::new(offset, fields);
+        let sent = ioctl::submit(&file, &submission, &[IoSlice::new(&payload)]);
+        assert_eq!(sent.unwrap(), payload.len());
+    }
+    file.sync_all().unwrap();
+    let path = path.to_str().unwrap();
+    let check = run(fs.outside(), ["--format", "json", "check", path]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    let findings = json(&check.stdout);
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|line| line["kind"] == "finding")
+        .map(|line| (line["extent"].as_u64(), line["code"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Some(0), "zlib-behind-stream"),
+            (Some(8192), "zlib-adler32")
+        ]
+    );
+    // Read and judged from the manifest it is the same.
+    let read = run(fs.outside(), ["read", path, "--out", "extents"]);
+    assert_eq!(read.code, Some(0), "{read:?}");
+    let check = run(fs.outside(), ["check", "extents/manifest.jsonl"]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.stdout.contains("extent at 8192: error: zlib-adler32"));
+}
+
+#[test]
+fn files_that_take_no_payloads_get_plain_data_and_it_is_said() {
+    let name = "files_that_take_no_payloads_get_plain_data_and_it_is_said";
+    let Some(fs) = support::btrfs(name, &Options::default().mounted_with("nodatasum")) else {
+        return;
+    };
+    let data = content("mixed");
+    fs::write(fs.outside().join("source"), &data).unwrap();
+    let dest = fs.join("dest");
+    let write = run(
+        fs.outside(),
+        ["write", "source", dest.to_str().unwrap(), "--verify"],
+    );
+    assert_eq!((write.code, write.stderr.as_str()), (Some(0), ""));
+    assert!(write.stdout.contains("NODATASUM"), "{write:?}");
+    fs.remount();
+    assert!(fs::read(dest).unwrap() == data);
+}
+
+/// Runs the program with a source larger than what the filesystem holds, and with the name of
+/// a file to be made there; nothing of it may be left.
+fn on_a_full_filesystem(test: &str, source: &[u8], arguments: &[&str]) {
+    let small = Options::default().sized(128 << 20);
+    let Some(fs) = support::btrfs(test, &small.made_with(&["-m", "single"])) else {
+        return;
+    };
+    fs::write(fs.outside().join("source"), source).unwrap();
+    let dest = fs.join("dest").to_str().unwrap().to_owned();
+    let arguments = arguments
+        .iter()
+        .map(|argument| argument.replace("DEST", &dest));
+    let run = run(fs.outside(), arguments);
+    assert_trouble(&run, &["cannot write ", &dest, "No space left on device"]);
+    assert_eq!(tree(&fs.path()), Vec::<String>::new());
+}
+
+#[test]
+fn writing_to_a_full_filesystem_is_trouble() {
+    on_a_full_filesystem(
+        "writing_to_a_full_filesystem_is_trouble",
+        &noise(160 << 20),
+        &["write", "source", "DEST", "--codec", "lzo"],
+    );
+}
+
+#[test]
+fn preparing_on_a_full_filesystem_is_trouble() {
+    on_a_full_filesystem(
+        "preparing_on_a_full_filesystem_is_trouble",
+        &hex(&noise(160 << 20)),
+        &["prepare", "source", "--out", "DEST", "--level", "1"],
+    );
+}
+
+/// Text that shrinks to half.
+fn hex(data: &[u8]) -> Vec<u8> {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    data.iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+#[test]
+fn what_is_no_file_has_no_extents() {
+    let Some(fs) = support::btrfs("what_is_no_file_has_no_extents", &Options::default()) else {
+        return;
+    };
+    fs::create_dir(fs.join("directory")).unwrap();
+    create(fs.join("empty"));
+    let path = |name: &str| fs.join(name).to_str().unwrap().to_owned();
+    let read = run(
+        fs.outside(),
+        ["read", &path("directory"), "--out", "extents"],
+    );
+    assert_trouble(&read, &["directory"]);
+    let check = run(fs.outside(), ["check", &path("directory")]);
+    assert_trouble(&check, &["is a directory"]);
+    assert!(!Path::new(&fs.outside().join("extents")).exists());
+    let check = run(fs.outside(), ["check", &path("empty")]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let read = run(fs.outside(), ["read", &path("empty"), "--out", "extents"]);
+    assert_eq!(read.code, Some(0), "{read:?}");
+    assert_eq!(tree(&fs.outside().join("extents")), ["manifest.jsonl"]);
+}
+
+/// Sources with holes keep them, and take no more space than their data.
+#[test]
+fn holes_stay_holes() {
+    let Some(fs) = support::btrfs("holes_stay_holes", &Options::default()) else {
+        return;
+    };
+    let source = create(fs.outside().join("source"));
+    source.set_len(5 << 30).unwrap();
+    source.write_all_at(&lines(9000), 3 << 30).unwrap();
+    let dest = fs.join("dest");
+    let write = run(fs.outside(), ["write", "source", dest.to_str().unwrap()]);
+    assert_eq!(write.code, Some(0), "{write:?}");
+    let metadata = fs::metadata(&dest).unwrap();
+    assert_eq!(metadata.len(), 5 << 30);
+    assert!(metadata.blocks() * 512 < 1 << 20, "{}", metadata.blocks());
+    let mut got = vec![0; 9000];
+    File::open(dest)
+        .unwrap()
+        .read_exact_at(&mut got, 3 << 30)
+        .unwrap();
+    assert!(got == lines(9000));
+}

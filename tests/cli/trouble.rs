@@ -1,0 +1,408 @@
+//! Inputs and outputs that fail: one sentence with the cause, the right exit status, and nothing
+//! half-written.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use tempfile::TempDir;
+
+use crate::material::{content, lines, noise};
+use crate::{Run, assert_trouble, program, run, tree};
+
+/// A directory with one file `data`.
+fn room(data: &[u8]) -> TempDir {
+    let room = tempfile::tempdir().unwrap();
+    fs::write(room.path().join("data"), data).unwrap();
+    room
+}
+
+/// `prepare` of a file in so many extents that its table does not fit a pipe: it stands still
+/// until somebody reads.
+const LONG_TABLE: [&str; 5] = ["prepare", "data", "--extent-size", "4096", "--level=-100"];
+
+#[test]
+fn a_closed_pipe_ends_it_silently() {
+    let room = room(&lines(8 << 20));
+    let commands: [&[&str]; 4] = [
+        &LONG_TABLE,
+        &[
+            "--format",
+            "json",
+            "prepare",
+            "data",
+            "--extent-size",
+            "4096",
+        ],
+        &["check", "--explain", "all"],
+        &["completions", "bash"],
+    ];
+    for arguments in commands {
+        let mut command = program(room.path());
+        command.args(arguments).stdin(Stdio::null());
+        let (reader, writer) = std::io::pipe().unwrap();
+        command.stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        drop(command);
+        let mut first = [0; 8];
+        BufReader::new(reader).read_exact(&mut first).unwrap();
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(
+            (run.code, run.stderr.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_full_standard_output_is_trouble() {
+    let room = room(&lines(9000));
+    fs::write(room.path().join("payload"), content("valid zlib-inline")).unwrap();
+    let claims = ["--codec", "zlib", "--unencoded-len", "3000"];
+    let commands: [&[&str]; 7] = [
+        &["prepare", "data"],
+        &["--format", "json", "prepare", "data"],
+        &["check", "payload"],
+        &["decode", "payload"],
+        &["dump", "payload"],
+        &["completions", "zsh"],
+        &["man"],
+    ];
+    for arguments in commands {
+        let mut command = program(room.path());
+        command.args(arguments).stdin(Stdio::null());
+        if arguments.last() == Some(&"payload") {
+            command.args(claims);
+        }
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let run = Run::from(command.stdout(full).output().unwrap());
+        assert_trouble(
+            &run,
+            &["cannot write to standard output", "No space left on device"],
+        );
+    }
+}
+
+#[test]
+fn the_number_of_jobs_changes_no_byte() {
+    let mixed: Vec<u8> = (0..6).flat_map(|_| content("mixed")).collect();
+    let room = room(&mixed);
+    for codec in ["zlib", "lzo", "zstd", "zlib,lzo,zstd"] {
+        let prepare = |jobs: &str, out: &str| {
+            let run = run(
+                room.path(),
+                [
+                    "prepare", "data", "--codec", codec, "--jobs", jobs, "--out", out, "--force",
+                ],
+            );
+            assert_eq!(run.code, Some(0), "{run:?}");
+            run.stdout
+        };
+        assert_eq!(prepare("1", "one"), prepare("8", "eight"));
+        let (one, eight) = (room.path().join("one"), room.path().join("eight"));
+        let names = tree(&one);
+        assert!(names.len() > 10);
+        assert_eq!(names, tree(&eight));
+        for name in names {
+            assert!(
+                fs::read(one.join(&name)).unwrap() == fs::read(eight.join(&name)).unwrap(),
+                "{codec}: {name}"
+            );
+        }
+    }
+    assert_eq!(
+        tree(room.path())
+            .iter()
+            .filter(|name| name.ends_with('/'))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_file_that_shrinks_meanwhile_is_trouble() {
+    let room = room(&lines(24 << 20));
+    let mut command = program(room.path());
+    command.args(LONG_TABLE).args(["--out", "extents"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    // The first extent is there, so the size has been asked for; the rest waits for a reader.
+    for _ in 0..2 {
+        stdout.read_line(&mut line).unwrap();
+    }
+    let mut write = OpenOptions::new();
+    let file = write.write(true).open(room.path().join("data")).unwrap();
+    file.set_len(12 << 20).unwrap();
+    stdout.read_to_string(&mut line).unwrap();
+    let run = Run::from(child.wait_with_output().unwrap());
+    let shrank = "the file shrank to 12582912 bytes while it was read; it had 25165824";
+    assert_trouble(&run, &["cannot read data", shrank]);
+    assert_eq!(tree(room.path()), ["data"]);
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let room = room(&lines(8 << 20));
+        let mut command = program(room.path());
+        command.args(LONG_TABLE).args(["--out", "extents"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(tree(room.path()).len() > 1, "nothing to interrupt");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        // What a shell needs to see, to end a loop around it.
+        assert_eq!(output.status.signal(), Some(signal.as_raw()));
+        let run = Run::from(output);
+        assert_eq!(
+            run.stderr,
+            "btrfs-payload: interrupted; nothing is left behind\n"
+        );
+        assert_eq!(tree(room.path()), ["data"]);
+    }
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let room = room(&lines(8 << 20));
+    let script = format!(
+        "trap '' HUP; exec {} {}",
+        env!("CARGO_BIN_EXE_btrfs-payload"),
+        LONG_TABLE.join(" ")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(room.path());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    stdout.read_line(&mut text).unwrap();
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    stdout.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(text.ends_with("every payload is sound\n"));
+}
+
+/// The program as a user without privileges, who can reach and run it.
+fn as_nobody(room: &Path) -> Command {
+    fs::set_permissions(room, Permissions::from_mode(0o755)).unwrap();
+    let copy = room.join("program");
+    if !copy.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_btrfs-payload"), &copy).unwrap();
+    }
+    let mut command = Command::new(copy);
+    command.current_dir(room).stdin(Stdio::null());
+    if geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    command
+}
+
+#[test]
+fn no_permission_is_trouble() {
+    let room = room(&lines(9000));
+    let path = |name: &str| room.path().join(name);
+    fs::write(path("secret"), "secret").unwrap();
+    fs::set_permissions(path("secret"), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(path("data"), Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(path("closed")).unwrap();
+    fs::set_permissions(path("closed"), Permissions::from_mode(0o555)).unwrap();
+    let claims = ["--codec", "zstd", "--unencoded-len", "9000"];
+    let try_it = |arguments: &[&str], parts: &[&str]| {
+        let output = as_nobody(room.path()).args(arguments).output().unwrap();
+        assert_trouble(&output.into(), parts);
+    };
+    let denied = "Permission denied";
+    for command in ["prepare", "check"] {
+        try_it(&[command, "secret"], &["cannot read secret", denied]);
+    }
+    for command in ["check", "decode", "dump"] {
+        let arguments = [&[command, "secret"], claims.as_slice()].concat();
+        try_it(&arguments, &["cannot read secret", denied]);
+    }
+    try_it(
+        &["write", "secret", "dest"],
+        &["cannot read secret", denied],
+    );
+    try_it(
+        &["read", "secret", "--out", "dir"],
+        &["cannot read secret", denied],
+    );
+    let made = ["cannot make closed/extents in closed", "permission denied"];
+    try_it(&["prepare", "data", "--out", "closed/extents"], &made);
+    let made = ["cannot make closed/dest in closed", "permission denied"];
+    try_it(&["write", "data", "closed/dest"], &made);
+    assert_eq!(tree(&path("closed")), Vec::<String>::new());
+    fs::set_permissions(path("closed"), Permissions::from_mode(0o755)).unwrap();
+}
+
+fn fifo(room: &Path) -> PathBuf {
+    let path = room.join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    path
+}
+
+/// Runs the program with a pipe named `pipe` that holds these bytes.
+fn with_pipe(bytes: &[u8], arguments: &[&str]) -> Run {
+    let room = tempfile::tempdir().unwrap();
+    let path = fifo(room.path());
+    thread::scope(|scope| {
+        // Opens once the program does; the program may close it before it has read everything.
+        scope.spawn(|| {
+            let mut pipe = OpenOptions::new().write(true).open(&path).unwrap();
+            let _ = pipe.write_all(bytes);
+        });
+        run(room.path(), arguments)
+    })
+}
+
+#[test]
+fn a_pipe_is_read_where_that_makes_sense() {
+    let data = lines(300_000);
+    let run_of_pipe = with_pipe(&data, &["prepare", "pipe", "--level", "1"]);
+    assert_eq!(run_of_pipe.code, Some(0), "{run_of_pipe:?}");
+    let room = room(&data);
+    let run_of_file = run(room.path(), ["prepare", "data", "--level", "1"]);
+    assert_eq!(run_of_pipe.stdout, run_of_file.stdout);
+
+    let payload = content("valid zlib-inline");
+    let claims = ["--codec", "zlib", "--unencoded-len", "3000"];
+    let run = with_pipe(&payload, &[&["check", "pipe"], claims.as_slice()].concat());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let run = with_pipe(&payload, &["check", "pipe"]);
+    assert_trouble(&run, &["pipe is no send stream"]);
+    let run = with_pipe(&[], &["check", "pipe"]);
+    assert_trouble(&run, &["pipe is no send stream"]);
+    // More than any payload is not waited for.
+    let long = noise(1 << 20);
+    let run = with_pipe(&long, &[&["check", "pipe"], claims.as_slice()].concat());
+    assert_trouble(&run, &["pipe is longer than any payload"]);
+}
+
+#[test]
+fn a_pipe_is_refused_where_a_file_is_needed() {
+    let room = tempfile::tempdir().unwrap();
+    let path = fifo(room.path());
+    // Keeps the pipe open for reading and writing, so that nobody waits for anybody.
+    let _both = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let write = run(room.path(), ["write", "pipe", "dest"]);
+    assert_trouble(&write, &["pipe is not a regular file"]);
+    let read = run(room.path(), ["read", "pipe", "--out", "extents"]);
+    assert_eq!(read.code, Some(2), "{read:?}");
+    assert_eq!(tree(room.path()), ["pipe"]);
+}
+
+/// Files of proc have data and say that they are empty.
+#[test]
+fn a_file_that_does_not_tell_its_size_is_read_or_refused() {
+    let room = tempfile::tempdir().unwrap();
+    let version = fs::read("/proc/version").unwrap();
+    let prepare = run(room.path(), ["prepare", "/proc/version"]);
+    assert_eq!(prepare.code, Some(0), "{prepare:?}");
+    let sum = format!("{} bytes in 1 extent ", version.len());
+    assert!(prepare.stdout.contains(&sum), "{prepare:?}");
+    let write = run(room.path(), ["write", "/proc/version", "dest"]);
+    assert_trouble(
+        &write,
+        &["/proc/version has data and does not tell its size"],
+    );
+    assert_eq!(tree(room.path()), Vec::<String>::new());
+}
+
+#[test]
+fn an_endless_input_needs_little_memory() {
+    let room = tempfile::tempdir().unwrap();
+    let claims = ["--codec", "zstd", "--unencoded-len", "9000"];
+    let arguments = [&["check", "/dev/zero"], claims.as_slice()].concat();
+    let check = run(room.path(), arguments);
+    assert_trouble(&check, &["/dev/zero is longer than any payload"]);
+    // A manifest of one endless line.
+    let path = room.path().join("manifest.jsonl");
+    File::create(&path).unwrap().set_len(8 << 30).unwrap();
+    let started = Instant::now();
+    let check = run(room.path(), ["check", "manifest.jsonl"]);
+    assert_trouble(&check, &["manifest.jsonl, line 1: too long"]);
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn names_are_bytes() {
+    let room = tempfile::tempdir().unwrap();
+    let name = OsStr::from_bytes(b"new\nline and \xff");
+    fs::write(room.path().join(name), lines(9000)).unwrap();
+    let arguments = [
+        OsStr::new("prepare"),
+        name,
+        OsStr::new("--out"),
+        OsStr::new("x"),
+    ];
+    let prepare = run(room.path(), arguments);
+    assert_eq!(prepare.code, Some(0), "{prepare:?}");
+    let check = run(room.path(), ["check", "x/manifest.jsonl"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+}
+
+#[test]
+fn completions_and_the_manual_know_every_command() {
+    let room = tempfile::tempdir().unwrap();
+    let help = run(room.path(), ["help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    let commands: Vec<&str> = help
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        commands.contains(&"prepare") && commands.len() > 8,
+        "{commands:?}"
+    );
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(room.path(), ["completions", shell]);
+        assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""));
+        for command in &commands {
+            assert!(script.stdout.contains(command), "{shell}: {command}");
+        }
+    }
+    let man = run(room.path(), ["man"]);
+    assert_eq!((man.code, man.stderr.as_str()), (Some(0), ""));
+    assert!(man.stdout.contains(".TH btrfs\\-payload") || man.stdout.contains(".TH btrfs-payload"));
+    for command in &commands {
+        let name = command.replace('-', "\\-");
+        assert!(man.stdout.contains(&name), "{command}");
+    }
+    // Every command explains itself, and how it ends.
+    for command in commands.iter().filter(|command| **command != "help") {
+        let help = run(room.path(), [command, "--help"]);
+        assert_eq!(
+            (help.code, help.stderr.as_str()),
+            (Some(0), ""),
+            "{command}"
+        );
+        assert!(help.stdout.contains("Usage: btrfs-payload"), "{command}");
+    }
+}
