@@ -80,7 +80,8 @@ pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: K
         WriteAnswer::NothingWritten => return Outcome::NothingWritten,
         WriteAnswer::Taken => {}
     }
-    // A call that is taken names a codec and lengths of at most 128 KiB.
+    // A call that is taken names a codec and lengths of at most 128 KiB. A filesystem that
+    // cannot be takes nothing.
     let (Some(codec), Some(extent)) = (fields.codec(), Extent::of(fields, target)) else {
         return Outcome::Refused(Errno::Einval);
     };
@@ -109,7 +110,12 @@ struct Extent {
 }
 
 impl Extent {
+    /// `None` where no machine is like that: its sectors or pages have no possible size.
     fn of(fields: &ExtentFields, target: &Target) -> Option<Self> {
+        let sizes = [target.sector_size, target.page_size];
+        if !sizes.into_iter().all(limits::is_sector_size) {
+            return None;
+        }
         let in_page = target.offset % u64::from(target.page_size.max(1));
         Some(Self {
             start: usize::try_from(fields.unencoded_offset).ok()?,
@@ -239,3 +245,31 @@ fn bytes_u64(len: usize) -> u64 {
 }
 
 const _: () = assert!(limits::MAX_EXTENT == btrfs_payload_common::MAX_EXTENT as u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::EncodedIoId;
+
+    #[test]
+    fn a_machine_that_cannot_be_takes_nothing() {
+        let sizes = [0, 1, 100, 4096, 5000, u32::MAX];
+        let compressions = [EncodedIoId::ZLIB, EncodedIoId::LZO_4K, EncodedIoId::ZSTD];
+        for (sector_size, page_size) in sizes.iter().flat_map(|&a| sizes.map(|b| (a, b))) {
+            if sector_size == 4096 && page_size == 4096 {
+                continue;
+            }
+            let target = Target {
+                sector_size,
+                page_size,
+                ..Target::default()
+            };
+            for compression in compressions {
+                let fields = ExtentFields::whole(8192, compression);
+                let outcome = predict(&[1; 100], &fields, &target, Kernel::V7_2);
+                assert_eq!(outcome, Outcome::Refused(Errno::Einval));
+                let _ = crate::validate::validate(&[1; 100], &fields, &target);
+            }
+        }
+    }
+}
