@@ -68,6 +68,7 @@ fn payloads_of_this_kernel_are_sound() {
         let together: Vec<u8> = samples.iter().flat_map(|s| s.data.clone()).collect();
         fs::write(directory.join("together"), together).unwrap();
         small_files(&directory, &samples);
+        growing_sectors(&directory);
         rustix::fs::syncfs(File::open(&directory).unwrap()).unwrap();
         bookends(&directory, "together");
         fs.remount();
@@ -94,6 +95,18 @@ fn small_files(directory: &Path, samples: &[support::Sample]) {
         let sample = &samples[number % samples.len()].data;
         let len = (number * 37).min(sample.len());
         fs::write(directory.join(format!("small-{number}")), &sample[..len]).unwrap();
+    }
+}
+
+/// Files whose first sector compresses to ever more bytes, one at a time: some LZO segment ends
+/// just before a sector does, and the next header has to move.
+fn growing_sectors(directory: &Path) {
+    let noise = support::generated(6 * 4096).swap_remove(4).data;
+    for len in 4000..4090 {
+        let mut data = vec![0; 4096 - len];
+        data.extend(&noise[..len]);
+        data.extend(b"what follows shrinks to next to nothing\n".repeat(200));
+        fs::write(directory.join(format!("growing-{len}")), data).unwrap();
     }
 }
 

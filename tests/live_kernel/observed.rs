@@ -144,6 +144,28 @@ pub fn distorted(predicted: &Outcome) -> Option<Outcome> {
     Some(outcome)
 }
 
+/// True if fewer pages came back than can be read, and the right ones.
+///
+/// A request that fails is repeated page by page, and that works as long as the request's other
+/// pages are still in the page cache: a page whose neighbours are gone takes them along again,
+/// damage and all. Now and then, on a busy machine, they are.
+pub fn is_cut_short(predicted: &Outcome, observed: &Observed) -> bool {
+    let Outcome::ReadError { errno, good, .. } = predicted else {
+        return false;
+    };
+    let Observed::Taken {
+        read: Read::Whole { bytes, error },
+        ..
+    } = observed
+    else {
+        return false;
+    };
+    *error == Some(number(*errno))
+        && bytes.len() < good.len()
+        && bytes.len() % PAGE == 0
+        && good.starts_with(bytes)
+}
+
 /// What would have been observed, had every request found a workspace that is large enough:
 /// input/output errors are replaced by what is predicted.
 fn as_if_roomy(case: &Case, roomy: &Outcome, observed: &Observed) -> Observed {
