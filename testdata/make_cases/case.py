@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zlib
 
 PERIOD = b"btrfs keeps compressed extents of at most one hundred 28 KiB...\n"
 assert len(PERIOD) == 64
@@ -100,3 +101,18 @@ def pieces_of(payload):
             at += 1
     flush()
     return pieces
+
+
+CASES = {}
+
+
+def case(name, *args, **claims):
+    assert name not in CASES
+    CASES[name] = Case(*args, **claims)
+
+
+TEXT, SMALL = text(8192), text(3000)
+AB = b"a" * 4096 + b"b" * 4096
+STOCK = zlib.compress(TEXT, 9)
+FAR = 1 << 20
+"""A file offset where nothing can become inline."""
