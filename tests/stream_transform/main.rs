@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod damage;
+mod frames;
 mod kernel;
 mod order;
 mod program;
