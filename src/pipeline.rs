@@ -1,20 +1,24 @@
 //! Work on many threads, results in order, memory bounded.
+//!
+//! Each worker takes an item from the source, works on it and puts the result into its place in
+//! a line; the caller's thread takes results from the front of the line. No item changes hands
+//! between reading and working, so its bytes are still in the cache of the core that read them.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
-/// Items that may wait between two stages, for each worker. Two keep a worker busy while the
-/// next item is read and the last one is written.
-const QUEUE_PER_JOB: usize = 2;
+/// Places in the line for each worker: enough that the others need not wait while one of them
+/// has an item that takes a few times longer.
+const PLACES_PER_JOB: usize = 4;
 
 /// Hands every item of `source` to one of `jobs` workers and the results to `sink`, in the
 /// order of the items, whatever the number of workers.
 ///
-/// `source` runs on a thread of its own, `sink` on the caller's. At most
-/// `2 * QUEUE_PER_JOB * jobs + 2` items exist at a time. With one job everything runs on the
-/// caller's thread.
+/// `source` is asked by the workers, one at a time, `sink` by the caller's thread. At most
+/// `4 * jobs + 1` items and results exist at a time. With one job everything runs on the caller's
+/// thread.
 ///
 /// # Errors
 /// The first error of `source` or `sink`; results in front of a source's error reach the sink.
@@ -37,48 +41,171 @@ where
         }
         return Ok(());
     }
-    let depth = jobs.get().saturating_mul(QUEUE_PER_JOB);
+    let line = Line::new(jobs.get().saturating_mul(PLACES_PER_JOB));
+    let source = Mutex::new(source);
     thread::scope(|scope| {
-        let (work_in, work_out) = bounded::<(T, Sender<R>)>(depth);
-        let (turn_in, turn_out) = bounded::<Result<Receiver<R>, E>>(depth);
+        // Declared inside the scope: it goes before the scope waits for the workers.
+        let _end = Stop(&line);
         for _ in 0..jobs.get() {
-            let work_out = work_out.clone();
-            let worker = &worker;
-            scope.spawn(move || {
+            scope.spawn(|| {
+                let _panic = StopOnPanic(&line);
                 let mut work = worker();
-                for (item, result) in work_out {
-                    // The sink has stopped when nobody takes the result.
-                    let _ = result.send(work(item));
+                while let Some((place, item)) = next_item(&source, &line) {
+                    line.put(place, item.map(&mut work));
                 }
             });
         }
-        drop(work_out);
-        scope.spawn(move || {
-            loop {
-                let (result_in, result_out) = bounded(1);
-                let turn = match source() {
-                    Ok(Some(item)) => {
-                        if work_in.send((item, result_in)).is_err() {
-                            return;
-                        }
-                        Ok(result_out)
-                    }
-                    Ok(None) => return,
-                    Err(error) => Err(error),
-                };
-                let last = turn.is_err();
-                if turn_in.send(turn).is_err() || last {
-                    return;
-                }
-            }
-        });
-        for turn in turn_out {
-            // A worker that panicked sends nothing; the scope passes its panic on.
-            let Ok(result) = turn?.recv() else { break };
-            sink(result)?;
+        while let Some(result) = line.take() {
+            sink(result?)?;
         }
         Ok(())
     })
+}
+
+/// The next item or error of the source and its place; `None` when there is no more to do.
+fn next_item<T, R, E>(
+    source: &Mutex<impl FnMut() -> Result<Option<T>, E>>,
+    line: &Line<R, E>,
+) -> Option<(u64, Result<T, E>)> {
+    // A poisoned lock means that the source has panicked.
+    let mut source = source.lock().ok()?;
+    // Whoever holds the source is alone in taking places, so places follow the items.
+    let place = line.place()?;
+    match source() {
+        Ok(Some(item)) => Some((place, Ok(item))),
+        Ok(None) => {
+            line.end_at(place);
+            None
+        }
+        Err(error) => {
+            line.end_at(place + 1);
+            Some((place, Err(error)))
+        }
+    }
+}
+
+/// Results on their way to the sink.
+struct Line<R, E> {
+    state: Mutex<State<R, E>>,
+    /// The front of the line can be taken, or there is no more.
+    ready: Condvar,
+    /// A place is free, or none is needed any more.
+    free: Condvar,
+    places: usize,
+}
+
+struct State<R, E> {
+    /// Results from number `taken` on; `None` where somebody still works.
+    results: VecDeque<Option<Result<R, E>>>,
+    /// Results that have left the line.
+    taken: u64,
+    /// Number of items, once it is known.
+    end: Option<u64>,
+    /// Nobody takes results, or a worker is gone.
+    stopped: bool,
+}
+
+impl<R, E> Line<R, E> {
+    fn new(places: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                results: VecDeque::with_capacity(places),
+                taken: 0,
+                end: None,
+                stopped: false,
+            }),
+            ready: Condvar::new(),
+            free: Condvar::new(),
+            places,
+        }
+    }
+
+    /// Nothing panics while the state is locked, so it is never poisoned.
+    fn lock(&self) -> MutexGuard<'_, State<R, E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a free place; `None` when no item is wanted any more.
+    fn place(&self) -> Option<u64> {
+        let busy = |state: &mut State<R, E>| {
+            !state.stopped && state.end.is_none() && state.results.len() >= self.places
+        };
+        let waited = self.free.wait_while(self.lock(), busy);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.stopped || state.end.is_some() {
+            return None;
+        }
+        let place = state.taken + state.results.len() as u64;
+        state.results.push_back(None);
+        Some(place)
+    }
+
+    /// Fills a place.
+    fn put(&self, place: u64, result: Result<R, E>) {
+        let mut state = self.lock();
+        // The line is never longer than fits memory.
+        let index = usize::try_from(place - state.taken).unwrap_or(usize::MAX);
+        if let Some(slot) = state.results.get_mut(index) {
+            *slot = Some(result);
+        }
+        if index == 0 {
+            self.ready.notify_one();
+        }
+    }
+
+    /// There are `items` items and no more: the places behind are given back.
+    fn end_at(&self, items: u64) {
+        let mut state = self.lock();
+        state.end = Some(items);
+        let len = usize::try_from(items - state.taken).unwrap_or(usize::MAX);
+        state.results.truncate(len);
+        drop(state);
+        self.ready.notify_one();
+        self.free.notify_all();
+    }
+
+    /// Waits for the next result; `None` behind the last.
+    fn take(&self) -> Option<Result<R, E>> {
+        let missing = |state: &mut State<R, E>| {
+            !state.stopped
+                && state.end != Some(state.taken)
+                && !matches!(state.results.front(), Some(Some(_)))
+        };
+        let waited = self.ready.wait_while(self.lock(), missing);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let result = state.results.pop_front()??;
+        state.taken += 1;
+        drop(state);
+        self.free.notify_one();
+        Some(result)
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.ready.notify_one();
+        self.free.notify_all();
+    }
+}
+
+/// Stops the workers when the caller's thread leaves, however it does.
+struct Stop<'a, R, E>(&'a Line<R, E>);
+
+impl<R, E> Drop for Stop<'_, R, E> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Stops everybody when a worker panics: its result will never come. The scope passes the panic
+/// on.
+struct StopOnPanic<'a, R, E>(&'a Line<R, E>);
+
+impl<R, E> Drop for StopOnPanic<'_, R, E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +268,61 @@ mod tests {
                 |()| Err("sink"),
             );
             assert_eq!(result, Err("sink"));
+        }
+    }
+
+    #[test]
+    fn at_most_four_items_a_job_and_one_exist() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let (alive, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut left = 1000;
+        let result: Result<(), ()> = ordered(
+            NonZeroUsize::new(3).unwrap(),
+            || {
+                left -= 1;
+                if left == 0 {
+                    return Ok(None);
+                }
+                most.fetch_max(alive.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                Ok(Some(()))
+            },
+            || |()| (),
+            |()| {
+                thread::yield_now();
+                alive.fetch_sub(1, Ordering::SeqCst);
+                Ok(())
+            },
+        );
+        assert_eq!(result, Ok(()));
+        assert!(most.into_inner() <= 3 * PLACES_PER_JOB + 1);
+    }
+
+    #[test]
+    fn a_panic_anywhere_ends_everything_and_comes_out() {
+        for place in ["source", "worker", "sink"] {
+            let ended = std::panic::catch_unwind(|| {
+                let mut item = 0;
+                let hit = |item: u32, at: &str| assert!(item < 50 || at != place, "as wanted");
+                ordered(
+                    NonZeroUsize::new(3).unwrap(),
+                    || {
+                        item += 1;
+                        hit(item, "source");
+                        Ok::<_, ()>(Some(item)) // endless
+                    },
+                    || {
+                        |item| {
+                            hit(item, "worker");
+                            item
+                        }
+                    },
+                    |item| {
+                        hit(item, "sink");
+                        Ok(())
+                    },
+                )
+            });
+            assert!(ended.is_err(), "{place}");
         }
     }
 }

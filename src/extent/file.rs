@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustix::fs::{SeekFrom, seek};
@@ -105,9 +106,46 @@ struct Chunk {
 }
 
 enum ChunkData {
-    Bytes(Vec<u8>),
+    Bytes(Buffer),
     /// That many zero bytes.
     Hole(u64),
+}
+
+/// Input buffers that nobody uses at the moment.
+#[derive(Default)]
+struct Pool(Mutex<Vec<Vec<u8>>>);
+
+impl Pool {
+    /// The buffer used last, which is likely still in the cache, or a new one.
+    fn take(self: &Arc<Self>) -> Buffer {
+        Buffer {
+            data: self.buffers().pop().unwrap_or_default(),
+            pool: Arc::clone(self),
+        }
+    }
+
+    /// Nothing panics while the lock is held, so it is never poisoned.
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An input buffer; goes back to its pool with the last `Bytes` made of it.
+struct Buffer {
+    data: Vec<u8>,
+    pool: Arc<Pool>,
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.buffers().push(std::mem::take(&mut self.data));
+    }
 }
 
 /// Splits a regular file into extents and hands them to `consume` in the order of the file, on
@@ -124,7 +162,23 @@ pub fn prepare_file<E: Send>(
     file: &File,
     options: &Options,
     jobs: NonZeroUsize,
-    consume: impl FnMut(FileExtent) -> Result<(), E>,
+    mut consume: impl FnMut(FileExtent) -> Result<(), E>,
+) -> Result<(), PrepareFileError<E>> {
+    prepare_file_with(file, options, jobs, |_| (), |extent, ()| consume(extent))
+}
+
+/// Like [`prepare_file`], with more to do on the threads that encode: `inspect` sees each
+/// extent, and what it returns comes to `consume` with it. Of holes that follow one another,
+/// which come as one, it sees the parts, and what it returns of the first is kept.
+///
+/// # Errors
+/// See [`prepare_file`].
+pub fn prepare_file_with<I: Send, E: Send>(
+    file: &File,
+    options: &Options,
+    jobs: NonZeroUsize,
+    inspect: impl Fn(&FileExtent) -> I + Sync,
+    consume: impl FnMut(FileExtent, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     let metadata = file
         .metadata()
@@ -138,8 +192,9 @@ pub fn prepare_file<E: Send>(
         position: 0,
         data_end: 0,
         extent_size: options.extent_size,
+        pool: Arc::default(),
     };
-    prepare_chunks(options, jobs, || chunks.next(), consume)
+    prepare_chunks(options, jobs, || chunks.next(), inspect, consume)
 }
 
 /// The same for anything that can be read once, from its present position to its end. Holes
@@ -148,65 +203,88 @@ pub fn prepare_file<E: Send>(
 /// # Errors
 /// See [`PrepareFileError`].
 pub fn prepare_reader<E: Send>(
+    reader: impl Read + Send,
+    options: &Options,
+    jobs: NonZeroUsize,
+    mut consume: impl FnMut(FileExtent) -> Result<(), E>,
+) -> Result<(), PrepareFileError<E>> {
+    prepare_reader_with(reader, options, jobs, |_| (), |extent, ()| consume(extent))
+}
+
+/// Like [`prepare_reader`], with `inspect` as in [`prepare_file_with`].
+///
+/// # Errors
+/// See [`PrepareFileError`].
+pub fn prepare_reader_with<I: Send, E: Send>(
     mut reader: impl Read + Send,
     options: &Options,
     jobs: NonZeroUsize,
-    consume: impl FnMut(FileExtent) -> Result<(), E>,
+    inspect: impl Fn(&FileExtent) -> I + Sync,
+    consume: impl FnMut(FileExtent, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     let mut offset = 0;
     let extent_size = options.extent_size;
+    let pool = Arc::<Pool>::default();
     let next = move || {
-        let mut data = Vec::with_capacity(extent_size);
+        let mut buffer = pool.take();
+        buffer.data.clear();
+        buffer.data.reserve_exact(extent_size);
         (&mut reader)
             .take(u64_of(extent_size))
-            .read_to_end(&mut data)
+            .read_to_end(&mut buffer.data)
             .map_err(|source| PrepareFileError::Read { offset, source })?;
-        if data.is_empty() {
+        if buffer.data.is_empty() {
             return Ok(None);
         }
         let start = offset;
-        offset += u64_of(data.len());
+        offset += u64_of(buffer.data.len());
         // A file that fits one sector ends with its first chunk, so its size is known by then.
         Ok(Some(Chunk {
             offset: start,
             file_size: offset,
-            data: ChunkData::Bytes(data),
+            data: ChunkData::Bytes(buffer),
         }))
     };
-    prepare_chunks(options, jobs, next, consume)
+    prepare_chunks(options, jobs, next, inspect, consume)
 }
 
-fn prepare_chunks<E: Send>(
+fn prepare_chunks<I: Send, E: Send>(
     options: &Options,
     jobs: NonZeroUsize,
     source: impl FnMut() -> Result<Option<Chunk>, PrepareFileError<E>> + Send,
-    mut consume: impl FnMut(FileExtent) -> Result<(), E>,
+    inspect: impl Fn(&FileExtent) -> I + Sync,
+    mut consume: impl FnMut(FileExtent, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     // What is wrong with the options shows here, before a thread starts.
     Preparer::new(options).map_err(|source| PrepareFileError::Prepare { offset: 0, source })?;
+    let inspect = &inspect;
     let worker = || {
         let mut preparer = Preparer::new(options);
-        move |chunk: Chunk| prepare_chunk(&mut preparer, chunk, &options.target)
+        move |chunk: Chunk| {
+            let extent = prepare_chunk(&mut preparer, chunk, &options.target)?;
+            let inspected = inspect(&extent);
+            Ok((extent, inspected))
+        }
     };
-    let mut hole: Option<FileExtent> = None;
+    let mut hole: Option<(FileExtent, I)> = None;
     pipeline::ordered(jobs, source, worker, |extent| {
-        let extent =
+        let (extent, inspected) =
             extent.map_err(|(offset, source)| PrepareFileError::Prepare { offset, source })?;
-        if let (Some(hole), Content::Hole) = (&mut hole, &extent.content) {
+        if let (Some((hole, _)), Content::Hole) = (&mut hole, &extent.content) {
             hole.len += extent.len;
             return Ok(());
         }
-        if let Some(hole) = hole.take() {
-            consume(hole).map_err(PrepareFileError::Consumer)?;
+        if let Some((hole, inspected)) = hole.take() {
+            consume(hole, inspected).map_err(PrepareFileError::Consumer)?;
         }
         if extent.content == Content::Hole {
-            hole = Some(extent);
+            hole = Some((extent, inspected));
             return Ok(());
         }
-        consume(extent).map_err(PrepareFileError::Consumer)
+        consume(extent, inspected).map_err(PrepareFileError::Consumer)
     })?;
-    hole.map_or(Ok(()), |hole| {
-        consume(hole).map_err(PrepareFileError::Consumer)
+    hole.map_or(Ok(()), |(hole, inspected)| {
+        consume(hole, inspected).map_err(PrepareFileError::Consumer)
     })
 }
 
@@ -216,7 +294,7 @@ fn prepare_chunk(
     filesystem: &Target,
 ) -> Result<FileExtent, (u64, PrepareError)> {
     let offset = chunk.offset;
-    let data = match chunk.data {
+    let buffer = match chunk.data {
         ChunkData::Hole(len) => {
             return Ok(FileExtent {
                 offset,
@@ -224,7 +302,7 @@ fn prepare_chunk(
                 content: Content::Hole,
             });
         }
-        ChunkData::Bytes(data) => data,
+        ChunkData::Bytes(buffer) => buffer,
     };
     let target = Target {
         offset,
@@ -236,15 +314,15 @@ fn prepare_chunk(
         Err(_) => return Err((offset, PrepareError::Options("the options cannot be met"))),
     };
     let prepared = preparer
-        .prepare_for(&data, &target)
+        .prepare_for(&buffer.data, &target)
         .map_err(|source| (offset, source))?;
     Ok(FileExtent {
         offset,
-        len: u64_of(data.len()),
+        len: u64_of(buffer.data.len()),
         content: match prepared {
             Prepared::Encoded(extent) => Content::Encoded(extent),
             Prepared::Plain { reason } => Content::Plain {
-                data: Bytes::from(data),
+                data: Bytes::from_owner(buffer),
                 reason,
             },
             Prepared::Hole => Content::Hole,
@@ -260,6 +338,7 @@ struct FileChunks<'a> {
     /// End of the data region that `position` is in.
     data_end: u64,
     extent_size: usize,
+    pool: Arc<Pool>,
 }
 
 impl FileChunks<'_> {
@@ -278,17 +357,20 @@ impl FileChunks<'_> {
             }
         }
         let len = (self.data_end - offset).min(u64_of(self.extent_size));
-        let mut data = vec![0; usize::try_from(len).unwrap_or(self.extent_size)];
-        let read = read_full_at(self.file, &mut data, offset)
+        let mut buffer = self.pool.take();
+        buffer
+            .data
+            .resize(usize::try_from(len).unwrap_or(self.extent_size), 0);
+        let read = read_full_at(self.file, &mut buffer.data, offset)
             .map_err(|source| PrepareFileError::Read { offset, source })?;
-        if read < data.len() {
+        if read < buffer.data.len() {
             return Err(PrepareFileError::Shrank {
                 found: offset + u64_of(read),
                 expected: self.size,
             });
         }
         self.position += len;
-        Ok(Some(self.chunk(offset, ChunkData::Bytes(data))))
+        Ok(Some(self.chunk(offset, ChunkData::Bytes(buffer))))
     }
 
     fn chunk(&self, offset: u64, data: ChunkData) -> Chunk {

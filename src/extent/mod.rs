@@ -12,6 +12,9 @@ mod prepare;
 
 pub use encoded::{EncodedExtent, ExtentError};
 pub use encoder::EncoderError;
-pub use file::{Content, FileExtent, PrepareFileError, prepare_file, prepare_reader};
+pub use file::{
+    Content, FileExtent, PrepareFileError, prepare_file, prepare_file_with, prepare_reader,
+    prepare_reader_with,
+};
 pub use options::{Keep, Level, NotALevel, Options};
 pub use prepare::{PlainReason, PrepareError, Prepared, Preparer, prepare_extent, sectors};

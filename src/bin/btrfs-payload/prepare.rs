@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::extent::{Content, FileExtent, Options, prepare_file, prepare_reader, sectors};
+use btrfs_payload::extent::{
+    Content, FileExtent, Options, prepare_file_with, prepare_reader_with, sectors,
+};
 use btrfs_payload::rules::{ExtentFields, Target};
 use btrfs_payload::validate::validate;
 use serde::Serialize;
@@ -98,20 +100,23 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     };
     let jobs = args.compression.jobs();
     let name = args.file.to_string_lossy();
+    let filesystem = options.target;
     let result = match input {
         Input::Stream(reader) => {
             table.start(&name, None)?;
-            let consume = |extent| table.extent(&extent);
-            prepare_reader(reader, &options, jobs, consume)
+            let sound = |extent: &FileExtent| is_sound(extent, &filesystem, None);
+            let consume = |extent, sound| table.extent(&extent, sound);
+            prepare_reader_with(reader, &options, jobs, sound, consume)
         }
         Input::File(file, size) => {
             table.start(&name, Some(size))?;
             let bar = progress(size);
-            let consume = |extent: FileExtent| {
+            let sound = |extent: &FileExtent| is_sound(extent, &filesystem, Some(size));
+            let consume = |extent: FileExtent, sound| {
                 bar.inc(extent.len);
-                table.extent(&extent)
+                table.extent(&extent, sound)
             };
-            let result = prepare_file(&file, &options, jobs, consume);
+            let result = prepare_file_with(&file, &options, jobs, sound, consume);
             bar.finish_and_clear();
             result
         }
@@ -157,6 +162,26 @@ impl Input {
     }
 }
 
+/// The target of an extent at `offset` of a file of that size, where it is known.
+fn target_at(filesystem: &Target, offset: u64, file_size: Option<u64>) -> Target {
+    Target {
+        offset,
+        file_size: file_size.unwrap_or(0),
+        ..*filesystem
+    }
+}
+
+/// The judge's verdict on an extent; on the threads that encode.
+fn is_sound(extent: &FileExtent, filesystem: &Target, file_size: Option<u64>) -> bool {
+    match &extent.content {
+        Content::Encoded(encoded) => {
+            let target = target_at(filesystem, extent.offset, file_size);
+            validate(encoded.payload(), encoded.fields(), &target).is_sound()
+        }
+        Content::Plain { .. } | Content::Hole => true,
+    }
+}
+
 /// The table while it grows.
 struct Table<'a> {
     output: &'a mut Output,
@@ -193,19 +218,14 @@ impl Table<'_> {
         Ok(())
     }
 
-    fn extent(&mut self, extent: &FileExtent) -> Result<()> {
+    fn extent(&mut self, extent: &FileExtent, sound: bool) -> Result<()> {
         let &FileExtent { offset, len, .. } = extent;
-        let target = Target {
-            offset,
-            file_size: self.file_size.unwrap_or(0),
-            ..self.options.target
-        };
+        let target = target_at(&self.options.target, offset, self.file_size);
         self.total.extents += 1;
         self.total.len += len;
         match &extent.content {
             Content::Encoded(encoded) => {
                 let (payload, fields) = (encoded.payload(), encoded.fields());
-                let sound = validate(payload, fields, &target).is_sound();
                 let line = Encoded::new(offset, fields, payload.len());
                 if let Some(directory) = self.directory {
                     directory.file(&line.payload, payload)?;
