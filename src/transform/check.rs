@@ -179,17 +179,20 @@ impl<R: Read> Source<R> {
 
     fn take(&mut self, raw: RawCommand, batch: &mut Batch) {
         batch.bytes += raw.bytes().len();
-        let command = Command::parse(&raw).ok().filter(|_| raw.crc_ok());
-        let mut payload = None;
-        match command {
-            None => self.order.lost(),
-            Some(command) => {
-                let file_size = self.order.follow(&raw, &command, &mut batch.order);
-                if let Command::EncodedWrite(write) = command {
-                    payload = Some(Payload { write, file_size });
-                }
+        let command = Command::parse(&raw).ok();
+        // A damaged command moves nothing, but its payload is looked at: it shows where the
+        // damage is.
+        let file_size = match &command {
+            Some(command) if raw.crc_ok() => self.order.follow(&raw, command, &mut batch.order),
+            _ => {
+                self.order.lost();
+                0
             }
-        }
+        };
+        let payload = match command {
+            Some(Command::EncodedWrite(write)) => Some(Payload { write, file_size }),
+            _ => None,
+        };
         batch.commands.push((raw, payload));
     }
 }

@@ -32,15 +32,15 @@ pub struct StreamFinding {
 }
 
 impl StreamFinding {
-    /// A finding about a command, with path and file offset as the command has them.
+    /// A finding about a command, with path and file offset as the command has them: in one
+    /// whose checksum is wrong they may be the damage, but mostly they tell where it is.
     pub(super) fn of(
         raw: &RawCommand,
         code: &'static str,
         severity: Severity,
         message: String,
     ) -> Self {
-        // Nothing in a damaged command can be trusted.
-        let attribute = |attribute| raw.value(attribute).filter(|_| raw.crc_ok());
+        let attribute = |attribute| raw.value(attribute);
         let file_offset = attribute(Attribute::FileOffset)
             .and_then(|value| value.as_ref().try_into().ok().map(u64::from_le_bytes));
         Self {
@@ -48,7 +48,7 @@ impl StreamFinding {
             severity,
             offset: raw.offset(),
             command: raw.index(),
-            kind: raw.kind().filter(|_| raw.crc_ok()),
+            kind: raw.kind(),
             path: attribute(Attribute::Path).map(|path| Bytes::copy_from_slice(&path)),
             file_offset,
             payload_offset: None,
