@@ -78,12 +78,6 @@ fn the_check_goes_on_behind_a_wrong_checksum() {
     assert_eq!(found, [1, 2]);
     assert_eq!(summary.commands, 5);
     assert_eq!(summary.whole_bytes, len as u64);
-    // What a damaged command says is not repeated.
-    assert!(
-        findings
-            .iter()
-            .all(|f| f.kind.is_none() && f.path.is_none())
-    );
 }
 
 #[test]
