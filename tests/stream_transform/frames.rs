@@ -42,8 +42,11 @@ fn stream(version: u8, commands: &[Vec<u8>]) -> Vec<u8> {
     stream
 }
 
+/// Codes and severities, in order.
+type Findings = Vec<(&'static str, Severity)>;
+
 /// Every fault of a frame or attribute, with the codes and severities it has.
-fn faults() -> Vec<(Vec<u8>, Vec<(&'static str, Severity)>)> {
+fn faults() -> Vec<(Vec<u8>, Findings)> {
     use Severity::{Error, Warning};
     let path = tlv(15, b"f");
     let chmod = |more: &[u8]| frame(18, &[&path[..], &tlv(5, &[0; 8]), more].concat());
