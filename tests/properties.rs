@@ -1,6 +1,7 @@
 //! Properties that hold for any data and any bytes.
 //!
 //! * what we prepare is sound and decodes to the data, for every codec, level and sector size;
+//! * the automatic level takes no more sectors than the dearest one;
 //! * no bytes make a decoder, a walker or a judge panic or give more than its cap;
 //! * what the judge calls sound is read as the same bytes by every kernel we have a model of,
 //!   on every page size, and by the fallback decoders of `btrfs receive`;
@@ -13,10 +14,11 @@
     clippy::indexing_slicing
 )]
 
-use btrfs_payload::extent::{Keep, Level, Options, PlainReason, Prepared, prepare_extent};
+use btrfs_payload::extent::{Keep, Level, Options, PlainReason, Prepared, prepare_extent, sectors};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, WriteAnswer, WriteCall};
 use btrfs_payload::validate::{Outcome, decode, explain, predict, validate, validate_by_walking};
 use btrfs_payload::{Errno, Kernel};
+use btrfs_payload_lzo::Effort;
 use quickcheck::{Arbitrary, Gen, QuickCheck, TestResult};
 
 /// Data with some structure, so that it compresses, of a length near a boundary or anywhere.
@@ -163,6 +165,66 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
         )
     }
     check(300, property as fn(Data, Choice) -> TestResult);
+}
+
+#[test]
+fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
+    /// The dearest effort of each codec that is tried.
+    fn dearest(codec: Codec, data: &[u8], sector_size: u32) -> usize {
+        let mut payload = Vec::new();
+        match codec {
+            Codec::Zlib => {
+                btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Level::NearSmallest)
+                    .and_then(|mut encoder| encoder.encode(data, &mut payload))
+                    .unwrap()
+            }
+            Codec::Lzo => btrfs_payload_lzo::Encoder::new(Effort::Smallest, sector_size as usize)
+                .and_then(|mut encoder| encoder.encode(data, &mut payload))
+                .unwrap(),
+            Codec::Zstd => btrfs_payload_zstd::Encoder::new(16, false)
+                .and_then(|mut encoder| encoder.encode(data, &mut payload))
+                .unwrap(),
+        }
+        payload.len()
+    }
+    fn property(data: Data, sector_log: u8) -> TestResult {
+        let Data(data) = data;
+        let sector_size = 4096 << (sector_log % 3);
+        // Without a payload: what would be inline takes none.
+        let none = ExtentFields::whole(data.len() as u64, EncodedIoId::NONE);
+        let (plain, _) = sectors(0, &none, &Target::new(sector_size));
+        let on_disk = |methods: &[(Codec, Level)]| {
+            let mut options = Options::new(Codec::Zstd, Level::Auto).sector_size(sector_size);
+            options.methods = methods.to_vec();
+            match prepare_extent(&data, &options).unwrap() {
+                Prepared::Hole => 0,
+                Prepared::Plain { .. } => plain,
+                Prepared::Encoded(extent) => {
+                    let len = extent.payload().len() as u64;
+                    sectors(len, extent.fields(), &options.target).1
+                }
+            }
+        };
+        let mut least = u64::MAX;
+        for codec in Codec::ALL {
+            let auto = on_disk(&[(codec, Level::Auto)]);
+            least = least.min(auto);
+            let id = EncodedIoId::new(codec, sector_size).unwrap();
+            let fields = ExtentFields::whole(data.len() as u64, id);
+            let dear = dearest(codec, &data, sector_size);
+            // The ioctl takes no payload that is not smaller.
+            let dear = match dear < data.len() {
+                true => sectors(dear as u64, &fields, &Target::new(sector_size)).1,
+                false => plain,
+            };
+            if auto > dear.min(plain) || auto > on_disk(&[(codec, Level::Default)]) {
+                return TestResult::error(format!("{codec}: {auto} sectors, {dear} are enough"));
+            }
+        }
+        let all = on_disk(&Codec::ALL.map(|codec| (codec, Level::Auto)));
+        TestResult::from_bool(all <= least)
+    }
+    check(150, property as fn(Data, u8) -> TestResult);
 }
 
 #[test]

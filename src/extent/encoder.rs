@@ -19,6 +19,25 @@ enum Inner {
     Zstd(Box<btrfs_payload_zstd::Encoder>),
 }
 
+/// A level in the terms of its codec.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Effort {
+    Zlib(btrfs_payload_zlib::Level),
+    Lzo(btrfs_payload_lzo::Effort),
+    Zstd(i32),
+}
+
+impl Effort {
+    /// What a level means for a codec; for [`Level::Auto`] where it begins.
+    pub(super) fn of(codec: Codec, level: Level) -> Result<Self, EncoderError> {
+        Ok(match codec {
+            Codec::Zlib => Self::Zlib(zlib(level)?),
+            Codec::Lzo => Self::Lzo(lzo(level)?),
+            Codec::Zstd => Self::Zstd(zstd(level)?),
+        })
+    }
+}
+
 /// Why an encoder cannot be had, or has failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -52,27 +71,27 @@ pub enum EncoderError {
 
 impl Encoder {
     pub(super) fn new(
-        codec: Codec,
-        level: Level,
+        effort: Effort,
         sector_size: u32,
         zstd_checksum: bool,
     ) -> Result<Self, EncoderError> {
-        let id = EncodedIoId::new(codec, sector_size).ok_or(EncoderError::NoLzo { sector_size })?;
-        let inner = match codec {
-            Codec::Zlib => Inner::Zlib(Box::new(btrfs_payload_zlib::Encoder::new(zlib(level)?)?)),
-            Codec::Lzo => {
+        let (codec, inner) = match effort {
+            Effort::Zlib(level) => {
+                let encoder = btrfs_payload_zlib::Encoder::new(level)?;
+                (Codec::Zlib, Inner::Zlib(Box::new(encoder)))
+            }
+            Effort::Lzo(effort) => {
                 let sector_size = usize::try_from(sector_size)
                     .map_err(|_| EncoderError::NoLzo { sector_size })?;
-                Inner::Lzo(Box::new(btrfs_payload_lzo::Encoder::new(
-                    lzo(level)?,
-                    sector_size,
-                )?))
+                let encoder = btrfs_payload_lzo::Encoder::new(effort, sector_size)?;
+                (Codec::Lzo, Inner::Lzo(Box::new(encoder)))
             }
-            Codec::Zstd => Inner::Zstd(Box::new(btrfs_payload_zstd::Encoder::new(
-                zstd(level)?,
-                zstd_checksum,
-            )?)),
+            Effort::Zstd(level) => {
+                let encoder = btrfs_payload_zstd::Encoder::new(level, zstd_checksum)?;
+                (Codec::Zstd, Inner::Zstd(Box::new(encoder)))
+            }
         };
+        let id = EncodedIoId::new(codec, sector_size).ok_or(EncoderError::NoLzo { sector_size })?;
         Ok(Self { id, inner })
     }
 

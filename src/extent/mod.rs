@@ -7,6 +7,7 @@
 mod encoded;
 mod encoder;
 mod file;
+mod ladder;
 mod options;
 mod prepare;
 

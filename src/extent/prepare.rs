@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::encoder::{Encoder, EncoderError};
-use super::{EncodedExtent, Keep, Level, Options};
-use crate::rules::{ExtentFields, Target, can_be_inline, limits};
+use super::ladder::{self, Reach};
+use super::{EncodedExtent, Keep, Options};
+use crate::rules::{Codec, ExtentFields, Target, can_be_inline, limits};
 use crate::{MAX_EXTENT, rules};
 
 /// What became of the data.
@@ -65,7 +66,7 @@ pub enum PrepareError {
 /// Makes extents, one after another, with contexts and buffers that it keeps.
 #[derive(Debug)]
 pub struct Preparer {
-    encoders: Vec<Encoder>,
+    attempts: Vec<Attempt>,
     /// Fewer sectors win, not fewer bytes.
     by_sectors: bool,
     target: Target,
@@ -75,6 +76,14 @@ pub struct Preparer {
     scratch: [Vec<u8>; 2],
     /// Payloads handed out; its memory comes back when their owners drop them.
     arena: BytesMut,
+}
+
+/// An encoder and when its turn comes.
+#[derive(Debug)]
+struct Attempt {
+    encoder: Encoder,
+    codec: Codec,
+    reach: Option<Reach>,
 }
 
 /// Bytes the arena takes at a time: a few extents, so that a consumer may hold some.
@@ -88,26 +97,17 @@ impl Preparer {
     pub fn new(options: &Options) -> Result<Self, PrepareError> {
         check(options)?;
         let sector_size = options.target.sector_size;
-        let by_sectors = options
-            .methods
-            .iter()
-            .any(|&(_, level)| level == Level::Auto);
-        // Cheap efforts come first, so that the dear ones need not run where one sector is
-        // reached, and do not win where they reach no fewer.
-        let efforts = |&(codec, level)| match level {
-            Level::Auto => vec![(codec, Level::Default), (codec, Level::Smallest)],
-            level => vec![(codec, level)],
+        let (rungs, by_sectors) = ladder::climb(&options.methods)?;
+        let attempt = |rung: ladder::Rung| {
+            Ok(Attempt {
+                encoder: Encoder::new(rung.effort, sector_size, options.zstd_checksum)?,
+                codec: rung.codec,
+                reach: rung.reach,
+            })
         };
-        let mut efforts: Vec<_> = options.methods.iter().flat_map(efforts).collect();
-        if by_sectors {
-            efforts.sort_by_key(|&(_, level)| level == Level::Smallest);
-        }
-        let encoders = efforts
-            .into_iter()
-            .map(|(codec, level)| Encoder::new(codec, level, sector_size, options.zstd_checksum))
-            .collect::<Result<_, _>>()?;
+        let attempts = rungs.into_iter().map(attempt);
         Ok(Self {
-            encoders,
+            attempts: attempts.collect::<Result<_, EncoderError>>()?,
             by_sectors,
             target: options.target,
             keep: options.keep,
@@ -142,9 +142,32 @@ impl Preparer {
         }
         let [best, next] = &mut self.scratch;
         let mut winner: Option<(u64, ExtentFields)> = None;
-        for encoder in &mut self.encoders {
-            encoder.encode(data, next)?;
+        // What each codec's cheap effort has made of it, bytes.
+        let mut made = Codec::ALL.map(|codec| (codec, 0));
+        for Attempt {
+            encoder,
+            codec,
+            reach,
+        } in &mut self.attempts
+        {
             let fields = ExtentFields::whole(u64_of(data.len()), encoder.id());
+            let of_codec = made.iter_mut().find(|(of, _)| of == codec);
+            if let (Some(reach), Some((_, payload)), Some((least, _))) = (reach, &of_codec, winner)
+            {
+                let hoped = u64_of(reach.smallest(*payload, data.len()));
+                let (plain, hoped) = sectors(hoped, &fields, target);
+                let nothing_less_counts = match self.keep {
+                    Keep::SectorSaved => least.min(plain),
+                    Keep::Smaller => least,
+                };
+                if hoped >= nothing_less_counts {
+                    continue;
+                }
+            }
+            encoder.encode(data, next)?;
+            if let Some((_, payload)) = of_codec {
+                *payload = next.len();
+            }
             let cost = if self.by_sectors {
                 sectors(u64_of(next.len()), &fields, target).1
             } else {
@@ -153,11 +176,6 @@ impl Preparer {
             if winner.is_none_or(|(least, _)| cost < least) {
                 std::mem::swap(best, next);
                 winner = Some((cost, fields));
-            }
-            // Only what could be inline takes less than a sector.
-            let least = u64::from(data.len() > target.sector_size as usize);
-            if self.by_sectors && cost <= least {
-                break;
             }
         }
         let Some((_, fields)) = winner else {

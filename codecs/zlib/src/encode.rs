@@ -10,6 +10,9 @@ use crate::layout::PAYLOAD_MAX;
 pub enum Level {
     /// 1 (fastest) to 9, in both libraries.
     Numbered(NumberedLevel),
+    /// Most of what [`Level::Smallest`] saves in some two thirds of its time: 10 of libdeflate, 9
+    /// of miniz_oxide.
+    NearSmallest,
     /// The library's greatest effort: 12 of libdeflate, 10 of miniz_oxide.
     Smallest,
     /// Zopfli's exhaustive search, about a second per megabyte.
@@ -73,6 +76,7 @@ impl Encoder {
     pub fn new(level: Level) -> Result<Self, EncodeError> {
         let backend = match level {
             Level::Numbered(number) => Backend::new(number.get())?,
+            Level::NearSmallest => Backend::new(Backend::NEAR_SMALLEST)?,
             Level::Smallest => Backend::new(Backend::SMALLEST)?,
             #[cfg(feature = "zopfli")]
             Level::Zopfli => Backend::Zopfli,
@@ -106,6 +110,7 @@ impl Encoder {
 
 #[cfg(feature = "libdeflate")]
 impl Backend {
+    const NEAR_SMALLEST: u8 = 10;
     const SMALLEST: u8 = 12;
 
     fn new(level: u8) -> Result<Self, EncodeError> {
@@ -125,6 +130,7 @@ impl Backend {
 
 #[cfg(not(feature = "libdeflate"))]
 impl Backend {
+    const NEAR_SMALLEST: u8 = 9;
     const SMALLEST: u8 = 10;
 
     fn new(level: u8) -> Result<Self, EncodeError> {
