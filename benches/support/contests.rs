@@ -18,35 +18,36 @@ use super::peers;
 /// Extents, shared by contestants.
 type Extents = Rc<Vec<Vec<u8>>>;
 
-/// Every contest on a kind of content, each on about as many bytes as its slowest contestant
-/// gets through in a second. `share` scales that.
+/// Every contest on a kind of content. Encoders all get the same extents, so that sizes compare;
+/// `share` scales how many there are (3 MB, and 8 MB for decoders).
 pub fn contests(kind: &Kind, share: f64) -> Vec<Contest> {
     let sample = |megabytes: f64| {
         // More than zero and below 2^40, so the conversion is exact enough.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         kind.sample((megabytes * share * 1e6) as usize)
     };
+    let (encoded, decoded) = (sample(3.0), sample(8.0));
     let mut contests = Vec::new();
     for sector_size in [4096, 65536] {
-        contests.push(lzo_fast(&sample(16.0), sector_size));
-        contests.push(lzo_smallest(&sample(2.0), sector_size));
+        contests.push(lzo_fast(&encoded, sector_size));
+        contests.push(lzo_smallest(&encoded, sector_size));
     }
-    for (level, megabytes) in [(1, 16.0), (3, 16.0), (6, 8.0), (9, 4.0)] {
-        contests.push(zlib_encode(&sample(megabytes), level));
+    for level in [1, 3, 6, 9] {
+        contests.push(zlib_encode(&encoded, level));
     }
-    contests.push(zlib_smallest(&sample(2.0)));
-    for (level, megabytes) in [(1, 16.0), (3, 16.0), (9, 8.0), (15, 2.0), (19, 1.0)] {
-        contests.push(zstd_encode(&sample(megabytes), level));
+    contests.push(zlib_smallest(&encoded));
+    for level in [1, 3, 9, 15, 19] {
+        contests.push(zstd_encode(&encoded, level));
     }
-    contests.push(lzo_decode(&sample(16.0), 4096));
-    contests.push(lzo_decode(&sample(16.0), 65536));
-    contests.push(zlib_decode(&sample(16.0)));
-    contests.push(zstd_decode(&sample(16.0)));
+    contests.push(lzo_decode(&decoded, 4096));
+    contests.push(lzo_decode(&decoded, 65536));
+    contests.push(zlib_decode(&decoded));
+    contests.push(zstd_decode(&decoded));
     for codec in Codec::ALL {
-        contests.push(predicted(&sample(8.0), codec));
-        contests.push(by_sectors(&sample(2.0), &[codec]));
+        contests.push(predicted(&decoded, codec));
+        contests.push(by_sectors(&encoded, &[codec]));
     }
-    contests.push(by_sectors(&sample(2.0), &Codec::ALL));
+    contests.push(by_sectors(&encoded, &Codec::ALL));
     contests
 }
 

@@ -7,8 +7,8 @@
 //! | zstd | 3 | 16 | up to 43 % | 60 % and 256 bytes |
 //!
 //! The dear efforts stop where the curve of size against time is steep: zstd 22 takes twice the
-//! time of 16 for one extent in a hundred that ends a sector sooner, zlib's smallest effort one
-//! and a half times for one in three hundred.
+//! time of 16 and zlib's smallest effort one and a half times that of the one before, both for a
+//! few extents in a hundred that end a sector sooner (benches/README.md).
 //!
 //! A dear effort is left out where it could not take a sector less than the best there is: for
 //! a codec alone, where the cheap effort reaches a single sector; among several codecs also
