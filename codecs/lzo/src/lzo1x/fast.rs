@@ -17,8 +17,8 @@ use super::{
 /// Binary logarithm of the number of table entries: 16 KiB, half of a small L1 cache.
 const BITS: u32 = 13;
 
-/// Bytes at the end of the data in which no match starts, so that sixteen bytes of data are
-/// compared wherever one does.
+/// Bytes at the end of the data in which no match starts, so that a probe always has eight bytes
+/// of data to compare.
 const TAIL: usize = 16;
 
 /// Longest data, bytes: the largest sector.
@@ -26,6 +26,9 @@ const MAX_DATA: usize = 65536;
 
 /// Bytes copied at a time, which may be more than there are to copy.
 const CHUNK: usize = 16;
+
+/// Bytes that a probe compares.
+const PROBE: usize = 8;
 
 /// Room for the output, bytes: a power of two above the worst case.
 const MAX_OUT: usize = 131_072;
@@ -71,12 +74,14 @@ fn run(
     let mut at = 1_usize;
     let end = length.saturating_sub(TAIL);
     while at < end {
-        // One probe: the four bytes here against those where the table points.
-        let here = four(data, at);
-        let slot = slot(here);
+        // One probe: what is here against what is where the table points. Four equal bytes are
+        // a match; the same comparison tells the length of most of them.
+        let here = eight(data, at);
+        let slot = slot(low_half(here));
         let from = usize::from(table[slot]);
         table[slot] = position(at);
-        if here != four(data, from) {
+        let differ = here ^ eight(data, from);
+        if low_half(differ) != 0 {
             at = at
                 .wrapping_add(1)
                 .wrapping_add(at.wrapping_sub(anchor) >> 5);
@@ -87,11 +92,11 @@ fn run(
             at = at.wrapping_add(1);
             continue;
         }
-        // Sixteen bytes at once: the length of most matches is known without a branch.
-        let mut count = equal_bytes(sixteen(data, at) ^ sixteen(data, from));
-        if count == CHUNK {
-            count = count.wrapping_add(equal_after(data, at, from, length));
-        }
+        let count = if differ == 0 {
+            PROBE.wrapping_add(equal_after(data, at, from, length))
+        } else {
+            equal_bytes(differ)
+        };
         op = literals(data, anchor, at, out, op);
         op = copy(count, distance, out, op);
         at = at.wrapping_add(count);
@@ -104,37 +109,38 @@ fn run(
     op.wrapping_add(END.len())
 }
 
-/// Number of bytes equal behind the first sixteen, within the `length` bytes of data.
-#[inline(never)]
+/// Number of bytes equal behind the first eight, within the `length` bytes of data.
+#[inline(always)]
 fn equal_after(data: &[u8; MAX_DATA + CHUNK], at: usize, from: usize, length: usize) -> usize {
-    let most = length.saturating_sub(at.wrapping_add(CHUNK));
+    let (at, from) = (at.wrapping_add(PROBE), from.wrapping_add(PROBE));
+    let most = length.wrapping_sub(at);
     let mut count = 0_usize;
     while count < most {
-        let skip = count.wrapping_add(CHUNK);
-        let differ = sixteen(data, at.wrapping_add(skip)) ^ sixteen(data, from.wrapping_add(skip));
-        count = count.wrapping_add(equal_bytes(differ));
+        let differ = eight(data, at.wrapping_add(count)) ^ eight(data, from.wrapping_add(count));
+        // The sum is taken only where something differs: a long match waits for no addition.
         if differ != 0 {
+            count = count.wrapping_add(equal_bytes(differ));
             break;
         }
+        count = count.wrapping_add(PROBE);
     }
     // Behind the end of the data there may be anything.
     count.min(most)
 }
 
-/// The four bytes at `at`.
+/// The eight bytes at `at`.
 #[inline(always)]
-fn four(data: &[u8; MAX_DATA + CHUNK], at: usize) -> u32 {
+fn eight(data: &[u8; MAX_DATA + CHUNK], at: usize) -> u64 {
     data[at & (MAX_DATA - 1)..]
         .first_chunk()
-        .map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The sixteen bytes at `at`.
+/// The first four of eight bytes.
 #[inline(always)]
-fn sixteen(data: &[u8; MAX_DATA + CHUNK], at: usize) -> u128 {
-    data[at & (MAX_DATA - 1)..]
-        .first_chunk()
-        .map_or(0, |bytes| u128::from_le_bytes(*bytes))
+fn low_half(word: u64) -> u32 {
+    let [a, b, c, d, ..] = word.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// The low quarter of a position, which is all of it below 65536.
@@ -152,7 +158,7 @@ fn slot(word: u32) -> usize {
 
 /// How many low bytes are equal, given the exclusive or of both words.
 #[inline(always)]
-fn equal_bytes(differ: u128) -> usize {
+fn equal_bytes(differ: u64) -> usize {
     usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0)
 }
 
