@@ -13,12 +13,16 @@ use std::thread;
 /// has an item that takes a few times longer.
 const PLACES_PER_JOB: usize = 4;
 
+/// Places for results that wait for their turn, with many workers: memory is to depend on the
+/// workers' own tables and little else.
+const MAX_WAITING: usize = 24;
+
 /// Hands every item of `source` to one of `jobs` workers and the results to `sink`, in the
 /// order of the items, whatever the number of workers.
 ///
 /// `source` is asked by the workers, one at a time, `sink` by the caller's thread. At most
-/// `4 * jobs + 1` items and results exist at a time. With one job everything runs on the caller's
-/// thread.
+/// `4 * jobs + 1` items and results exist at a time, and no more than `jobs + 25`. With one job
+/// everything runs on the caller's thread.
 ///
 /// # Errors
 /// The first error of `source` or `sink`; results in front of a source's error reach the sink.
@@ -41,7 +45,8 @@ where
         }
         return Ok(());
     }
-    let line = Line::new(jobs.get().saturating_mul(PLACES_PER_JOB));
+    let places = jobs.get().saturating_mul(PLACES_PER_JOB);
+    let line = Line::new(places.min(jobs.get().saturating_add(MAX_WAITING)));
     let source = Mutex::new(source);
     thread::scope(|scope| {
         // Declared inside the scope: it goes before the scope waits for the workers.
@@ -273,11 +278,16 @@ mod tests {
 
     #[test]
     fn at_most_four_items_a_job_and_one_exist() {
+        assert!(most_items_at_a_time(3) <= 3 * PLACES_PER_JOB + 1);
+        assert!(most_items_at_a_time(40) <= 40 + MAX_WAITING + 1);
+    }
+
+    fn most_items_at_a_time(jobs: usize) -> usize {
         use std::sync::atomic::{AtomicUsize, Ordering};
         let (alive, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let mut left = 1000;
         let result: Result<(), ()> = ordered(
-            NonZeroUsize::new(3).unwrap(),
+            NonZeroUsize::new(jobs).unwrap(),
             || {
                 left -= 1;
                 if left == 0 {
@@ -294,7 +304,7 @@ mod tests {
             },
         );
         assert_eq!(result, Ok(()));
-        assert!(most.into_inner() <= 3 * PLACES_PER_JOB + 1);
+        most.into_inner()
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl<R: Read> Source<R> {
                 _ => self.push(Item::Pass(raw.clone()), raw.bytes().len()),
             },
             Some(CommandKind::EncodedWrite) => {
-                let bytes = raw.bytes().len();
+                let bytes = work(&raw);
                 self.push(Item::Encoded(raw), bytes);
             }
             Some(CommandKind::Fallocate) if self.lowers() => self.lower_fallocate(&raw)?,
@@ -346,4 +346,16 @@ impl<R: Read> Source<R> {
         }
         self.bytes = 0;
     }
+}
+
+/// Bytes that an encoded write counts for in a batch: those of the command or those it decodes
+/// to, whatever is more, so that no batch grows far beyond an extent. What it claims is not
+/// checked yet, and no extent is larger than one.
+fn work(raw: &RawCommand) -> usize {
+    let claimed = match Command::parse(raw) {
+        Ok(Command::EncodedWrite(write)) => write.unencoded_len,
+        _ => 0,
+    };
+    let claimed = usize::try_from(claimed).unwrap_or(MAX_EXTENT);
+    raw.bytes().len().max(claimed.min(MAX_EXTENT))
 }
