@@ -1,5 +1,6 @@
 //! Reading a payload strictly: one well-formed stream and nothing else.
 
+use crate::adler::adler32;
 use crate::error::DecodeError;
 use crate::inflate::{Flaw, Inflate, Output, Rules, Step, Unobserved};
 use crate::layout::{CINFO_MAX, CM_DEFLATE, HEADER_LEN, Header, TRAILER_LEN};
@@ -89,7 +90,7 @@ impl Decoder {
         let trailer = payload.get(pos..).unwrap_or_default();
         let stored = *trailer.first_chunk::<TRAILER_LEN>().ok_or(truncated)?;
         let got = u32::from_be_bytes(stored);
-        let expected = simd_adler32::adler32(&output.bytes.get(..len).unwrap_or_default());
+        let expected = adler32(output.bytes.get(..len).unwrap_or_default());
         if got != expected {
             return Err(DecodeError::Checksum {
                 offset: offset(pos),

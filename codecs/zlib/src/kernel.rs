@@ -26,6 +26,7 @@
 
 use btrfs_payload_common::{End, Errno, Kernel, MAX_EXTENT, Machine, Reading};
 
+use crate::adler::adler32;
 use crate::inflate::{Inflate, Observer, Output, Rules, Step, Unobserved};
 use crate::layout::{CINFO_MAX, CM_DEFLATE, HEADER_LEN, Header, TRAILER_LEN, WINDOW_MAX};
 
@@ -195,7 +196,7 @@ impl<'a> Calls<'a> {
             {
                 Some(stored) => {
                     let data = output.bytes.get(..output.len).unwrap_or_default();
-                    let right = u32::from_be_bytes(*stored) == simd_adler32::adler32(&data);
+                    let right = u32::from_be_bytes(*stored) == adler32(data);
                     return if right { Call::End } else { Call::Failed };
                 }
                 None => used_up = true,

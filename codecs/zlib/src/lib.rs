@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adler;
 mod decode;
 mod encode;
 mod error;

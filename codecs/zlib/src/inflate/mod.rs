@@ -19,6 +19,8 @@ mod flaw;
 mod output;
 mod symbol;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use flaw::{CodeSet, Flaw, SetFlaw};
 
@@ -32,6 +34,11 @@ use table::{Codes, FIXED, LengthsCode};
 const LENGTHS_ORDER: [usize; 19] = [
     16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
 ];
+
+/// Code lengths written at a time, some of them too many.
+const LENS_STEP: usize = 16;
+/// Room for the code lengths of all symbols.
+const LENS: usize = 288 + 32 + LENS_STEP;
 
 /// In what readers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +130,7 @@ pub(crate) struct Inflate {
     distance_codes: usize,
     lengths_lens: usize,
     have: usize,
-    lens: [u8; 320],
+    lens: [u8; LENS],
     /// Where the latest field or symbol starts (bit).
     start: u64,
     flaw: Option<Flaw>,
@@ -157,7 +164,7 @@ impl Inflate {
             distance_codes: 0,
             lengths_lens: 0,
             have: 0,
-            lens: [0; 320],
+            lens: [0; LENS],
             start: 0,
             flaw: None,
             quiet_len: 0,
@@ -409,38 +416,50 @@ impl Inflate {
 
     fn lengths(&mut self, input: &[u8]) -> Result<Option<Mode>, Flaw> {
         let codes = self.litlen_codes + self.distance_codes;
-        while self.have < codes {
-            self.start = self.bits.position();
-            self.bits.fill(input);
-            let (symbol, code) = self.lengths_code.symbol(self.bits.hold);
-            let extra = match symbol {
-                0..=15 => 0,
-                16 => 2,
-                17 => 3,
-                _ => 7,
-            };
-            if self.bits.count < code + extra {
-                return Ok(None);
+        // A copy, which stays in registers.
+        let mut bits = std::mem::take(&mut self.bits);
+        // Bits of the latest symbol.
+        let mut used = 0;
+        let result = loop {
+            if self.have >= codes {
+                break Ok(Some(()));
             }
-            let repeats = self.bits.peek(code + extra) >> code;
-            self.bits.drop(code + extra);
-            let (len, repeats) = match symbol {
-                0..=15 => (u8::try_from(symbol).unwrap_or(0), 1),
-                16 => {
-                    let previous = self.have.checked_sub(1).and_then(|at| self.lens.get(at));
-                    (*previous.ok_or(Flaw::RepeatOfNothing)?, 3 + repeats)
-                }
-                17 => (0, 3 + repeats),
-                _ => (0, 11 + repeats),
+            bits.fill(input);
+            let symbol = self.lengths_code.symbol(bits.hold);
+            if bits.count < symbol.bits {
+                used = 0;
+                break Ok(None);
+            }
+            used = symbol.bits;
+            let extra = usize::try_from(bits.peek(used) >> symbol.code_bits).unwrap_or(0);
+            bits.drop(used);
+            let previous = self.have.checked_sub(1).and_then(|at| self.lens.get(at));
+            let (len, repeats) = match (symbol.value, previous) {
+                (len @ 0..=15, _) => (len, 1),
+                (16, Some(&previous)) => (previous, 3 + extra),
+                (16, None) => break Err(Flaw::RepeatOfNothing),
+                (17, _) => (0, 3 + extra),
+                _ => (0, 11 + extra),
             };
-            let end = self.have + usize::try_from(repeats).unwrap_or(0);
+            let end = self.have + repeats;
             if end > codes {
-                return Err(Flaw::RepeatTooLong { codes, got: end });
+                break Err(Flaw::RepeatTooLong { codes, got: end });
             }
-            if let Some(places) = self.lens.get_mut(self.have..end) {
-                places.fill(len);
+            let places = self.lens.get_mut(self.have..).unwrap_or_default();
+            match places.first_chunk_mut::<LENS_STEP>() {
+                // Most repeat less often; what is too much is written over.
+                Some(places) if repeats <= LENS_STEP => *places = [len; LENS_STEP],
+                _ => places
+                    .iter_mut()
+                    .take(repeats)
+                    .for_each(|place| *place = len),
             }
             self.have = end;
+        };
+        self.start = bits.position() - u64::from(used);
+        self.bits = bits;
+        if result?.is_none() {
+            return Ok(None);
         }
         if self.rules.need_end_of_block && !self.dynamic().2 {
             return Err(Flaw::NoEndOfBlock);

@@ -4,9 +4,9 @@
 //!
 //! | entry | bits 31..28 | 27..16 | 15..8 | 7..0 |
 //! | --- | --- | --- | --- | --- |
-//! | literal | `LITERAL` | the byte | 0 | code length |
+//! | literal | `LITERAL` | the byte | code length | code length |
 //! | match length | 0 | base | code length | code + extra bits |
-//! | end of block, invalid code | `SPECIAL` and `END` or `INVALID` | - | - | code length |
+//! | end of block, invalid code | `SPECIAL` and `END` or `INVALID` | - | code length | code length |
 //! | link to a second-level table | `SPECIAL` | start | its index bits | primary bits |
 //!
 //! In the distance table the base takes bits 30..16 and `FAR_SPECIAL` (31) marks links and,
@@ -41,7 +41,7 @@ pub(super) const FAR_SPECIAL: u32 = 1 << 31;
 const FAR_INVALID: u32 = 1 << 30;
 
 /// Base and number of extra bits of the length symbols 257 to 285 (RFC 1951, 3.2.5).
-const LENGTHS: [(u32, u32); 29] = [
+pub(super) const LENGTHS: [(u32, u32); 29] = [
     (3, 0),
     (4, 0),
     (5, 0),
@@ -74,7 +74,7 @@ const LENGTHS: [(u32, u32); 29] = [
 ];
 
 /// Base and number of extra bits of the distance symbols 0 to 29 (RFC 1951, 3.2.5).
-const DISTANCES: [(u32, u32); 30] = [
+pub(super) const DISTANCES: [(u32, u32); 30] = [
     (1, 0),
     (2, 0),
     (3, 0),
@@ -106,6 +106,51 @@ const DISTANCES: [(u32, u32); 30] = [
     (16385, 13),
     (24577, 13),
 ];
+
+/// Entries of the literal/length symbols without what depends on the code.
+static LITLEN_ENTRIES: [u32; 288] = {
+    let mut entries = [SPECIAL | INVALID; 288];
+    let mut byte = 0_u32;
+    while byte < 256 {
+        entries[byte as usize] = LITERAL | byte << 16;
+        byte += 1;
+    }
+    entries[256] = SPECIAL | END;
+    let mut symbol = 0;
+    while symbol < LENGTHS.len() {
+        let (base, extra) = LENGTHS[symbol];
+        entries[257 + symbol] = base << 16 | extra;
+        symbol += 1;
+    }
+    entries
+};
+
+/// Entries of the distance symbols without what depends on the code.
+static DISTANCE_ENTRIES: [u32; 32] = {
+    let mut entries = [FAR_SPECIAL | FAR_INVALID; 32];
+    let mut symbol = 0;
+    while symbol < DISTANCES.len() {
+        let (base, extra) = DISTANCES[symbol];
+        entries[symbol] = base << 16 | extra;
+        symbol += 1;
+    }
+    entries
+};
+
+/// Entries of the code length symbols without what depends on the code: the last three are
+/// followed by how often they repeat a length.
+static LENGTHS_ENTRIES: [u32; 19] = {
+    let mut entries = [0; 19];
+    let mut symbol = 0_u32;
+    while symbol < 19 {
+        entries[symbol as usize] = symbol << 16;
+        symbol += 1;
+    }
+    entries[16] |= 2;
+    entries[17] |= 3;
+    entries[18] |= 7;
+    entries
+};
 
 /// The two codes of a Huffman block.
 pub(crate) struct Codes {
@@ -166,14 +211,7 @@ impl Codes {
             lens,
             CodeSet::LitLen,
             (SPECIAL | INVALID | 1, SPECIAL),
-            |symbol, len| match symbol {
-                0..=255 => LITERAL | symbol << 16 | len,
-                256 => SPECIAL | END | len,
-                _ => match LENGTHS.get(symbol as usize - 257) {
-                    Some(&(base, extra)) => base << 16 | len << 8 | (len + extra),
-                    None => SPECIAL | INVALID | len,
-                },
-            },
+            &LITLEN_ENTRIES,
         )
     }
 
@@ -184,10 +222,7 @@ impl Codes {
             lens,
             CodeSet::Distance,
             (FAR_SPECIAL | FAR_INVALID | 1, FAR_SPECIAL),
-            |symbol, len| match DISTANCES.get(symbol as usize) {
-                Some(&(base, extra)) => base << 16 | len << 8 | (len + extra),
-                None => FAR_SPECIAL | FAR_INVALID | len,
-            },
+            &DISTANCE_ENTRIES,
         )
     }
 }
@@ -220,8 +255,19 @@ fn low(hold: u64, count: u32) -> usize {
     (hold & ((1 << count) - 1)) as usize
 }
 
-/// The code of the code lengths: symbol and code length for 7 bits of input.
+/// The code of the code lengths; its entries are those of match lengths, with the symbol as the
+/// base.
 pub(crate) struct LengthsCode([u32; 1 << LENGTHS_BITS]);
+
+/// A symbol of the code length alphabet.
+pub(super) struct LengthsSymbol {
+    /// 0 to 18.
+    pub(super) value: u8,
+    /// Length of its code.
+    pub(super) code_bits: u32,
+    /// Length of its code and of the extra bits.
+    pub(super) bits: u32,
+}
 
 impl LengthsCode {
     pub(super) fn new() -> Self {
@@ -236,15 +282,19 @@ impl LengthsCode {
             LENGTHS_BITS,
             lens,
             CodeSet::Lengths,
-            (1, 0),
-            |symbol, len| symbol << 16 | len,
+            (0x101, 0),
+            &LENGTHS_ENTRIES,
         )
     }
 
-    /// Symbol (0 to 18) and the length of its code, bits.
-    pub(super) fn symbol(&self, hold: u64) -> (u32, u32) {
-        let entry = self.0[low(hold, LENGTHS_BITS)];
-        (entry >> 16, entry & 0xff)
+    /// The symbol that `hold` starts with.
+    pub(super) fn symbol(&self, hold: u64) -> LengthsSymbol {
+        let [bits, code_bits, value, _] = self.0[low(hold, LENGTHS_BITS)].to_le_bytes();
+        LengthsSymbol {
+            value,
+            code_bits: code_bits.into(),
+            bits: bits.into(),
+        }
     }
 }
 
@@ -252,14 +302,15 @@ impl LengthsCode {
 ///
 /// Refused are over-subscribed sets and incomplete ones, except a set of no code at all and
 /// (not among code lengths) a set of one code of one bit; the unused codes then are `invalid`.
-/// Links to second levels carry `mark`.
+/// Links to second levels carry `mark`. `entries` are those of the symbols, to which the code's
+/// length is added.
 fn build(
     table: &mut [u32],
     primary: u32,
     lens: &[u8],
     set: CodeSet,
     (invalid, mark): (u32, u32),
-    entry: impl Fn(u32, u32) -> u32,
+    entries: &[u32],
 ) -> Result<(), SetFlaw> {
     let mut count = [0_u16; MAX_BITS + 1];
     for &len in lens {
@@ -315,8 +366,10 @@ fn build(
             let Some(&symbol) = symbols.next() else { break };
             let reversed = code.reverse_bits() >> (32 - bits);
             code += 1;
+            let entry = entries.get(usize::from(symbol)).copied().unwrap_or(invalid);
+            let value = entry.wrapping_add(bits * 0x101);
             if bits <= primary {
-                table[reversed as usize] = entry(u32::from(symbol), bits);
+                table[reversed as usize] = value;
             } else {
                 let index = reversed & ((1 << primary) - 1);
                 if index != link {
@@ -336,7 +389,6 @@ fn build(
                     let start = u32::try_from(start).unwrap_or(0);
                     table[index as usize] = mark | start << 16 | width << 8 | primary;
                 }
-                let value = entry(u32::from(symbol), bits);
                 let level = table
                     .get_mut(start..start + (1 << width))
                     .unwrap_or_default();

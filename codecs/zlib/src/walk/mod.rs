@@ -12,6 +12,7 @@ pub use event::{BlockType, Event, Fault, FaultKind, Kind, Structure};
 
 use btrfs_payload_common::Piece;
 
+use crate::adler::adler32;
 use crate::inflate::{Inflate, Mode, Observer, Output, Rules, Step};
 use crate::kernel;
 use crate::layout::{
@@ -388,7 +389,7 @@ impl Walker<'_> {
     }
 
     fn trailer(&mut self) {
-        let expected = simd_adler32::adler32(&self.out.decoded.as_slice());
+        let expected = adler32(&self.out.decoded);
         self.out.adler_computed = Some(expected);
         let start = bytes_of(self.bit);
         let rest = self.payload.get(start..).unwrap_or_default();
