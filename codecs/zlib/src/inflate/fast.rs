@@ -161,8 +161,9 @@ fn decode(
         }
         let distance = (far >> 16).wrapping_add(extra(hold, far)) as usize;
         let from = len.wrapping_sub(distance);
-        // The latter only just before the end of the room; it tells the compiler where a copy is.
-        if distance > len.wrapping_sub(floor) || from > last_touch {
+        // Too far back wraps to a number beyond any room. The last few bytes of the room are not
+        // copied from either, so that the compiler knows a chunk from there to be inside.
+        if from > last_touch || from < floor {
             undo = entry & 0xff;
             pos = pos.wrapping_add(used);
             break;

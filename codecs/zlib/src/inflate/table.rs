@@ -14,7 +14,8 @@
 //! levels.
 // Table indices are masked to the (power of two) length of their arrays; a checked `get` per
 // symbol costs a tenth of the decoding speed.
-#![allow(clippy::indexing_slicing)]
+// Symbols are counted in 16 bits.
+#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use std::sync::LazyLock;
 
@@ -139,8 +140,8 @@ static DISTANCE_ENTRIES: [u32; 32] = {
 
 /// Entries of the code length symbols without what depends on the code: the last three are
 /// followed by how often they repeat a length.
-static LENGTHS_ENTRIES: [u32; 19] = {
-    let mut entries = [0; 19];
+static LENGTHS_ENTRIES: [u32; 20] = {
+    let mut entries = [0; 20];
     let mut symbol = 0_u32;
     while symbol < 19 {
         entries[symbol as usize] = symbol << 16;
@@ -304,19 +305,15 @@ impl LengthsCode {
 /// (not among code lengths) a set of one code of one bit; the unused codes then are `invalid`.
 /// Links to second levels carry `mark`. `entries` are those of the symbols, to which the code's
 /// length is added.
-fn build(
-    table: &mut [u32],
+fn build<const TABLE: usize, const SYMBOLS: usize>(
+    table: &mut [u32; TABLE],
     primary: u32,
     lens: &[u8],
     set: CodeSet,
     (invalid, mark): (u32, u32),
-    entries: &[u32],
+    entries: &[u32; SYMBOLS],
 ) -> Result<(), SetFlaw> {
-    let mut count = [0_u16; MAX_BITS + 1];
-    for &len in lens {
-        count[usize::from(len & 15)] += 1;
-    }
-    count[0] = 0;
+    let (sorted, count) = sort::<SYMBOLS>(lens);
     let longest = (1..=MAX_BITS)
         .rev()
         .find(|&len| count[len] != 0)
@@ -333,75 +330,113 @@ fn build(
         return Err(SetFlaw::Incomplete(set));
     }
 
-    // Symbols in the order of their codes: by length, then by number.
-    let mut next = [0_u16; MAX_BITS + 2];
-    for len in 1..=MAX_BITS {
-        next[len + 1] = next[len] + count[len];
-    }
-    let used = usize::from(next[MAX_BITS + 1]);
-    let mut sorted = [0_u16; 320];
-    for (symbol, &len) in (0_u16..).zip(lens) {
-        if len != 0 {
-            let place = &mut next[usize::from(len & 15)];
-            sorted[usize::from(*place) % 320] = symbol;
-            *place += 1;
+    let value = |symbol: u16, bits: u32| {
+        let entry = entries.get(usize::from(symbol)).copied().unwrap_or(invalid);
+        entry.wrapping_add(bits * 0x101)
+    };
+    let mut rest = sorted.as_slice();
+    let mut code = 0_u32; // the next code, first bit highest
+    table[0] = invalid;
+    for bits in 1..=primary {
+        code <<= 1;
+        // What a shorter index means, it means whatever bit follows.
+        let half = 1 << (bits - 1);
+        table.copy_within(..half, half);
+        let (symbols, longer) = rest.split_at(usize::from(count[bits as usize]).min(rest.len()));
+        rest = longer;
+        for &symbol in symbols {
+            let reversed = code.reverse_bits() >> (32 - bits);
+            table[reversed as usize & (TABLE - 1)] = value(symbol, bits);
+            code += 1;
         }
     }
 
-    let mut symbols = sorted.iter().take(used);
-    let mut code = 0_u32; // the next code, first bit highest
     let mut link = u32::MAX; // primary index of the current second level
     let mut start = 1_usize << primary; // where that second level starts
     let mut width = 0_u32; // its index bits
-    table[0] = invalid;
-    for len in 1..=longest.max(primary as usize) {
+    for len in primary as usize + 1..=longest {
         code <<= 1;
         let bits = u32::try_from(len).unwrap_or(0);
-        if bits <= primary {
-            // What a shorter index means, it means whatever bit follows.
-            let half = 1 << (len - 1);
-            table.copy_within(..half, half);
-        }
-        while count[len] > 0 {
-            let Some(&symbol) = symbols.next() else { break };
+        let (symbols, longer) = rest.split_at(usize::from(count[len]).min(rest.len()));
+        rest = longer;
+        for (done, &symbol) in (0_u16..).zip(symbols) {
             let reversed = code.reverse_bits() >> (32 - bits);
             code += 1;
-            let entry = entries.get(usize::from(symbol)).copied().unwrap_or(invalid);
-            let value = entry.wrapping_add(bits * 0x101);
-            if bits <= primary {
-                table[reversed as usize] = value;
-            } else {
-                let index = reversed & ((1 << primary) - 1);
-                if index != link {
-                    // Wide enough for all codes that share this index.
-                    start += if link == u32::MAX { 0 } else { 1 << width };
-                    link = index;
-                    width = bits - primary;
-                    let mut room = 1_i32 << width;
-                    while ((width + primary) as usize) < longest {
-                        room -= i32::from(count[(width + primary) as usize]);
-                        if room <= 0 {
-                            break;
-                        }
-                        width += 1;
-                        room <<= 1;
+            let index = reversed & ((1 << primary) - 1);
+            if index != link {
+                // Wide enough for all codes that share this index.
+                start += if link == u32::MAX { 0 } else { 1 << width };
+                link = index;
+                width = bits - primary;
+                let mut room = (1_i32 << width) + i32::from(done);
+                while ((width + primary) as usize) < longest {
+                    room -= i32::from(count[(width + primary) as usize]);
+                    if room <= 0 {
+                        break;
                     }
-                    let start = u32::try_from(start).unwrap_or(0);
-                    table[index as usize] = mark | start << 16 | width << 8 | primary;
+                    width += 1;
+                    room <<= 1;
                 }
-                let level = table
-                    .get_mut(start..start + (1 << width))
-                    .unwrap_or_default();
-                for place in level
-                    .iter_mut()
-                    .skip((reversed >> primary) as usize)
-                    .step_by(1 << (bits - primary))
-                {
-                    *place = value;
-                }
+                let start = u32::try_from(start).unwrap_or(0);
+                table[index as usize & (TABLE - 1)] = mark | start << 16 | width << 8 | primary;
             }
-            count[len] -= 1;
+            let value = value(symbol, bits);
+            let level = table
+                .get_mut(start..start + (1 << width))
+                .unwrap_or_default();
+            for place in level
+                .iter_mut()
+                .skip((reversed >> primary) as usize)
+                .step_by(1 << (bits - primary))
+            {
+                *place = value;
+            }
         }
     }
     Ok(())
+}
+
+/// The symbols in the order of their codes, by length, then by number; and how many there are
+/// of each length. Symbols without a code come last.
+///
+/// Each count depends on the one before, and neighbours often have codes of the same length; so
+/// the quarters of the symbols are counted, and sorted, side by side.
+fn sort<const SYMBOLS: usize>(lens: &[u8]) -> ([u16; SYMBOLS], [u16; MAX_BITS + 1]) {
+    let mut all = [0_u8; SYMBOLS];
+    for (place, &len) in all.iter_mut().zip(lens) {
+        *place = len & 15;
+    }
+    const { assert!(SYMBOLS % 4 == 0) };
+    let quarter = SYMBOLS / 4;
+    let mut next = [[0_u16; MAX_BITS + 1]; 4];
+    for at in 0..quarter {
+        for (part, next) in next.iter_mut().enumerate() {
+            let count = &mut next[usize::from(all[part * quarter + at] & 15)];
+            *count = count.wrapping_add(1);
+        }
+    }
+    let mut count = [0; MAX_BITS + 1];
+    let mut place = 0_u16;
+    for len in (1..=MAX_BITS).chain([0]) {
+        let first = place;
+        for next in &mut next {
+            let codes = std::mem::replace(&mut next[len], place);
+            place += codes;
+        }
+        count[len] = place - first;
+    }
+    count[0] = 0;
+
+    let mut sorted = [0; SYMBOLS];
+    for at in 0..quarter {
+        for (part, next) in next.iter_mut().enumerate() {
+            let symbol = part * quarter + at;
+            let place = &mut next[usize::from(all[symbol] & 15)];
+            if let Some(sorted) = sorted.get_mut(usize::from(*place)) {
+                *sorted = symbol as u16;
+            }
+            *place = place.wrapping_add(1);
+        }
+    }
+    (sorted, count)
 }
