@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::count::literals::Lengths;
 use crate::fault::{FaultKind, Table};
-use crate::fse::{Counts, SequenceTable};
+use crate::fse::{Counts, SequenceTables};
 use crate::huffman::{self, Decoding, Tree};
 use crate::kind::{Kind, Literals, Mode};
 use crate::layout::BLOCK_MAX;
@@ -17,11 +18,11 @@ pub(crate) type Damage = (usize, FaultKind);
 #[derive(Debug)]
 pub(crate) struct Tables {
     huffman: Decoding,
+    /// The same for sinks that keep nothing.
+    lengths: Lengths,
     /// A block before had a Huffman tree.
     tree: bool,
-    pub(crate) literal_lengths: Slot,
-    pub(crate) offsets: Slot,
-    pub(crate) match_lengths: Slot,
+    pub(crate) codes: Box<SequenceTables>,
     /// A block before had sequences.
     sequences: bool,
     /// The last three offsets.
@@ -29,51 +30,13 @@ pub(crate) struct Tables {
     pub(crate) literals: Vec<u8>,
 }
 
-/// The table in use for one part of sequences.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    own: Box<SequenceTable>,
-    predefined: bool,
-}
-
-impl Clone for Slot {
-    fn clone(&self) -> Self {
-        Self {
-            own: self.own.clone(),
-            predefined: self.predefined,
-        }
-    }
-
-    fn clone_from(&mut self, other: &Self) {
-        self.own.clone_from(&other.own);
-        self.predefined = other.predefined;
-    }
-}
-
-impl Slot {
-    fn new() -> Self {
-        Self {
-            own: Box::new(SequenceTable::EMPTY),
-            predefined: false,
-        }
-    }
-
-    pub(crate) fn get(&self, table: Table) -> &SequenceTable {
-        match self.predefined {
-            true => table.predefined(),
-            false => &self.own,
-        }
-    }
-}
-
 impl Default for Tables {
     fn default() -> Self {
         Self {
             huffman: Decoding::default(),
+            lengths: Lengths::default(),
             tree: false,
-            literal_lengths: Slot::new(),
-            offsets: Slot::new(),
-            match_lengths: Slot::new(),
+            codes: Box::new(SequenceTables::EMPTY),
             sequences: false,
             recent: [1, 4, 8],
             literals: vec![0; BLOCK_MAX + 2 * SLACK],
@@ -105,20 +68,11 @@ impl Tables {
     /// Takes over what `other` hands on to the next block.
     pub(crate) fn copy_state(&mut self, other: &Self) {
         self.huffman.clone_from(&other.huffman);
+        self.lengths.clone_from(&other.lengths);
         self.tree = other.tree;
-        self.literal_lengths.clone_from(&other.literal_lengths);
-        self.offsets.clone_from(&other.offsets);
-        self.match_lengths.clone_from(&other.match_lengths);
+        self.codes.clone_from(&other.codes);
         self.sequences = other.sequences;
         self.recent = other.recent;
-    }
-
-    fn slot(&mut self, table: Table) -> &mut Slot {
-        match table {
-            Table::LiteralLengths => &mut self.literal_lengths,
-            Table::Offsets => &mut self.offsets,
-            Table::MatchLengths => &mut self.match_lengths,
-        }
     }
 
     /// Decodes the content of a compressed block into `sink`, and reports its structures.
@@ -155,11 +109,11 @@ impl Tables {
     }
 
     /// Decodes the literals section; its size and the number of literals.
-    fn decode_literals(
+    fn decode_literals<S: Sink>(
         &mut self,
         block: &[u8],
         bounds: Bounds,
-        sink: &mut impl Sink,
+        sink: &mut S,
         visit: &mut impl FnMut(Range<usize>, Kind),
     ) -> Result<(usize, usize), Damage> {
         let mut head = [0; 5];
@@ -250,7 +204,9 @@ impl Tables {
                 // Where they are used in place, what is read beyond them is what follows.
                 let read = if in_place { end + SLACK } else { end };
                 let body = block.get(size..read).unwrap_or_default();
-                if let Some(to) = self.literals.get_mut(..body.len()) {
+                if S::KEEPS
+                    && let Some(to) = self.literals.get_mut(..body.len())
+                {
                     to.copy_from_slice(body);
                 }
                 visit(size..end, Kind::RawLiterals);
@@ -258,21 +214,31 @@ impl Tables {
             Literals::Rle => {
                 let byte = body.first().copied().unwrap_or(0);
                 let slack = bounds.rules.slack_cleared() * SLACK;
-                if let Some(to) = self.literals.get_mut(..count + slack) {
+                if S::KEEPS
+                    && let Some(to) = self.literals.get_mut(..count + slack)
+                {
                     to.fill(byte);
                 }
                 visit(size..end, Kind::RleLiteral { times: count });
             }
             Literals::Compressed | Literals::Treeless => {
                 let treeless = literals == Literals::Treeless;
-                self.decode_huffman(body, size, count, treeless, streams, bounds.rules, visit)?;
+                self.decode_huffman::<S>(
+                    body,
+                    size,
+                    count,
+                    treeless,
+                    streams,
+                    bounds.rules,
+                    visit,
+                )?;
             }
         }
         Ok((end, count))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one header")]
-    fn decode_huffman(
+    fn decode_huffman<S: Sink>(
         &mut self,
         body: &[u8],
         offset: usize,
@@ -314,23 +280,35 @@ impl Tables {
                     bits: tree.log,
                 },
             );
-            self.huffman.set(&tree, pairs, rules);
+            match S::KEEPS {
+                true => self.huffman.set(&tree, pairs, rules),
+                false => self.lengths.set(&tree),
+            }
             start = tree.size;
         }
         let coded = body.get(start..).unwrap_or_default();
         if streams == 1 {
-            let to = self.literals.get_mut(..count).unwrap_or_default();
-            self.huffman
-                .one_stream(coded, to)
-                .map_err(|kind| at((start, kind)))?;
+            let done = match S::KEEPS {
+                true => {
+                    let to = self.literals.get_mut(..count).unwrap_or_default();
+                    self.huffman.one_stream(coded, to)
+                }
+                false => self.lengths.one_stream(coded, count),
+            };
+            done.map_err(|kind| at((start, kind)))?;
             let all = offset + start..offset + body.len();
             visit(all, Kind::Stream { stream: 1, count });
         } else {
             let bounds = huffman::stream_bounds(coded).map_err(|kind| at((start, kind)))?;
             report_streams(&bounds, offset + start, count, visit);
-            self.huffman
-                .four_streams(coded, &mut self.literals, count, rules)
-                .map_err(|kind| at((start + stream_start(&bounds, kind), kind)))?;
+            let done = match S::KEEPS {
+                true => {
+                    let to = &mut self.literals;
+                    self.huffman.four_streams(coded, to, count, rules)
+                }
+                false => self.lengths.four_streams(coded, count),
+            };
+            done.map_err(|kind| at((start + stream_start(&bounds, kind), kind)))?;
         }
         let slack = rules.slack_cleared() * SLACK;
         if let Some(slack) = self.literals.get_mut(count..count + slack) {
@@ -438,10 +416,10 @@ impl Tables {
         visit: &mut impl FnMut(usize, Kind),
     ) -> Result<usize, FaultKind> {
         let known = self.sequences;
-        let slot = self.slot(table);
+        let own = self.codes.table(table);
         match mode {
             Mode::Predefined => {
-                slot.predefined = true;
+                own.copy(table.predefined());
                 Ok(0)
             }
             Mode::Repeat if known => Ok(0),
@@ -452,8 +430,7 @@ impl Tables {
                 if symbol > max {
                     return Err(FaultKind::TableSymbol { table, symbol, max });
                 }
-                slot.predefined = false;
-                slot.own.set_single(table, symbol);
+                own.set_single(table, symbol);
                 visit(1, Kind::TableSymbol { table, symbol });
                 Ok(1)
             }
@@ -468,8 +445,7 @@ impl Tables {
                         max,
                     });
                 }
-                slot.predefined = false;
-                slot.own.set(table, &counts);
+                own.set(table, &counts);
                 visit(
                     counts.size,
                     Kind::TableDescription {

@@ -3,12 +3,12 @@
 use zstd_safe::DCtx;
 
 use crate::block::{Bounds, Tables};
+use crate::count::Count;
 use crate::error::DecodeError;
 use crate::layout::{
     BLOCK_HEADER, BLOCK_MAX, BlockHeader, BlockKind, CHECKSUM, FrameHeader, MAGIC, WINDOW_MAX,
 };
 use crate::rules::Rules;
-use crate::sink::Count;
 use crate::walk::{Event, walk};
 
 /// Decodes payloads that are exactly one well-formed frame; keeps its tables and libzstd's

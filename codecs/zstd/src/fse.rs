@@ -239,17 +239,24 @@ impl<'a> Description<'a> {
     }
 }
 
-/// One state of a table of sequences.
+/// How one state of a table of sequences leads to the next.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cell {
+pub(crate) struct Step {
     /// Base of the next state.
     pub(crate) next: u16,
     /// Bits to read for the next state.
     pub(crate) bits: u8,
-    /// Bits to read for the value.
-    pub(crate) extra: u8,
-    /// Base of the value.
+    /// Bits to read for the next state and for the value, negative.
+    pub(crate) all: i8,
+}
+
+/// What one state of a table of sequences stands for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Value {
+    /// The smallest value.
     pub(crate) base: u32,
+    /// Bits to read for what is added to it.
+    pub(crate) extra: u8,
 }
 
 /// States a table of sequences can have.
@@ -258,58 +265,95 @@ pub(crate) const STATES: usize = 512;
 /// A table of sequences.
 #[derive(Debug, Clone)]
 pub(crate) struct SequenceTable {
-    pub(crate) cells: [Cell; STATES],
+    pub(crate) steps: [Step; STATES],
+    pub(crate) values: [Value; STATES],
     pub(crate) log: u32,
 }
 
 impl SequenceTable {
     pub(crate) const EMPTY: Self = Self {
-        cells: [Cell {
+        steps: [Step {
             next: 0,
             bits: 0,
-            extra: 0,
-            base: 0,
+            all: 0,
         }; STATES],
+        values: [Value { base: 0, extra: 0 }; STATES],
         log: 0,
     };
 
+    /// What a state leads to and stands for; all states that the table itself leads to have both.
+    #[inline(always)]
+    pub(crate) fn state(&self, state: u64) -> Option<(&Step, &Value)> {
+        let state = usize::try_from(state).ok()?;
+        Some((self.steps.get(state)?, self.values.get(state)?))
+    }
+
+    /// Becomes the same as `other`.
+    pub(crate) fn copy(&mut self, other: &Self) {
+        self.log = other.log;
+        let states = 1 << other.log;
+        for (to, from) in self.steps.iter_mut().zip(&other.steps).take(states) {
+            *to = *from;
+        }
+        for (to, from) in self.values.iter_mut().zip(&other.values).take(states) {
+            *to = *from;
+        }
+    }
+
     /// A table of one state.
     pub(crate) fn set_single(&mut self, table: Table, symbol: u8) {
-        let (base, extra) = table.value(usize::from(symbol));
         self.log = 0;
-        if let Some(cell) = self.cells.first_mut() {
-            *cell = Cell {
-                next: 0,
-                bits: 0,
-                extra,
-                base,
-            };
-        }
+        self.set_state(0, (0, 0), table.value(usize::from(symbol)));
     }
 
     /// The table that `counts` describe, whose exponent is at most 9.
     pub(crate) fn set(&mut self, table: Table, counts: &Counts) {
         self.log = counts.log;
-        let cells = &mut self.cells;
         counts.build(|state, symbol, bits, next| {
-            let (base, extra) = table.value(symbol);
-            if let Some(cell) = cells.get_mut(state) {
-                *cell = Cell {
-                    next,
-                    bits,
-                    extra,
-                    base,
-                };
-            }
+            self.set_state(state, (next, bits), table.value(symbol));
         });
+    }
+
+    #[inline(always)]
+    fn set_state(&mut self, state: usize, (next, bits): (u16, u8), value: Value) {
+        // At most 9 + 31.
+        let all = (bits + value.extra).cast_signed().wrapping_neg();
+        if let (Some(step), Some(to)) = (self.steps.get_mut(state), self.values.get_mut(state)) {
+            *step = Step { next, bits, all };
+            *to = value;
+        }
     }
 
     /// How many of the states stand for offsets of 2^23 and more, in 256ths.
     pub(crate) fn long_share(&self) -> usize {
         let states = 1usize << self.log;
-        let long = |cell: &&Cell| cell.extra > 22;
-        let share = self.cells.iter().take(states).filter(long).count();
+        let long = |value: &&Value| value.extra > 22;
+        let share = self.values.iter().take(states).filter(long).count();
         share << 8u32.saturating_sub(self.log)
+    }
+}
+
+/// The three tables in use, side by side: one register finds them all.
+#[derive(Debug, Clone)]
+pub(crate) struct SequenceTables {
+    pub(crate) lengths: SequenceTable,
+    pub(crate) offsets: SequenceTable,
+    pub(crate) matches: SequenceTable,
+}
+
+impl SequenceTables {
+    pub(crate) const EMPTY: Self = Self {
+        lengths: SequenceTable::EMPTY,
+        offsets: SequenceTable::EMPTY,
+        matches: SequenceTable::EMPTY,
+    };
+
+    pub(crate) fn table(&mut self, table: Table) -> &mut SequenceTable {
+        match table {
+            Table::LiteralLengths => &mut self.lengths,
+            Table::Offsets => &mut self.offsets,
+            Table::MatchLengths => &mut self.matches,
+        }
     }
 }
 
@@ -332,22 +376,19 @@ impl Table {
     }
 
     /// Base and number of further bits of what a symbol stands for (RFC 8878, 3.1.1.3.2.1).
-    fn value(self, symbol: usize) -> (u32, u8) {
+    fn value(self, symbol: usize) -> Value {
         let symbol32 = u32::try_from(symbol).unwrap_or(0);
         let symbol8 = u8::try_from(symbol).unwrap_or(0);
         let listed = |list: &[(u32, u8)], from: usize, plain: u32| match symbol.checked_sub(from) {
             None => (symbol32 + plain, 0),
             Some(index) => list.get(index).copied().unwrap_or((0, 0)),
         };
-        match self {
+        let (base, extra) = match self {
             Self::LiteralLengths => listed(&LITERAL_LENGTHS, 16, 0),
             Self::MatchLengths => listed(&MATCH_LENGTHS, 32, 3),
-            Self::Offsets => match symbol {
-                0 => (0, 0),
-                1 => (1, 1),
-                _ => ((1 << symbol32) - 3, symbol8),
-            },
-        }
+            Self::Offsets => (1 << symbol32, symbol8),
+        };
+        Value { base, extra }
     }
 
     /// The table every decoder knows (RFC 8878, 3.1.1.3.2.2).

@@ -14,6 +14,7 @@
 
 mod bits;
 mod block;
+mod count;
 mod decode;
 mod encode;
 mod error;

@@ -1,9 +1,10 @@
-//! The sequences of a block: decoding them and performing them, the loop that decides the speed.
+//! The sequences of a block: decoding them and performing them one by one, by anyone's rules.
 
 use crate::bits::{BitReader, Status};
 use crate::block::{Bounds, Damage, Tables};
-use crate::fault::{FaultKind, Table};
-use crate::fse::{Cell, STATES, SequenceTable};
+use crate::count::sequences::Section;
+use crate::fault::FaultKind;
+use crate::fse::{STATES, SequenceTable, SequenceTables, Step, Value};
 use crate::rules::Rules;
 use crate::sink::Sink;
 
@@ -21,9 +22,23 @@ impl Tables {
         sink: &mut impl Sink,
     ) -> Result<usize, Damage> {
         let rules = bounds.rules;
-        let lengths = self.literal_lengths.get(Table::LiteralLengths);
-        let offsets = self.offsets.get(Table::Offsets);
-        let matches = self.match_lengths.get(Table::MatchLengths);
+        let SequenceTables {
+            lengths,
+            offsets,
+            matches,
+        } = &*self.codes;
+        let section = Section {
+            tables: &self.codes,
+            bytes,
+            count,
+            literals,
+            window: bounds.window,
+            recent: self.recent,
+        };
+        if let Some(sum) = sink.count(&section) {
+            self.recent = sum.recent;
+            return Ok(sum.literals);
+        }
         let mut stream = BitReader::new(bytes).ok_or((0, FaultKind::BitstreamEndMark))?;
         let mut length_state = State::new(lengths, &mut stream);
         let mut offset_state = State::new(offsets, &mut stream);
@@ -40,9 +55,9 @@ impl Tables {
             if far && stream.reload() == Status::Overflow {
                 return Err((0, FaultKind::BitstreamLength));
             }
-            let length = length_state.cell(lengths);
-            let offset = offset_state.cell(offsets);
-            let matching = match_state.cell(matches);
+            let (length_step, length) = length_state.cell(lengths);
+            let (offset_step, offset) = offset_state.cell(offsets);
+            let (match_step, matching) = match_state.cell(matches);
             let distance = next_offset(&mut recent, offset, length.base == 0, rules, &mut stream);
             let mut len = u64::from(matching.base);
             if matching.extra > 0 {
@@ -56,11 +71,11 @@ impl Tables {
                 run += stream.read_fast(u32::from(length.extra));
             }
             if !exact || sequence < count {
-                let bits = [length.bits, matching.bits, offset.bits];
+                let bits = [length_step.bits, match_step.bits, offset_step.bits];
                 let [first, second, third] = stream.read_three(bits);
-                length_state = State::next(length, first);
-                match_state = State::next(matching, second);
-                offset_state = State::next(offset, third);
+                length_state = State::next(length_step, first);
+                match_state = State::next(match_step, second);
+                offset_state = State::next(offset_step, third);
                 stream.reload();
             }
             // Both are below 2^17 + 2^16.
@@ -135,20 +150,20 @@ fn ahead(rules: Rules) -> usize {
 #[inline(always)]
 fn next_offset(
     recent: &mut [u64; 3],
-    cell: Cell,
+    cell: Value,
     no_literals: bool,
     rules: Rules,
     stream: &mut BitReader<'_>,
 ) -> u64 {
     let [first, second, third] = *recent;
     if cell.extra > 1 {
-        let offset = u64::from(cell.base) + stream.read_fast(u32::from(cell.extra));
+        let offset = u64::from(cell.base) - 3 + stream.read_fast(u32::from(cell.extra));
         *recent = [offset, first, second];
         return offset;
     }
     let code = match cell.extra {
         0 => u64::from(no_literals),
-        _ => u64::from(cell.base) + u64::from(no_literals) + stream.read_fast(1),
+        _ => 1 + u64::from(no_literals) + stream.read_fast(1),
     };
     let mut offset = match code {
         0 => first,
@@ -183,16 +198,15 @@ impl State {
     }
 
     #[inline(always)]
-    fn cell(&self, table: &SequenceTable) -> Cell {
-        table
-            .cells
-            .get(self.0 & (STATES - 1))
-            .copied()
-            .unwrap_or_default()
+    fn cell(&self, table: &SequenceTable) -> (Step, Value) {
+        let state = self.0 & (STATES - 1);
+        let step = table.steps.get(state).copied().unwrap_or_default();
+        let value = table.values.get(state).copied().unwrap_or_default();
+        (step, value)
     }
 
     #[inline(always)]
-    fn next(cell: Cell, low: u64) -> Self {
-        Self(usize::from(cell.next) + usize::try_from(low).unwrap_or(0))
+    fn next(step: Step, low: u64) -> Self {
+        Self(usize::from(step.next) + usize::try_from(low).unwrap_or(0))
     }
 }

@@ -1,10 +1,14 @@
 //! Where decoded bytes go: into memory as decoders lay it out, or nowhere.
 
+use crate::count::sequences::{Section, Sum};
+
 /// Bytes that may be read behind literals, so that short runs are copied in one go.
 pub(crate) const SLACK: usize = 32;
 
 /// Takes what a block decodes to.
 pub(crate) trait Sink {
+    /// Whether it looks at the bytes of literals; else they are not decoded.
+    const KEEPS: bool;
     /// Bytes the block may still put out.
     fn room(&self) -> usize;
     /// Lets the block put out `room` more bytes, fewer than [`Sink::room`].
@@ -16,40 +20,9 @@ pub(crate) trait Sink {
     fn literals(&mut self, literals: &[u8], at: usize, len: usize);
     /// Puts out `len` bytes that stand `offset` bytes before; within room and reach.
     fn copy(&mut self, offset: usize, len: usize);
-}
-
-/// Counts instead of keeping: enough to check a frame without checksum.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Count {
-    /// Bytes so far.
-    pub(crate) total: usize,
-    /// Total at which the block must end.
-    pub(crate) limit: usize,
-}
-
-impl Sink for Count {
-    #[inline(always)]
-    fn room(&self) -> usize {
-        self.limit - self.total
-    }
-
-    fn narrow(&mut self, room: usize) {
-        self.limit = self.total + room;
-    }
-
-    #[inline(always)]
-    fn reach(&self) -> usize {
-        self.total
-    }
-
-    #[inline(always)]
-    fn literals(&mut self, _: &[u8], _: usize, len: usize) {
-        self.total += len;
-    }
-
-    #[inline(always)]
-    fn copy(&mut self, _: usize, len: usize) {
-        self.total += len;
+    /// Performs all sequences of a block at once, if it knows how to and they are sound.
+    fn count(&mut self, _: &Section<'_>) -> Option<Sum> {
+        None
     }
 }
 
@@ -208,6 +181,8 @@ fn written_for(len: usize, head: usize) -> usize {
 }
 
 impl Sink for Ring {
+    const KEEPS: bool = true;
+
     #[inline(always)]
     fn room(&self) -> usize {
         self.limit - self.at
