@@ -127,25 +127,36 @@ impl Counts {
                 }
             }
         }
+        // In order first, eight at a time, as most symbols have few states; then spread.
+        let mut ordered = [0u8; (1 << 9) + 8];
+        let mut end = 0;
+        for (&count, symbol) in described {
+            let mut at = end;
+            end += usize::from(count.max(0).unsigned_abs());
+            while at < end {
+                if let Some(eight) = ordered.get_mut(at..at + 8) {
+                    eight.fill(symbol);
+                }
+                at += 8;
+            }
+        }
         let step = (size >> 1) + (size >> 3) + 3;
         let mut position = 0;
-        for (&count, symbol) in described {
-            for _ in 0..count.max(0) {
-                if let Some(cell) = symbols.get_mut(position) {
-                    *cell = symbol;
-                }
-                loop {
-                    position = (position + step) & mask;
-                    if position < top {
-                        break;
-                    }
+        for &symbol in ordered.iter().take(top) {
+            if let Some(cell) = symbols.get_mut(position) {
+                *cell = symbol;
+            }
+            loop {
+                position = (position + step) & mask;
+                if position < top {
+                    break;
                 }
             }
         }
         for (state, &symbol) in symbols.iter().take(size).enumerate() {
             let symbol = usize::from(symbol);
             if let Some(next) = next.get_mut(symbol) {
-                let bits = self.log - (*next).max(1).ilog2();
+                let bits = self.log - (u32::from(*next) | 1).ilog2();
                 let base = (usize::from(*next) << bits) - size;
                 *next += 1;
                 set(
@@ -303,14 +314,17 @@ impl SequenceTable {
     /// A table of one state.
     pub(crate) fn set_single(&mut self, table: Table, symbol: u8) {
         self.log = 0;
-        self.set_state(0, (0, 0), table.value(usize::from(symbol)));
+        let value = table.values().get(usize::from(symbol));
+        self.set_state(0, (0, 0), value.copied().unwrap_or_default());
     }
 
     /// The table that `counts` describe, whose exponent is at most 9.
     pub(crate) fn set(&mut self, table: Table, counts: &Counts) {
         self.log = counts.log;
+        let values = table.values();
         counts.build(|state, symbol, bits, next| {
-            self.set_state(state, (next, bits), table.value(symbol));
+            let value = values.get(symbol).copied().unwrap_or_default();
+            self.set_state(state, (next, bits), value);
         });
     }
 
@@ -375,20 +389,28 @@ impl Table {
         }
     }
 
-    /// Base and number of further bits of what a symbol stands for (RFC 8878, 3.1.1.3.2.1).
-    fn value(self, symbol: usize) -> Value {
-        let symbol32 = u32::try_from(symbol).unwrap_or(0);
-        let symbol8 = u8::try_from(symbol).unwrap_or(0);
-        let listed = |list: &[(u32, u8)], from: usize, plain: u32| match symbol.checked_sub(from) {
-            None => (symbol32 + plain, 0),
-            Some(index) => list.get(index).copied().unwrap_or((0, 0)),
+    /// What each symbol stands for (RFC 8878, 3.1.1.3.2.1).
+    fn values(self) -> &'static [Value; 64] {
+        static LENGTHS: [Value; 64] = values(0, &LITERAL_LENGTHS, 16);
+        #[allow(clippy::indexing_slicing, reason = "only while compiling")]
+        static OFFSETS: [Value; 64] = {
+            let mut values = [Value { base: 0, extra: 0 }; 64];
+            let (mut symbol, mut extra) = (0, 0);
+            while extra < 32 {
+                values[symbol] = Value {
+                    base: 1 << extra,
+                    extra,
+                };
+                (symbol, extra) = (symbol + 1, extra + 1);
+            }
+            values
         };
-        let (base, extra) = match self {
-            Self::LiteralLengths => listed(&LITERAL_LENGTHS, 16, 0),
-            Self::MatchLengths => listed(&MATCH_LENGTHS, 32, 3),
-            Self::Offsets => (1 << symbol32, symbol8),
-        };
-        Value { base, extra }
+        static MATCHES: [Value; 64] = values(3, &MATCH_LENGTHS, 32);
+        match self {
+            Self::LiteralLengths => &LENGTHS,
+            Self::Offsets => &OFFSETS,
+            Self::MatchLengths => &MATCHES,
+        }
     }
 
     /// The table every decoder knows (RFC 8878, 3.1.1.3.2.2).
@@ -421,6 +443,24 @@ impl Table {
             Self::MatchLengths => match_lengths,
         }
     }
+}
+
+/// Values of symbols that stand for themselves and `plain` more, and from `from` on for what is
+/// listed.
+#[allow(clippy::indexing_slicing, reason = "only while compiling")]
+const fn values(plain: u32, listed: &[(u32, u8)], from: usize) -> [Value; 64] {
+    let mut values = [Value { base: 0, extra: 0 }; 64];
+    let (mut symbol, mut base) = (0, plain);
+    while symbol < from {
+        values[symbol] = Value { base, extra: 0 };
+        (symbol, base) = (symbol + 1, base + 1);
+    }
+    while symbol < from + listed.len() {
+        let (base, extra) = listed[symbol - from];
+        values[symbol] = Value { base, extra };
+        symbol += 1;
+    }
+    values
 }
 
 /// Base and further bits of literal length symbols from 16 on.
