@@ -406,7 +406,7 @@ fn sort<const SYMBOLS: usize>(lens: &[u8]) -> ([u16; SYMBOLS], [u16; MAX_BITS + 
     for (place, &len) in all.iter_mut().zip(lens) {
         *place = len & 15;
     }
-    const { assert!(SYMBOLS % 4 == 0) };
+    const { assert!(SYMBOLS.is_multiple_of(4)) };
     let quarter = SYMBOLS / 4;
     let mut next = [[0_u16; MAX_BITS + 1]; 4];
     for at in 0..quarter {
