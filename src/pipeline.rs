@@ -1,8 +1,9 @@
 //! Work on many threads, results in order, memory bounded.
 //!
 //! Each worker takes an item from the source, works on it and puts the result into its place in
-//! a line; the caller's thread takes results from the front of the line. No item changes hands
-//! between reading and working, so its bytes are still in the cache of the core that read them.
+//! a line; the caller's thread takes results from the front of the line, and is a worker as long
+//! as there are none. No item changes hands between reading and working, so its bytes are still
+//! in the cache of the core that read them, and no thread is woken for every result.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -20,9 +21,9 @@ const MAX_WAITING: usize = 24;
 /// Hands every item of `source` to one of `jobs` workers and the results to `sink`, in the
 /// order of the items, whatever the number of workers.
 ///
-/// `source` is asked by the workers, one at a time, `sink` by the caller's thread. At most
-/// `4 * jobs + 1` items and results exist at a time, and no more than `jobs + 25`. With one job
-/// everything runs on the caller's thread.
+/// `source` is asked by the workers, one at a time, `sink` by the caller's thread, which is one
+/// of them: while it waits for `source`, results wait too. At most `4 * jobs + 1` items and
+/// results exist at a time, and no more than `jobs + 25`.
 ///
 /// # Errors
 /// The first error of `source` or `sink`; results in front of a source's error reach the sink.
@@ -38,43 +39,50 @@ where
     E: Send,
     W: FnMut(T) -> R,
 {
-    if jobs.get() == 1 {
-        let mut work = worker();
-        while let Some(item) = source()? {
-            sink(work(item))?;
-        }
-        return Ok(());
-    }
     let places = jobs.get().saturating_mul(PLACES_PER_JOB);
     let line = Line::new(places.min(jobs.get().saturating_add(MAX_WAITING)));
     let source = Mutex::new(source);
     thread::scope(|scope| {
         // Declared inside the scope: it goes before the scope waits for the workers.
         let _end = Stop(&line);
-        for _ in 0..jobs.get() {
+        for _ in 1..jobs.get() {
             scope.spawn(|| {
                 let _panic = StopOnPanic(&line);
                 let mut work = worker();
-                while let Some((place, item)) = next_item(&source, &line) {
-                    line.put(place, item.map(&mut work));
+                while line.wait_for_room() {
+                    if let Some((place, item)) = next_item(&source, &line) {
+                        line.put(place, item.map(&mut work));
+                    }
                 }
             });
         }
-        while let Some(result) = line.take() {
+        let mut work = worker();
+        loop {
+            let result = if let Some(result) = line.take_ready() {
+                result
+            } else if let Some((place, item)) = next_item(&source, &line) {
+                line.put(place, item.map(&mut work));
+                continue;
+            } else if let Some(result) = line.take() {
+                result
+            } else {
+                return Ok(());
+            };
             sink(result?)?;
         }
-        Ok(())
     })
 }
 
-/// The next item or error of the source and its place; `None` when there is no more to do.
+/// The next item or error of the source and its place; `None` when there is no more to do, or
+/// no place for it.
 fn next_item<T, R, E>(
     source: &Mutex<impl FnMut() -> Result<Option<T>, E>>,
     line: &Line<R, E>,
 ) -> Option<(u64, Result<T, E>)> {
     // A poisoned lock means that the source has panicked.
     let mut source = source.lock().ok()?;
-    // Whoever holds the source is alone in taking places, so places follow the items.
+    // Whoever holds the source is alone in taking places, so places follow the items. Nobody
+    // waits for a place while holding it: the caller's thread, which makes room, may want it.
     let place = line.place()?;
     match source() {
         Ok(Some(item)) => Some((place, Ok(item))),
@@ -110,6 +118,13 @@ struct State<R, E> {
     stopped: bool,
 }
 
+impl<R, E> State<R, E> {
+    /// Items are wanted.
+    fn is_open(&self) -> bool {
+        !self.stopped && self.end.is_none()
+    }
+}
+
 impl<R, E> Line<R, E> {
     fn new(places: usize) -> Self {
         Self {
@@ -130,14 +145,17 @@ impl<R, E> Line<R, E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a free place; `None` when no item is wanted any more.
+    /// Waits for a free place; false when no item is wanted any more.
+    fn wait_for_room(&self) -> bool {
+        let full = |state: &mut State<R, E>| state.is_open() && state.results.len() >= self.places;
+        let waited = self.free.wait_while(self.lock(), full);
+        waited.unwrap_or_else(PoisonError::into_inner).is_open()
+    }
+
+    /// A place, if one is free and an item is wanted.
     fn place(&self) -> Option<u64> {
-        let busy = |state: &mut State<R, E>| {
-            !state.stopped && state.end.is_none() && state.results.len() >= self.places
-        };
-        let waited = self.free.wait_while(self.lock(), busy);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.stopped || state.end.is_some() {
+        let mut state = self.lock();
+        if !state.is_open() || state.results.len() >= self.places {
             return None;
         }
         let place = state.taken + state.results.len() as u64;
@@ -177,7 +195,18 @@ impl<R, E> Line<R, E> {
                 && !matches!(state.results.front(), Some(Some(_)))
         };
         let waited = self.ready.wait_while(self.lock(), missing);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        self.take_front(waited.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next result, if it is there.
+    fn take_ready(&self) -> Option<Result<R, E>> {
+        let state = self.lock();
+        matches!(state.results.front(), Some(Some(_)))
+            .then(|| self.take_front(state))
+            .flatten()
+    }
+
+    fn take_front(&self, mut state: MutexGuard<'_, State<R, E>>) -> Option<Result<R, E>> {
         let result = state.results.pop_front()??;
         state.taken += 1;
         drop(state);
