@@ -29,7 +29,7 @@ const MAX_WAITING: usize = 24;
 /// The first error of `source` or `sink`; results in front of a source's error reach the sink.
 pub(crate) fn ordered<T, R, E, W>(
     jobs: NonZeroUsize,
-    mut source: impl FnMut() -> Result<Option<T>, E> + Send,
+    source: impl FnMut() -> Result<Option<T>, E> + Send,
     worker: impl Fn() -> W + Sync,
     mut sink: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E>

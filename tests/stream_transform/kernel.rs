@@ -77,8 +77,10 @@ fn round(fs: &Mount, from: &[Vec<u8>; 2], work: &Work, options: &[&str]) -> [Vec
             findings.is_empty() || (only_falls_back && matches!(work, Work::Reframe(_))),
             "{work:?}: {findings:#?}"
         );
-        let again = work.on(before, 1).unwrap().0;
-        assert!(again == *after, "{work:?} with one thread");
+        for threads in [1, 7] {
+            let again = work.on(before, threads).unwrap().0;
+            assert!(again == *after, "{work:?} with {threads} threads");
+        }
     }
     received(fs, &out, options, &["one", "two"]);
     out
@@ -139,6 +141,12 @@ fn streams_of_this_kernel() {
         &encoded,
         &Work::only_if_smaller(Codec::Zstd, Level::Number(15)),
         force,
+    );
+    round(
+        &fs,
+        &encoded,
+        &Work::recompress(Codec::Zstd, Level::Smallest),
+        &[],
     );
     // And back to plain data.
     round(&fs, &encoded, &Work::decompress(true), &[]);

@@ -148,6 +148,36 @@ fn the_other_subcommands() {
     assert!(text.contains("zstd:3 would take"), "{text}");
 }
 
+#[test]
+fn a_full_disk_is_trouble() {
+    let stream = sound();
+    for arguments in [
+        &["check"][..],
+        &["recompress"],
+        &["decompress"],
+        &["reframe", "--sector-size", "65536"],
+        &["dump"],
+        &["stats"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_btrfs-payload"))
+            .arg("stream")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(fs::File::create("/dev/full").unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let stream = stream.clone();
+        let feeder = std::thread::spawn(move || drop(stdin.write_all(&stream)));
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap();
+        assert_eq!(status(&output), 2, "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("No space left on device"), "{text}");
+    }
+}
+
 /// Whoever reads the output goes away: the end, without a word.
 #[test]
 fn a_closed_pipe_is_silent() {
