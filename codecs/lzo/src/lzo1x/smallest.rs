@@ -19,10 +19,11 @@ use super::{
 const MAX_DATA: usize = 65536;
 
 /// Binary logarithm of the entries of the tables of hashes.
-const BITS: u32 = 13;
+const BITS: u32 = 15;
 
-/// Earlier places looked at for each position.
-const DEPTH: usize = 64;
+/// Earlier places looked at for each position. All of them have four bytes in common with it, or
+/// nearly: a chain over three bytes is walked mostly for matches that save nothing.
+const DEPTH: usize = 32;
 
 /// A match of this length is taken without looking for anything better inside it; bounds the
 /// time spent on long runs.
@@ -30,7 +31,7 @@ const GOOD: usize = 512;
 
 /// Where a match is longer than this, the positions inside it are not searched: the rest of the
 /// match is good enough there.
-const ENOUGH: usize = 16;
+const ENOUGH: usize = 32;
 
 /// No position: the last one of the longest data starts no match.
 const NOWHERE: u16 = u16::MAX;
@@ -127,8 +128,10 @@ pub(crate) struct Smallest {
     /// Last position of each hash of two bytes.
     pairs: Box<[u16]>,
     /// Last position of each hash of three bytes.
+    triples: Box<[u16]>,
+    /// Last position of each hash of four bytes.
     heads: Box<[u16]>,
-    /// For each position, the one before with the same hash of three bytes.
+    /// For each position, the one before with the same hash of four bytes.
     chain: Vec<u16>,
     arrivals: Vec<Arrival>,
     /// For each position, the literals of each start.
@@ -141,6 +144,7 @@ impl Smallest {
     pub(crate) fn new() -> Self {
         Self {
             pairs: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
+            triples: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
             heads: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
             chain: Vec::new(),
             arrivals: Vec::new(),
@@ -186,6 +190,7 @@ impl Smallest {
     /// Fills `arrivals`; returns the number of literals behind the last match.
     fn parse(&mut self, data: &[u8]) -> usize {
         self.pairs.fill(NOWHERE);
+        self.triples.fill(NOWHERE);
         self.heads.fill(NOWHERE);
         self.chain.clear();
         self.chain.resize(data.len(), NOWHERE);
@@ -343,31 +348,52 @@ impl Smallest {
 
     /// Makes `at` known to later positions; returns where its hashes were seen last.
     #[inline(always)]
-    fn insert(&mut self, data: &[u8], at: usize) -> (u16, u16) {
-        let Some(&[a, b, c]) = data.get(at..).and_then(<[u8]>::first_chunk::<3>) else {
-            return (NOWHERE, NOWHERE);
+    fn insert(&mut self, data: &[u8], at: usize) -> Seen {
+        let Some(&[a, b, c, d]) = data.get(at..).and_then(<[u8]>::first_chunk::<4>) else {
+            return Seen::default();
         };
         let here = u16::try_from(at).unwrap_or(NOWHERE);
-        let two = slot(u32::from_le_bytes([a, b, 0, 0]));
-        let three = slot(u32::from_le_bytes([a, b, c, 0]));
-        let pair = std::mem::replace(&mut self.pairs[two], here);
-        let head = std::mem::replace(&mut self.heads[three], here);
+        let two = slot([a, b, 0, 0]);
+        let three = slot([a, b, c, 0]);
+        let four = slot([a, b, c, d]);
+        let head = std::mem::replace(&mut self.heads[four], here);
         self.chain[at] = head;
-        (pair, head)
+        Seen {
+            pair: std::mem::replace(&mut self.pairs[two], here),
+            triple: std::mem::replace(&mut self.triples[three], here),
+            head,
+        }
     }
 
     /// Finds the matches at `at`.
     fn find(&mut self, data: &[u8], at: usize) -> Matches {
-        let (pair, mut next) = self.insert(data, at);
+        let seen = self.insert(data, at);
         let mut matches = Matches::default();
         let here = &data[at..];
-        let from = usize::from(pair);
-        if pair != NOWHERE && at - from <= M1_MAX_DISTANCE && data[from..].starts_with(&here[..2]) {
-            matches.pair = at - from;
-        }
+        let back = |from: u16, count: usize| {
+            let from = usize::from(from);
+            let same = from < at && data[from..].starts_with(here.get(..count)?);
+            same.then(|| at - from)
+        };
+        matches.pair = back(seen.pair, 2)
+            .filter(|distance| *distance <= M1_MAX_DISTANCE)
+            .unwrap_or(0);
         let mut best = 2;
+        if let Some(distance) = back(seen.triple, 3)
+            && distance <= M4_MAX_DISTANCE
+        {
+            best = equal(here, &data[at - distance..]);
+            matches.put(Found {
+                length: best,
+                distance,
+            });
+            if distance.wrapping_sub(M2_MAX_DISTANCE + 1) < M1_MAX_DISTANCE {
+                matches.triple = distance;
+            }
+        }
+        let mut next = seen.head;
         for _ in 0..DEPTH {
-            if next == NOWHERE {
+            if next == NOWHERE || best >= GOOD || best == here.len() {
                 break;
             }
             let from = usize::from(next);
@@ -377,26 +403,38 @@ impl Smallest {
                 break;
             }
             let there = &data[from..];
-            let triple = distance > M2_MAX_DISTANCE
-                && distance <= M2_MAX_DISTANCE + M1_MAX_DISTANCE
-                && matches.triple == 0;
-            // Longer than the best so far, or of the one kind where 3 will do.
-            if !triple && best > 2 && four_before(here, best) != four_before(there, best) {
+            // Longer than the best so far?
+            if best > 2 && four_before(here, best) != four_before(there, best) {
                 continue;
             }
             let length = equal(here, there);
-            if triple && length >= 3 {
-                matches.triple = distance;
-            }
             if length > best {
                 best = length;
                 matches.put(Found { length, distance });
-                if length >= GOOD || length == here.len() {
-                    break;
-                }
             }
         }
         matches
+    }
+}
+
+/// Where the first bytes of a position were seen last, or [`NOWHERE`].
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Two bytes, or others with the same hash.
+    pair: u16,
+    /// Three.
+    triple: u16,
+    /// Four.
+    head: u16,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            pair: NOWHERE,
+            triple: NOWHERE,
+            head: NOWHERE,
+        }
     }
 }
 
@@ -424,8 +462,9 @@ fn size(length: u32) -> usize {
 
 /// Table entry for a few bytes.
 #[inline(always)]
-fn slot(bytes: u32) -> usize {
-    usize::try_from(bytes.wrapping_mul(0x9e37_79b1) >> (32 - BITS)).unwrap_or(0)
+fn slot(bytes: [u8; 4]) -> usize {
+    let hash = u32::from_le_bytes(bytes).wrapping_mul(0x9e37_79b1);
+    usize::try_from(hash >> (32 - BITS)).unwrap_or(0)
 }
 
 /// The four bytes up to `last`, or fewer at the start; `None` where the data ends before.
