@@ -18,7 +18,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     claims: Claims,
 
-    /// Give what this kernel would return (6.1, 6.12, 6.18 or 7.2), sound or not
+    /// Give what this kernel would return (6.1, 6.12, 6.18 or 7.2; 7.2 without a version), sound or
+    /// not
     #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "7.2", require_equals = true)]
     as_kernel: Option<Kernel>,
 
