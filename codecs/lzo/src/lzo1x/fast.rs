@@ -232,10 +232,10 @@ fn long_literals(
         put(out, &mut op, 0);
         extension(out, &mut op, count - 18);
     }
-    let mut done = 0;
-    while done < count {
-        chunk(data, from + done, out, op + done);
-        done += CHUNK;
+    let source = data.get(from..from + count);
+    let room = out.get_mut(op..op + count);
+    if let (Some(source), Some(room)) = (source, room) {
+        room.copy_from_slice(source);
     }
     op + count
 }
