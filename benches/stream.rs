@@ -198,7 +198,7 @@ fn encoder() -> impl FnMut(&Vec<u8>) {
     }
 }
 
-/// What the `WRITE`s of a stream write, in extents as the receiver would make them.
+/// What the `WRITE`s of a stream write, gathered into extents as recompressing does.
 fn data_of(stream: &[u8]) -> Vec<Vec<u8>> {
     let mut extents: Vec<Vec<u8>> = Vec::new();
     let mut behind = (Bytes::new(), 0);

@@ -336,6 +336,61 @@ mod tests {
         most.into_inner()
     }
 
+    /// The line is full behind it again and again, while nobody but the caller makes room.
+    #[test]
+    fn a_slow_item_stops_nobody_for_good() {
+        for jobs in [2, 3] {
+            let (mut left, mut seen) = (200_u32, 0);
+            let result: Result<(), ()> = ordered(
+                NonZeroUsize::new(jobs).unwrap(),
+                || {
+                    left = left.saturating_sub(1);
+                    Ok((left > 0).then_some(left))
+                },
+                || {
+                    |item: u32| {
+                        if item.is_multiple_of(20) {
+                            thread::sleep(std::time::Duration::from_millis(5));
+                        }
+                    }
+                },
+                |()| {
+                    seen += 1;
+                    Ok(())
+                },
+            );
+            assert_eq!((result, seen), (Ok(()), 199));
+        }
+    }
+
+    #[test]
+    fn the_caller_is_one_of_the_workers() {
+        for jobs in [1, 2, 4] {
+            let mut left = 400_u32;
+            let mut threads = std::collections::HashSet::new();
+            let result: Result<(), ()> = ordered(
+                NonZeroUsize::new(jobs).unwrap(),
+                || {
+                    left -= 1;
+                    Ok((left > 0).then_some(()))
+                },
+                || {
+                    |()| {
+                        thread::sleep(std::time::Duration::from_micros(200));
+                        thread::current().id()
+                    }
+                },
+                |id| {
+                    threads.insert(id);
+                    Ok(())
+                },
+            );
+            assert_eq!(result, Ok(()));
+            assert!(threads.contains(&thread::current().id()));
+            assert!(threads.len() <= jobs, "{threads:?} for {jobs} jobs");
+        }
+    }
+
     #[test]
     fn a_panic_anywhere_ends_everything_and_comes_out() {
         for place in ["source", "worker", "sink"] {

@@ -172,7 +172,7 @@ impl<R: Read> Source<R> {
                 _ => self.push(Item::Pass(raw.clone()), raw.bytes().len()),
             },
             Some(CommandKind::EncodedWrite) => {
-                let bytes = work(&raw);
+                let bytes = weight(&raw);
                 self.push(Item::Encoded(raw), bytes);
             }
             Some(CommandKind::Fallocate) if self.lowers() => self.lower_fallocate(&raw)?,
@@ -351,11 +351,58 @@ impl<R: Read> Source<R> {
 /// Bytes that an encoded write counts for in a batch: those of the command or those it decodes
 /// to, whatever is more, so that no batch grows far beyond an extent. What it claims is not
 /// checked yet, and no extent is larger than one.
-fn work(raw: &RawCommand) -> usize {
+fn weight(raw: &RawCommand) -> usize {
     let claimed = match Command::parse(raw) {
         Ok(Command::EncodedWrite(write)) => write.unencoded_len,
         _ => 0,
     };
     let claimed = usize::try_from(claimed).unwrap_or(MAX_EXTENT);
     raw.bytes().len().max(claimed.min(MAX_EXTENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extent::{Level, Options, Prepared, Preparer};
+    use crate::rules::Codec;
+    use crate::send_stream::Writer;
+
+    /// Zeroes in the payload of a few bytes: what it decodes to has to bound the batch.
+    #[test]
+    fn a_batch_decodes_to_about_an_extent() {
+        let options = Options {
+            find_holes: false,
+            ..Options::new(Codec::Zstd, Level::Default)
+        };
+        let mut preparer = Preparer::new(&options).unwrap();
+        let Prepared::Encoded(extent) = preparer.prepare(&[0; MAX_EXTENT]).unwrap() else {
+            panic!("zeroes shrink");
+        };
+        let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
+        let subvol = command::Subvol {
+            path: "s".into(),
+            uuid: crate::send_stream::Uuid([1; 16]),
+            ctransid: 1,
+        };
+        writer.command(&subvol).unwrap();
+        for number in 0..50 {
+            let offset = number * MAX_EXTENT as u64;
+            writer.encoded_write(&"f".into(), offset, &extent).unwrap();
+        }
+        let stream = writer.finish().unwrap();
+        let plan = Plan {
+            version: |version| version,
+            gather: None,
+            lower: false,
+        };
+        let mut source = Source::new(&stream[..], plan);
+        let mut seen = 0;
+        while let Some(batch) = source.next().unwrap() {
+            let encoded = |item: &&Item| matches!(item, Item::Encoded(_));
+            let count = batch.items.iter().filter(encoded).count();
+            assert!(count <= 1, "{count} extents in a batch");
+            seen += count;
+        }
+        assert_eq!(seen, 50);
+    }
 }

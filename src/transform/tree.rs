@@ -83,7 +83,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// An empty subvolume, or one with things that are not known. At most `limit` names are
-    /// remembered, at some 100 bytes each.
+    /// remembered, at some 70 bytes each.
     pub(super) fn new(complete: bool, limit: usize) -> Self {
         let mut tree = Self {
             entries: HashMap::new(),

@@ -20,10 +20,14 @@ fn sound() -> Vec<u8> {
 }
 
 fn program(arguments: &[&str], stdin: &[u8]) -> Output {
+    program_to(Stdio::piped(), arguments, stdin)
+}
+
+fn program_to(stdout: Stdio, arguments: &[&str], stdin: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_btrfs-payload"))
         .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -159,19 +163,9 @@ fn a_full_disk_is_trouble() {
         &["dump"],
         &["stats"],
     ] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_btrfs-payload"))
-            .arg("stream")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(fs::File::create("/dev/full").unwrap())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let stream = stream.clone();
-        let feeder = std::thread::spawn(move || drop(stdin.write_all(&stream)));
-        let output = child.wait_with_output().unwrap();
-        feeder.join().unwrap();
+        let full = fs::File::create("/dev/full").unwrap();
+        let arguments = [&["stream"], arguments].concat();
+        let output = program_to(full.into(), &arguments, &stream);
         assert_eq!(status(&output), 2, "{arguments:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains("No space left on device"), "{text}");
