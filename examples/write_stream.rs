@@ -45,7 +45,7 @@ pub(crate) fn write_stream(output: impl Write) -> Result<(), Box<dyn Error>> {
         for piece in data.chunks(MAX_EXTENT) {
             match preparer.prepare_for(piece, &Target::default().at(offset))? {
                 Prepared::Encoded(extent) => stream.encoded_write(&path, offset, &extent)?,
-                Prepared::Plain { .. } => stream.write(&path, offset, &piece.to_vec().into())?,
+                Prepared::Plain { .. } => stream.write(&path, offset, piece)?,
                 Prepared::Hole => {}
             }
             offset += piece.len() as u64;

@@ -116,6 +116,10 @@ struct State<R, E> {
     end: Option<u64>,
     /// Nobody takes results, or a worker is gone.
     stopped: bool,
+    /// The caller's thread waits for the front of the line.
+    awaited: bool,
+    /// Workers that wait for a place.
+    waiting: usize,
 }
 
 impl<R, E> State<R, E> {
@@ -133,6 +137,8 @@ impl<R, E> Line<R, E> {
                 taken: 0,
                 end: None,
                 stopped: false,
+                awaited: false,
+                waiting: 0,
             }),
             ready: Condvar::new(),
             free: Condvar::new(),
@@ -148,8 +154,12 @@ impl<R, E> Line<R, E> {
     /// Waits for a free place; false when no item is wanted any more.
     fn wait_for_room(&self) -> bool {
         let full = |state: &mut State<R, E>| state.is_open() && state.results.len() >= self.places;
-        let waited = self.free.wait_while(self.lock(), full);
-        waited.unwrap_or_else(PoisonError::into_inner).is_open()
+        let mut state = self.lock();
+        state.waiting += 1;
+        let waited = self.free.wait_while(state, full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.is_open()
     }
 
     /// A place, if one is free and an item is wanted.
@@ -171,7 +181,8 @@ impl<R, E> Line<R, E> {
         if let Some(slot) = state.results.get_mut(index) {
             *slot = Some(result);
         }
-        if index == 0 {
+        // Notifying costs a system call, whether somebody waits or not.
+        if index == 0 && state.awaited {
             self.ready.notify_one();
         }
     }
@@ -194,8 +205,12 @@ impl<R, E> Line<R, E> {
                 && state.end != Some(state.taken)
                 && !matches!(state.results.front(), Some(Some(_)))
         };
-        let waited = self.ready.wait_while(self.lock(), missing);
-        self.take_front(waited.unwrap_or_else(PoisonError::into_inner))
+        let mut state = self.lock();
+        state.awaited = true;
+        let waited = self.ready.wait_while(state, missing);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.awaited = false;
+        self.take_front(state)
     }
 
     /// The next result, if it is there.
@@ -209,8 +224,11 @@ impl<R, E> Line<R, E> {
     fn take_front(&self, mut state: MutexGuard<'_, State<R, E>>) -> Option<Result<R, E>> {
         let result = state.results.pop_front()??;
         state.taken += 1;
+        let awaited = state.waiting > 0;
         drop(state);
-        self.free.notify_one();
+        if awaited {
+            self.free.notify_one();
+        }
         Some(result)
     }
 

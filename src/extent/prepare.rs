@@ -248,9 +248,9 @@ fn not_worth_it(
 }
 
 /// Copies the payload into memory that comes back: once the extents handed out before are
-/// gone, `reserve` takes their place again instead of allocating.
+/// gone, their place is taken again, at best that of the last one, which is still in the cache.
 fn keep_payload(arena: &mut BytesMut, payload: &[u8]) -> Bytes {
-    if arena.capacity() < payload.len() {
+    if !arena.try_reclaim(ARENA) && arena.capacity() < payload.len() {
         arena.reserve(ARENA);
     }
     arena.extend_from_slice(payload);

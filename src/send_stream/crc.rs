@@ -1,5 +1,7 @@
 //! The checksum of commands.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 /// CRC-32C of a whole command with its checksum field taken as zero: initial value 0, no final
 /// inversion. Shorter input is summed as if it ended before or inside that field.
 #[must_use]
@@ -9,13 +11,13 @@ pub(super) fn command_crc(command: &[u8]) -> u32 {
     const FIELD: usize = 4;
     let (head, rest) = command.split_at(BEFORE.min(command.len()));
     let (_, attributes) = rest.split_at(FIELD.min(rest.len()));
-    let crc = update(0, head);
-    update(update(crc, &[0; FIELD]), attributes)
-}
-
-/// The bare shift register: the usual CRC-32C inverts it before and after, which is undone.
-fn update(crc: u32, bytes: &[u8]) -> u32 {
-    !crc32c::crc32c_append(!crc, bytes)
+    // The bare register: the algorithm's own initial value is left out, its final inversion undone.
+    let mut crc = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, 0);
+    crc.update(head);
+    crc.update(&[0; FIELD]);
+    crc.update(attributes);
+    let [.., a, b, c, d] = crc.finalize().to_be_bytes();
+    !u32::from_be_bytes([a, b, c, d])
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use std::sync::OnceLock;
+
 use btrfs_payload_common::{Cursor, Truncated};
 use bytes::Bytes;
 
@@ -16,12 +18,13 @@ use super::write::{self, EncodeError};
 ///
 /// The buffer may be part of a larger one that the reader filled: something to be kept for
 /// long, a path say, is better copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RawCommand {
     bytes: Bytes,
     place: Place,
     version: Version,
-    computed_crc: u32,
+    /// The checksum, once somebody has asked for it.
+    computed_crc: OnceLock<u32>,
 }
 
 /// Where in the input a command was found.
@@ -69,14 +72,22 @@ impl RawAttribute {
     }
 }
 
+impl PartialEq for RawCommand {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.bytes, self.place, self.version) == (&other.bytes, other.place, other.version)
+    }
+}
+
+impl Eq for RawCommand {}
+
 impl RawCommand {
     /// A frame as it stands in the input: header and attributes, nothing else.
     pub(super) fn new(bytes: Bytes, version: Version, place: Place) -> Self {
         Self {
-            computed_crc: command_crc(&bytes),
             bytes,
             place,
             version,
+            computed_crc: OnceLock::new(),
         }
     }
 
@@ -136,7 +147,13 @@ impl RawCommand {
     /// True when the checksum is right.
     #[must_use]
     pub fn crc_ok(&self) -> bool {
-        self.header().2 == self.computed_crc
+        self.header().2 == self.computed_crc()
+    }
+
+    /// Computed when it is first asked for: not every reader wants to spend the time, and those
+    /// who do may have other threads for it.
+    fn computed_crc(&self) -> u32 {
+        *self.computed_crc.get_or_init(|| command_crc(&self.bytes))
     }
 
     /// Length, number and checksum from the header.
@@ -185,10 +202,10 @@ impl RawCommand {
                 }),
                 Lead::End => Some(Issue::CommandAfterEnd { offset }),
             },
-            (stored != self.computed_crc).then_some(Issue::Checksum {
+            (stored != self.computed_crc()).then_some(Issue::Checksum {
                 offset,
                 stored,
-                computed: self.computed_crc,
+                computed: self.computed_crc(),
             }),
             kind.is_none().then(|| self.unknown().into()),
             kind.filter(|kind| kind.since() > self.version)

@@ -19,12 +19,17 @@ use super::crc::command_crc;
 use super::format::{COMMAND_HEADER_LEN, MAGIC, STREAM_HEADER_LEN, Version};
 use super::raw::{Lead, Place, RawCommand, parse_header};
 
-/// Bytes asked of the input at a time: what a Linux pipe holds.
-const READ_LEN: usize = 64 * 1024;
+/// Bytes asked of the input at a time: more than metadata needs, less than the data of a
+/// command, so that little of the next one has to be moved.
+const READ_LEN: usize = 32 * 1024;
 
 /// Bytes asked for at a time when a command needs more: memory is only taken for bytes that
 /// came, whatever length a command claims.
 const READ_MAX: usize = 256 * 1024;
+
+/// Bytes of memory taken at a time. Commands share it; what is left of the last one is moved to
+/// the next block.
+const BLOCK: usize = 128 * 1024;
 
 /// Why no further command can be read. Offsets are bytes from the start of the input.
 #[derive(Debug, Error)]
@@ -104,7 +109,7 @@ enum State {
 /// Reads the commands of send streams.
 ///
 /// It knows no codec and has no opinion of the commands: their order and sense are for others
-/// to judge. It reads ahead, 64 KiB and more, so no buffering is needed around the input.
+/// to judge. It reads ahead, 32 KiB and more, so no buffering is needed around the input.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -337,6 +342,9 @@ impl<R: Read> Reader<R> {
         while self.buffer.len() < len {
             let filled = self.buffer.len();
             let want = len.saturating_sub(filled).clamp(READ_LEN, READ_MAX);
+            if self.buffer.capacity().saturating_sub(filled) < want {
+                self.buffer.reserve(BLOCK);
+            }
             self.buffer.resize(filled.saturating_add(want), 0);
             let room = self.buffer.get_mut(filled..).unwrap_or_default();
             let read = read_some(&mut self.input, room);

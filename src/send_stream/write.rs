@@ -133,8 +133,25 @@ pub struct Writer<W> {
     output: W,
     /// Bytes not handed over yet.
     buffer: Vec<u8>,
+    /// Length of the buffer at which it is handed over, bytes.
+    flush_len: usize,
     version: Version,
     ended: bool,
+}
+
+impl Writer<io::Sink> {
+    /// Writes to memory, without a header: commands are framed where they stay.
+    pub(crate) fn in_memory(version: Version) -> Self {
+        Self {
+            flush_len: usize::MAX,
+            ..Self::headerless(io::sink(), version)
+        }
+    }
+
+    /// What was written to memory.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.buffer
+    }
 }
 
 impl<W: Write> Writer<W> {
@@ -154,6 +171,7 @@ impl<W: Write> Writer<W> {
         Self {
             output,
             buffer: Vec::new(),
+            flush_len: FLUSH_LEN,
             version,
             ended: false,
         }
@@ -193,22 +211,17 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// As [`Writer::command`].
-    pub fn write(
-        &mut self,
-        path: &Bytes,
-        file_offset: u64,
-        data: &Bytes,
-    ) -> Result<(), WriteError> {
+    pub fn write(&mut self, path: &Bytes, file_offset: u64, data: &[u8]) -> Result<(), WriteError> {
         let mut file_offset = file_offset;
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            let data = rest.split_to(rest.len().min(self.version.write_data_len()));
-            let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            self.command(&command::Write {
-                path: path.clone(),
-                file_offset,
-                data,
+        for piece in data.chunks(self.version.write_data_len()) {
+            self.check_open()?;
+            frame(CommandKind::Write, self.version, &mut self.buffer, |to| {
+                to.put(Attribute::Path, path)?;
+                to.put(Attribute::FileOffset, &file_offset.to_le_bytes())?;
+                to.put(Attribute::Data, piece)
             })?;
+            self.note(Some(CommandKind::Write))?;
+            let len = u64::try_from(piece.len()).unwrap_or(u64::MAX);
             file_offset = file_offset.saturating_add(len);
         }
         Ok(())
@@ -293,7 +306,11 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    fn put_header(&mut self) -> Result<(), WriteError> {
+    /// Writes a stream header.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub(crate) fn put_header(&mut self) -> Result<(), WriteError> {
         self.buffer.extend_from_slice(&MAGIC);
         self.buffer
             .extend_from_slice(&self.version.number().to_le_bytes());
@@ -303,7 +320,7 @@ impl<W: Write> Writer<W> {
     /// Takes note of what was put into the buffer.
     fn note(&mut self, kind: Option<CommandKind>) -> Result<(), WriteError> {
         self.ended = kind == Some(CommandKind::End);
-        if self.buffer.len() >= FLUSH_LEN {
+        if self.buffer.len() >= self.flush_len {
             self.hand_over()?;
         }
         Ok(())

@@ -19,6 +19,7 @@ mod decompress;
 mod error;
 mod escape;
 mod finding;
+mod gather;
 mod order;
 mod payload;
 mod recompress;

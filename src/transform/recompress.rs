@@ -13,9 +13,10 @@ use std::str::FromStr;
 
 use super::error::TransformError;
 use super::finding::StreamFinding;
+use super::gather::Gather;
 use super::payload::{DecodedExtent, decode_extent, plain_sectors, sectors_of};
 use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
-use super::source::{Gather, Plan};
+use super::source::Plan;
 use crate::extent::{EncodedExtent, Keep, Options, PrepareError, Prepared, Preparer};
 use crate::rules::Target;
 use crate::send_stream::Version;

@@ -4,20 +4,21 @@
 //! A worker frames its commands and computes their checksums; the thread that writes only
 //! writes. Every batch stands for itself, so the number of workers changes nothing.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
 use super::error::TransformError;
 use super::finding::StreamFinding;
+use super::gather::Data;
 use super::payload::{NotDecodable, decode_extent, plain_sectors, sectors_of};
-use super::source::{Batch, Item, Plan, Source};
+use super::source::{Batch, Item, Plan, Source, Zeroes};
+use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::pipeline;
 use crate::rules::Target;
 use crate::send_stream::command::EncodedWrite;
-use crate::send_stream::format::MAGIC;
 use crate::send_stream::{
     Command, CommandKind, EncodeError, RawCommand, Version, WriteError, Writer,
 };
@@ -118,6 +119,7 @@ pub(super) fn rewrite<K: Rework>(
             let mut worker = Worker {
                 rework: rework(),
                 target: *target,
+                joined: Vec::new(),
             };
             move |batch| worker.work(batch)
         },
@@ -140,52 +142,36 @@ pub(super) fn rewrite<K: Rework>(
 struct Worker<K> {
     rework: K,
     target: Target,
+    /// Data whose pieces were put together.
+    joined: Vec<u8>,
 }
 
 impl<K: Rework> Worker<K> {
     fn work(&mut self, batch: Batch) -> Result<Finished, TransformError> {
-        let Batch { version, items } = batch;
-        let mut bytes = Vec::with_capacity(super::check::BATCH_LEN);
-        let items = match items.split_first() {
-            Some((Item::Header(version), rest)) => {
-                bytes.extend_from_slice(&MAGIC);
-                bytes.extend_from_slice(&version.number().to_le_bytes());
-                rest
-            }
-            _ => &items[..],
-        };
+        batch.verify()?;
         let mut part = Part {
-            writer: Writer::headerless(bytes, version),
+            writer: Writer::in_memory(batch.version),
             findings: Vec::new(),
             summary: RewriteSummary::default(),
             target: self.target,
         };
-        for item in items {
+        for item in &batch.items {
             match item {
-                // A header begins a batch; the source sees to it.
-                Item::Header(_) => {}
+                Item::Header => part
+                    .writer
+                    .put_header()
+                    .map_err(|error| not_written(0, error))?,
                 Item::Pass(raw) => part.pass(raw)?,
-                Item::Data {
-                    at,
-                    path,
-                    offset,
-                    data,
-                } => {
-                    let extent = self.rework.plain(*offset, data)?;
-                    part.data(*offset, data, extent.as_ref());
-                    match extent {
-                        None => part.writer.write(path, *offset, data),
-                        Some(extent) => part.writer.encoded_write(path, *offset, &extent),
-                    }
-                    .map_err(|error| not_written(*at, error))?;
+                Item::Data(gathered) => {
+                    let data = gathered.joined(&mut self.joined);
+                    let extent = self.rework.plain(gathered.offset, data)?;
+                    part.data(gathered, data, extent.as_ref())?;
                 }
+                Item::Zeroes(zeroes) => part.zeroes(zeroes)?,
                 Item::Encoded(raw) => self.encoded(raw, &mut part)?,
             }
         }
-        let bytes = part
-            .writer
-            .finish_open()
-            .map_err(|error| not_written(0, error))?;
+        let bytes = part.writer.into_bytes();
         part.summary.bytes_out = bytes.len() as u64;
         Ok(Finished {
             bytes,
@@ -220,7 +206,7 @@ impl<K: Rework> Worker<K> {
 
 /// The output of a batch while it is made.
 struct Part {
-    writer: Writer<Vec<u8>>,
+    writer: Writer<io::Sink>,
     findings: Vec<StreamFinding>,
     summary: RewriteSummary,
     target: Target,
@@ -258,16 +244,39 @@ impl Part {
         self.writer.raw(raw).map_err(failed)
     }
 
-    /// Counts data that came plain.
-    fn data(&mut self, offset: u64, data: &Bytes, extent: Option<&EncodedExtent>) {
+    /// Data that came plain.
+    fn data(
+        &mut self,
+        gathered: &Data,
+        data: &[u8],
+        extent: Option<&EncodedExtent>,
+    ) -> Result<(), TransformError> {
+        let (path, offset) = (&gathered.path, gathered.offset);
         let target = self.target.at(offset);
         let plain = plain_sectors(data.len() as u64, &target);
         self.summary.data += data.len() as u64;
         self.summary.sectors_in += plain;
-        match extent {
-            None => self.summary.sectors_out += plain,
-            Some(extent) => self.count_out(extent, &target),
-        }
+        let written = if let Some(extent) = extent {
+            self.count_out(extent, &target);
+            self.writer.encoded_write(path, offset, extent)
+        } else {
+            self.summary.sectors_out += plain;
+            self.writer.write(path, offset, data)
+        };
+        written.map_err(|error| not_written(gathered.at(), error))
+    }
+
+    fn zeroes(&mut self, zeroes: &Zeroes) -> Result<(), TransformError> {
+        static ZEROES: [u8; MAX_EXTENT] = [0; MAX_EXTENT];
+        let len = usize::try_from(zeroes.len).unwrap_or(MAX_EXTENT);
+        let data = ZEROES.get(..len).unwrap_or(&ZEROES);
+        let plain = plain_sectors(zeroes.len, &self.target.at(zeroes.offset));
+        self.summary.data += zeroes.len;
+        self.summary.sectors_in += plain;
+        self.summary.sectors_out += plain;
+        self.writer
+            .write(&zeroes.path, zeroes.offset, data)
+            .map_err(|error| not_written(zeroes.at, error))
     }
 
     fn count_in(&mut self, write: &EncodedWrite, falls_back: bool) -> u64 {

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::check::BATCH_LEN;
 use super::error::TransformError;
+use super::gather::{Data, Gather, Run, verify};
 use super::order::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::MAX_EXTENT;
-use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version, command};
+use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version};
 
 /// Zeroes that one `FALLOCATE` may turn into, bytes. A stream that asks for more is not
 /// written out: it would take hours, and a disk.
@@ -22,28 +23,37 @@ pub(super) const KINDS: usize = 27;
 #[derive(Debug)]
 pub(super) enum Item {
     /// A stream header.
-    Header(Version),
+    Header,
     /// A command that stays as it is.
     Pass(RawCommand),
-    /// Data to be written to a file: at most an extent, contiguous with the item before where
-    /// the commands were.
-    Data {
-        /// Offset of the command in the input, bytes.
-        at: u64,
-        path: Bytes,
-        /// Offset in the file, bytes.
-        offset: u64,
-        data: Bytes,
-    },
+    /// Data to be written to a file.
+    Data(Data),
+    /// Zeroes to be written to a file.
+    Zeroes(Zeroes),
     /// An encoded write.
     Encoded(RawCommand),
 }
 
-/// Items that one worker takes at a time.
+/// Items that one worker takes at a time. Checksums of commands in `Data` and `Encoded` are not
+/// checked yet; see [`Batch::verify`].
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) version: Version,
     pub(super) items: Vec<Item>,
+}
+
+impl Batch {
+    /// Checks the checksums of the commands that carry data.
+    ///
+    /// # Errors
+    /// [`TransformError::Damaged`].
+    pub(super) fn verify(&self) -> Result<(), TransformError> {
+        self.items.iter().try_for_each(|item| match item {
+            Item::Data(data) => data.verify(),
+            Item::Encoded(raw) => verify(raw),
+            Item::Header | Item::Pass(_) | Item::Zeroes(_) => Ok(()),
+        })
+    }
 }
 
 /// What is to become of commands.
@@ -57,34 +67,16 @@ pub(super) struct Plan {
     pub(super) lower: bool,
 }
 
-/// How data is cut.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gather {
-    /// Bytes of a piece, a multiple of the sector size.
-    pub(super) extent_size: usize,
-    /// Bytes of a sector: pieces begin at one.
-    pub(super) sector_size: u32,
-}
-
-/// Data of one file without a gap, up to an extent.
-#[derive(Debug)]
-struct Run {
-    /// Offset of its first command in the input, bytes.
-    at: u64,
-    path: Bytes,
-    offset: u64,
-    data: Vec<u8>,
-    /// Length at which it is cut, bytes.
-    full: usize,
-}
-
-/// Zeroes still to be written.
-#[derive(Debug)]
-struct Zeroes {
-    at: u64,
-    path: Bytes,
-    offset: u64,
-    len: u64,
+/// A run of zeroes in a file.
+#[derive(Debug, Clone)]
+pub(super) struct Zeroes {
+    /// Offset of the command in the input, bytes.
+    pub(super) at: u64,
+    pub(super) path: Bytes,
+    /// Offset in the file, bytes.
+    pub(super) offset: u64,
+    /// Bytes.
+    pub(super) len: u64,
 }
 
 #[derive(Debug)]
@@ -152,28 +144,32 @@ impl<R: Read> Source<R> {
     }
 
     fn take(&mut self, raw: RawCommand) -> Result<(), TransformError> {
-        let offset = raw.offset();
-        if !raw.crc_ok() {
-            return Err(TransformError::Damaged { offset });
-        }
         if raw.stream() >= self.streams {
             self.close();
             self.streams = raw.stream() + 1;
             self.version = (self.plan.version)(raw.version());
-            self.items.push(Item::Header(self.version));
+            self.items.push(Item::Header);
         }
         let number = raw.kind().map_or(0, |kind| usize::from(kind.number()));
         if let Some(count) = self.kinds.get_mut(number) {
             *count += 1;
         }
         match raw.kind() {
-            Some(CommandKind::Write) if self.plan.gather.is_some() => match Command::parse(&raw)? {
-                Command::Write(write) if !write.data.is_empty() => self.gather(offset, &write),
-                _ => self.push(Item::Pass(raw.clone()), raw.bytes().len()),
-            },
+            // The checksums of data are left to the workers.
             Some(CommandKind::EncodedWrite) => {
                 let bytes = weight(&raw);
                 self.push(Item::Encoded(raw), bytes);
+                return Ok(());
+            }
+            Some(CommandKind::Write) if self.gather(&raw) => return Ok(()),
+            _ => verify(&raw)?,
+        }
+        match raw.kind() {
+            // It is not what a command of this kind should be: say so.
+            Some(CommandKind::Write) if self.plan.gather.is_some() => {
+                Command::parse(&raw)?;
+                let bytes = raw.bytes().len();
+                self.push(Item::Pass(raw), bytes);
             }
             Some(CommandKind::Fallocate) if self.lowers() => self.lower_fallocate(&raw)?,
             Some(CommandKind::Fileattr) if self.lowers() => self.left_out += 1,
@@ -228,93 +224,58 @@ impl<R: Read> Source<R> {
         Ok(())
     }
 
-    /// Writes one piece of the zeroes that are due; false when there are none.
+    /// Takes one piece of the zeroes that are due; false when there are none.
     fn write_zeroes(&mut self) -> bool {
-        static ZEROES: [u8; MAX_EXTENT] = [0; MAX_EXTENT];
         let Some(mut zeroes) = self.zeroes.take().filter(|zeroes| zeroes.len > 0) else {
             return false;
         };
         let len = zeroes.len.min(MAX_EXTENT as u64);
-        let piece = usize::try_from(len).unwrap_or(MAX_EXTENT);
-        let item = Item::Data {
-            at: zeroes.at,
-            path: zeroes.path.clone(),
-            offset: zeroes.offset,
-            data: Bytes::from_static(ZEROES.get(..piece).unwrap_or(&ZEROES)),
+        let piece = Zeroes {
+            len,
+            ..zeroes.clone()
         };
         zeroes.offset += len;
         zeroes.len -= len;
         self.zeroes = Some(zeroes);
-        self.push(item, piece);
+        self.push(Item::Zeroes(piece), MAX_EXTENT);
         true
     }
 
-    /// Adds the data of a `WRITE` to the run, or begins another one.
-    fn gather(&mut self, at: u64, write: &command::Write) {
-        let mut offset = write.file_offset;
-        let mut rest = &write.data[..];
-        let follows = self.run.as_ref().is_some_and(|run| {
-            run.path == write.path && run.offset.checked_add(run.data.len() as u64) == Some(offset)
-        });
-        if !follows {
+    /// Adds the data of a `WRITE` to the run, or begins another one. False when it is not to be
+    /// gathered, or has no data.
+    fn gather(&mut self, raw: &RawCommand) -> bool {
+        let (Some(gather), Ok(Command::Write(write))) = (self.plan.gather, Command::parse(raw))
+        else {
+            return false;
+        };
+        if !self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.is_followed_by(&write))
+        {
             self.finish_run();
         }
+        let mut rest = write.data.clone();
+        let mut done = 0;
         while !rest.is_empty() {
-            let run = match self.run.take() {
-                Some(run) => run,
-                None => Run {
-                    at,
-                    path: Bytes::copy_from_slice(&write.path),
-                    offset,
-                    data: Vec::new(),
-                    full: self.full_at(offset),
-                },
-            };
-            let run = self.run.insert(run);
-            let room = run.full.saturating_sub(run.data.len());
-            let (now, later) = rest.split_at(room.min(rest.len()));
-            if run.data.capacity() == 0 {
-                // What is likely to come, so that growing does not copy again and again.
-                run.data
-                    .reserve_exact(if later.is_empty() && now.len() < 16 * 1024 {
-                        now.len()
-                    } else {
-                        run.full
-                    });
-            }
-            run.data.extend_from_slice(now);
-            offset = offset.saturating_add(now.len() as u64);
-            rest = later;
-            if run.data.len() >= run.full {
+            let offset = write.file_offset.saturating_add(done);
+            let run = self
+                .run
+                .get_or_insert_with(|| Run::begin(write.path.clone(), offset, &gather));
+            run.take(raw, &mut rest, done == 0);
+            done = (write.data.len() - rest.len()) as u64;
+            if run.is_full() {
                 self.finish_run();
             }
         }
-    }
-
-    /// Bytes of a piece that begins here: up to the next sector if that is inside one.
-    fn full_at(&self, offset: u64) -> usize {
-        let Some(gather) = self.plan.gather else {
-            return MAX_EXTENT;
-        };
-        let sector_size = u64::from(gather.sector_size.max(1));
-        match usize::try_from(offset % sector_size) {
-            Ok(0) | Err(_) => gather.extent_size,
-            Ok(inside) => (gather.sector_size as usize).saturating_sub(inside),
-        }
+        done > 0
     }
 
     fn finish_run(&mut self) {
         if let Some(run) = self.run.take() {
-            let bytes = run.data.len();
-            self.put(
-                Item::Data {
-                    at: run.at,
-                    path: run.path,
-                    offset: run.offset,
-                    data: run.data.into(),
-                },
-                bytes,
-            );
+            let data = run.finish();
+            let bytes = data.len;
+            self.put(Item::Data(data), bytes);
         }
     }
 
@@ -365,7 +326,7 @@ mod tests {
     use super::*;
     use crate::extent::{Level, Options, Prepared, Preparer};
     use crate::rules::Codec;
-    use crate::send_stream::Writer;
+    use crate::send_stream::{Writer, command};
 
     /// Zeroes in the payload of a few bytes: what it decodes to has to bound the batch.
     #[test]

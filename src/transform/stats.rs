@@ -10,10 +10,11 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
+use super::gather::Gather;
 use super::payload::{plain_sectors, sectors_of};
 use super::recompress::{Recompress, RecompressOptions};
 use super::rewrite::{Rework, Reworked, Unsound};
-use super::source::{Batch, Gather, Item, KINDS, Plan, Source};
+use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::extent::{Level, Options, Preparer};
 use crate::pipeline;
 use crate::rules::{Codec, Target};
@@ -297,7 +298,7 @@ impl Choice {
 
     /// The hash of a piece that is chosen.
     fn of(&mut self, item: &Item) -> Option<u64> {
-        if !matches!(item, Item::Data { .. } | Item::Encoded(_)) || self.samples == 0 {
+        if !matches!(item, Item::Data(_) | Item::Encoded(_)) || self.samples == 0 {
             return None;
         }
         self.pieces += 1;
@@ -329,14 +330,16 @@ fn count(
     reworks: &mut [Recompress<'_>],
     target: &Target,
 ) -> Result<Counted, TransformError> {
+    batch.verify()?;
     let mut counted = Counted::default();
     for (item, hash) in batch.items.iter().zip(chosen) {
         match item {
-            Item::Header(_) => counted.streams += 1,
-            Item::Pass(_) => {}
-            Item::Data { offset, data, .. } => {
-                let len = data.len() as u64;
-                let sectors = plain_sectors(len, &target.at(*offset));
+            Item::Header => counted.streams += 1,
+            Item::Pass(_) | Item::Zeroes(_) => {}
+            Item::Data(gathered) => {
+                let len = gathered.len as u64;
+                let target = target.at(gathered.offset);
+                let sectors = plain_sectors(len, &target);
                 counted.plain.add(&CodecStats {
                     extents: 1,
                     data: len,
@@ -345,12 +348,14 @@ fn count(
                     sectors,
                 });
                 if let Some(hash) = hash {
+                    let mut room = Vec::new();
+                    let data = gathered.joined(&mut room);
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
-                        let extent = rework.plain(*offset, data)?;
+                        let extent = rework.plain(gathered.offset, data)?;
                         after.push(extent.map_or(sectors, |extent| {
                             let payload = extent.payload().len() as u64;
-                            sectors_of(payload, extent.fields(), false, &target.at(*offset))
+                            sectors_of(payload, extent.fields(), false, &target)
                         }));
                     }
                     counted.samples.push(Sample {

@@ -73,16 +73,14 @@ fn neighbouring_writes_become_extents_cut_every_128_kib() {
     let data = text(400_000);
     let mut writer = begun(Version::V1);
     // As kernels write them: 48 KiB each, the next file interrupts.
-    writer
-        .write(&"f".into(), 0, &Bytes::from(data[..300_000].to_vec()))
-        .unwrap();
+    writer.write(&"f".into(), 0, &data[..300_000]).unwrap();
     let chmod = command::Chmod {
         path: "f".into(),
         mode: 0o600,
     };
     writer.command(&chmod).unwrap();
     writer
-        .write(&"f".into(), 300_000, &Bytes::from(data[300_000..].to_vec()))
+        .write(&"f".into(), 300_000, &data[300_000..])
         .unwrap();
     let stream = writer.finish().unwrap();
     let (out, summary) = zstd3().done(&stream);
@@ -126,12 +124,8 @@ fn zeroes_stay_data_and_noise_stays_plain() {
     let noise = crate::support::generated(6 << 18).swap_remove(4).data;
     let noise = &noise[..131_072];
     let mut writer = begun(Version::V1);
-    writer
-        .write(&"f".into(), 0, &vec![0; 131_072].into())
-        .unwrap();
-    writer
-        .write(&"f".into(), 131_072, &noise.to_vec().into())
-        .unwrap();
+    writer.write(&"f".into(), 0, &vec![0; 131_072]).unwrap();
+    writer.write(&"f".into(), 131_072, noise).unwrap();
     let (out, _) = zstd3().done(&writer.finish().unwrap());
     assert_eq!(
         writes(&out),
@@ -309,9 +303,7 @@ fn stats_count_and_estimate_all_of_a_small_stream_exactly() {
     use btrfs_payload::transform::{StatsOptions, stats};
     let data = text(1 << 20);
     let mut writer = begun(Version::V2);
-    writer
-        .write(&"f".into(), 0, &Bytes::from(data.clone()))
-        .unwrap();
+    writer.write(&"f".into(), 0, &data).unwrap();
     let fields = whole(&data[..131_072], EncodedIoId::ZLIB);
     let zlib = extent(zlib_of(&data[..131_072]), fields, 1 << 20);
     writer.encoded_write(&"f".into(), 1 << 20, &zlib).unwrap();
@@ -348,7 +340,7 @@ fn an_estimate_is_within_its_error() {
         } else {
             text(len)
         };
-        writer.write(&"f".into(), offset, &data.into()).unwrap();
+        writer.write(&"f".into(), offset, &data).unwrap();
         offset += 65_536;
     }
     let stream = writer.finish().unwrap();

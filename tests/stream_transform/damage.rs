@@ -198,7 +198,7 @@ fn resident_kib() -> u64 {
 fn memory_does_not_grow_with_the_stream() {
     let data = text(131_072);
     let mut writer = begun(Version::V2);
-    writer.write(&"f".into(), 0, &data.into()).unwrap();
+    writer.write(&"f".into(), 0, &data).unwrap();
     let whole = writer.finish_open().unwrap();
     let head = begun(Version::V2).finish_open().unwrap();
     let endless = |left| Endless {

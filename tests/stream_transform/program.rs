@@ -15,7 +15,7 @@ use crate::work::Work;
 
 fn sound() -> Vec<u8> {
     let mut writer = begun(Version::V1);
-    writer.write(&"f".into(), 0, &text(300_000).into()).unwrap();
+    writer.write(&"f".into(), 0, &text(300_000)).unwrap();
     writer.finish().unwrap()
 }
 
