@@ -6,8 +6,8 @@ use std::io::Read;
 use btrfs_payload::Kernel;
 use btrfs_payload::extent::Level;
 use btrfs_payload::rules::{Codec, EncodedIoId, Target};
-use btrfs_payload::send_stream::{Version, command};
-use btrfs_payload::transform::{CheckOptions, NotDecodable, check, decode_extent};
+use btrfs_payload::send_stream::{Reader, Version, command};
+use btrfs_payload::transform::{CheckOptions, NotDecodable, TransformError, check, decode_extent};
 use btrfs_payload::validate::{Outcome, Severity, predict};
 use bytes::Bytes;
 use quickcheck::quickcheck;
@@ -53,6 +53,39 @@ fn every_flipped_bit_is_found() {
         }
         damaged[bit / 8] ^= 1 << (bit % 8);
     }
+}
+
+/// Data of `WRITE`s is gathered before anybody sums it up: in front of damage nothing but whole
+/// extents comes out, wherever in the three commands and two extents it is.
+#[test]
+fn every_damaged_write_is_refused() {
+    let mut writer = begun(Version::V1);
+    let before = begun(Version::V1).finish_open().unwrap().len();
+    writer.write(&"f".into(), 0, &text(140_000)).unwrap();
+    let mut stream = writer.finish().unwrap();
+    let work = Work::recompress(Codec::Zstd, Level::Number(1));
+    assert!(work.on(&stream, 2).is_ok());
+    for at in (before..stream.len()).step_by(997) {
+        stream[at] ^= 0x10;
+        for threads in [1, 3] {
+            let error = work.on(&stream, threads).unwrap_err();
+            assert!(error.is_of_stream(), "byte {at}: {error}");
+        }
+        stream[at] ^= 0x10;
+    }
+    // Damage to data alone is told from the command that has it.
+    let second = before + (stream.len() - before) / 2;
+    stream[second] ^= 1;
+    let error = work.on(&stream, 2).unwrap_err();
+    let TransformError::Damaged { offset } = error else {
+        panic!("{error}");
+    };
+    let commands: Vec<u64> = Reader::new(&stream[..])
+        .map(|raw| raw.unwrap())
+        .filter(|raw| !raw.crc_ok())
+        .map(|raw| raw.offset())
+        .collect();
+    assert_eq!(commands, [offset]);
 }
 
 #[test]
