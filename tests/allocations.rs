@@ -87,7 +87,9 @@ fn levels(codec: Codec) -> Vec<Level> {
         Codec::Zstd => &[-5, 1, 3, 9, 15, 19],
     };
     let numbers = numbers.iter().map(|&number| Level::Number(number));
-    numbers.chain([Level::Default, Level::Smallest]).collect()
+    numbers
+        .chain([Level::Default, Level::Smallest, Level::Auto])
+        .collect()
 }
 
 #[test]
@@ -103,7 +105,9 @@ fn a_preparer_allocates_nothing_per_extent() {
     for codec in Codec::ALL {
         all.extend(levels(codec).into_iter().map(|level| vec![(codec, level)]));
     }
-    all.push(Codec::ALL.map(|codec| (codec, Level::Default)).to_vec());
+    for level in [Level::Default, Level::Auto] {
+        all.push(Codec::ALL.map(|codec| (codec, level)).to_vec());
+    }
     for methods in all {
         let name = format!("{methods:?}");
         let mut options = Options::new(Codec::Zlib, Level::Default);

@@ -3,12 +3,15 @@
 //! | codec | cheap | dear | saved by the dear one, measured | taken for possible |
 //! | --- | --- | --- | --- | --- |
 //! | zlib | 3 | near smallest | up to 17 % | 25 % and 256 bytes |
-//! | LZO | fast | smallest | up to 29 % | 40 % and 256 bytes |
+//! | LZO | fast | fewest sectors | up to 29 % | 40 % and 256 bytes |
 //! | zstd | 3 | 16 | up to 43 % | 60 % and 256 bytes |
 //!
 //! The dear efforts stop where the curve of size against time is steep: zstd 22 takes twice the
 //! time of 16 and zlib's smallest effort one and a half times that of the one before, both for a
 //! few extents in a hundred that end a sector sooner (benches/README.md).
+//!
+//! LZO's dear effort counts sectors itself and begins with what the fast effort makes, so that
+//! it stands alone where no other codec is tried.
 //!
 //! A dear effort is left out where it could not take a sector less than the best there is: for
 //! a codec alone, where the cheap effort reaches a single sector; among several codecs also
@@ -60,6 +63,10 @@ impl Reach {
 /// [`EncoderError::Level`] for a level that its codec does not have.
 pub(super) fn climb(methods: &[(Codec, Level)]) -> Result<(Vec<Rung>, bool), EncoderError> {
     let mut rungs = Vec::new();
+    if let [(Codec::Lzo, Level::Auto)] = methods {
+        let (_, rung) = dearer(Codec::Lzo);
+        return Ok((vec![rung], true));
+    }
     for &(codec, level) in methods {
         rungs.push((
             0,
@@ -87,7 +94,7 @@ fn dearer(codec: Codec) -> (u8, Rung) {
     let (order, effort, percent) = match codec {
         Codec::Zstd => (1, Effort::Zstd(16), 60),
         Codec::Zlib => (2, Effort::Zlib(btrfs_payload_zlib::Level::NearSmallest), 25),
-        Codec::Lzo => (3, Effort::Lzo(btrfs_payload_lzo::Effort::Smallest), 40),
+        Codec::Lzo => (3, Effort::Lzo(btrfs_payload_lzo::Effort::FewestSectors), 40),
     };
     let reach = Reach {
         percent,

@@ -5,6 +5,7 @@ use btrfs_payload_common::MAX_EXTENT;
 use crate::error::EncodeError;
 use crate::layout::{LEN_SIZE, is_sector_size, padding, worst};
 use crate::lzo1x::{self, Fast, Smallest};
+use crate::sectors::Sectors;
 
 /// How hard to look for matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +17,10 @@ pub enum Effort {
     High,
     /// An optimal parse of our own: smaller than `High` and liblzo2's lzo1x_999.
     Smallest,
+    /// As few sectors as `Smallest` takes, in less time: `Fast`, and `Smallest` for as many
+    /// segments as it takes to get below the last sector boundary in reach. What is in reach is
+    /// estimated; about one extent in thousands takes a sector more.
+    FewestSectors,
 }
 
 /// Makes payloads of one effort and sector size; keeps its tables and buffers between calls.
@@ -34,6 +39,7 @@ pub struct Encoder {
 enum Search {
     Fast(Fast),
     Smallest(Smallest),
+    FewestSectors(Sectors),
     High {
         dict: Box<lzokay_native::Dict>,
         check: Vec<u8>,
@@ -45,6 +51,7 @@ impl std::fmt::Debug for Search {
         f.write_str(match self {
             Self::Fast(_) => "Fast",
             Self::Smallest(_) => "Smallest",
+            Self::FewestSectors(_) => "FewestSectors",
             Self::High { .. } => "High",
         })
     }
@@ -62,6 +69,7 @@ impl Encoder {
         let search = match effort {
             Effort::Fast => Search::Fast(Fast::new()),
             Effort::Smallest => Search::Smallest(Smallest::new()),
+            Effort::FewestSectors => Search::FewestSectors(Sectors::new()),
             Effort::High => Search::High {
                 dict: Box::new(lzokay_native::Dict::new()),
                 check: vec![0; sector_size],
@@ -94,10 +102,13 @@ impl Encoder {
             });
         }
         payload.extend_from_slice(&[0; LEN_SIZE]);
-        for sector in data.chunks(self.sector_size) {
+        if let Search::FewestSectors(sectors) = &mut self.search {
+            sectors.make(data, self.sector_size);
+        }
+        for (number, sector) in data.chunks(self.sector_size).enumerate() {
             let pad = padding(payload.len(), self.sector_size);
             payload.resize(payload.len() + pad, 0);
-            let segment = self.search.compress(sector, &mut self.buffer);
+            let segment = self.search.segment(number, sector, &mut self.buffer);
             payload.extend_from_slice(&length_field(segment.len()));
             payload.extend_from_slice(segment);
         }
@@ -115,9 +126,15 @@ fn length_field(length: usize) -> [u8; LEN_SIZE] {
 }
 
 impl Search {
-    /// Compresses one sector; the segment is in `buffer` or in the compressor's own.
-    fn compress<'a>(&'a mut self, sector: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    /// The segment of a sector, in `buffer` or in the compressor's own.
+    fn segment<'a>(
+        &'a mut self,
+        number: usize,
+        sector: &[u8],
+        buffer: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
         match self {
+            Self::FewestSectors(sectors) => return sectors.segment(number),
             Self::Fast(fast) => return fast.compress(sector),
             Self::Smallest(smallest) => smallest.compress(sector, buffer),
             Self::High { dict, check } => {

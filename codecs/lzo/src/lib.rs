@@ -35,6 +35,7 @@ pub mod kernel;
 pub mod layout;
 pub mod lzo1x;
 pub mod receive;
+mod sectors;
 mod walk;
 
 pub use decode::Decoder;

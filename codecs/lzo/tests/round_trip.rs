@@ -11,7 +11,12 @@ use btrfs_payload_lzo::{
 };
 use quickcheck::{QuickCheck, TestResult};
 
-const EFFORTS: [Effort; 3] = [Effort::Fast, Effort::High, Effort::Smallest];
+const EFFORTS: [Effort; 4] = [
+    Effort::Fast,
+    Effort::High,
+    Effort::Smallest,
+    Effort::FewestSectors,
+];
 const SECTORS: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
 
 /// Encodes, checks the shape, and reads back through all readers.

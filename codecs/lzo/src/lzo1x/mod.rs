@@ -29,6 +29,7 @@
 mod decode;
 mod emit;
 mod fast;
+mod matches;
 mod smallest;
 
 pub(crate) use decode::run_length_version;

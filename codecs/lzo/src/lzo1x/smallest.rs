@@ -8,43 +8,35 @@
 //! literals.
 //!
 //! All positions are at most 65536 and all indexes are below the lengths of arrays sized for
-//! that; this code reads data that the caller wants compressed, it parses no format.
+//! that; this code reads data that the caller wants compressed, it parses no format. Its time
+//! goes into branches guessed wrong, so there are few of them: what cannot be is given a price
+//! that loses every comparison.
 
-use super::{
-    M1_MAX_DISTANCE, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_DISTANCE, M3_MAX_LEN, M4_MAX_DISTANCE,
-    M4_MAX_LEN, emit,
-};
+use super::matches::{Finder, GOOD, Matches, Short};
+use super::{M1_MAX_DISTANCE, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_LEN, M4_MAX_LEN, emit};
 
 /// Longest data, bytes: the largest sector.
 const MAX_DATA: usize = 65536;
 
-/// Binary logarithm of the entries of the tables of hashes.
-const BITS: u32 = 15;
-
-/// Earlier places looked at for each position. All of them have four bytes in common with it, or
-/// nearly: a chain over three bytes is walked mostly for matches that save nothing.
-const DEPTH: usize = 32;
-
-/// A match of this length is taken without looking for anything better inside it; bounds the
-/// time spent on long runs.
-const GOOD: usize = 512;
-
-/// Where a match is longer than this, the positions inside it are not searched: the rest of the
-/// match is good enough there.
-const ENOUGH: usize = 32;
-
-/// No position: the last one of the longest data starts no match.
-const NOWHERE: u16 = u16::MAX;
-
 /// The cheapest known way to arrive at a position with a match, as one number whose order is
-/// that of the cost: bits 36 and up the cost in bytes of output so far, 34 and 35 the [`Start`]
-/// of the match, 16 to 32 its length, 0 to 15 its distance. The minimum of two needs no branch.
+/// that of the cost: bits 36 and up the cost in bytes of output so far, 34 and 35 which
+/// [`Start`] the match has, 16 to 32 its length, 0 to 15 its distance. The minimum of two needs
+/// no branch.
 type Arrival = u64;
 
 const NEVER: Arrival = 1 << 60;
 
-/// More than any cost.
+/// More than any cost; that of [`NEVER`].
 const FAR: u32 = 1 << 24;
+
+/// One byte longer, as part of an arrival.
+const LONGER: Arrival = 1 << 16;
+
+/// The starts a match can have, as bits of an [`Arrival`]: the cheapest of all, the cheapest
+/// with one to three literals, the cheapest with four or more.
+const BEST: u64 = 0;
+const FEW: u64 = 1;
+const LONG: u64 = 2;
 
 fn arrival(cost: u32, start: u64, length: usize, distance: usize) -> Arrival {
     u64::from(cost) << 36
@@ -57,6 +49,28 @@ fn cost_of(arrival: Arrival) -> u32 {
     u32::try_from(arrival >> 36).unwrap_or(u32::MAX)
 }
 
+/// The cheapest way to stand somewhere with some literals behind the last match.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    cost: u32,
+    run: u32,
+}
+
+impl Start {
+    const NEVER: Self = Self { cost: FAR, run: 0 };
+
+    /// The cheaper one; of equals that with fewer literals. Needs no branch.
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        let key = |start: Self| u64::from(start.cost) << 32 | u64::from(start.run);
+        let least = key(self).min(key(other));
+        Self {
+            cost: u32::try_from(least >> 32).unwrap_or(u32::MAX),
+            run: u32::try_from(least & u64::from(u32::MAX)).unwrap_or(0),
+        }
+    }
+}
+
 /// A match chosen: where it ends, its length and distance, and the literals before it.
 #[derive(Debug, Clone, Copy)]
 struct Chosen {
@@ -66,76 +80,14 @@ struct Chosen {
     run: usize,
 }
 
-/// The starts a match can have, as bits of an [`Arrival`]: the cheapest of all, the cheapest
-/// with one to three literals, the cheapest with four or more.
-const BEST: u64 = 0;
-const FEW: u64 = 1;
-const LONG: u64 = 2;
-
-/// A match that can be used at a position.
-#[derive(Debug, Clone, Copy, Default)]
-struct Found {
-    length: usize,
-    distance: usize,
-}
-
-/// The longest match in reach of each form.
-#[derive(Debug, Clone, Copy, Default)]
-struct Matches {
-    /// Up to 2048 back.
-    near: Found,
-    /// Up to 16384 back, longer than the one before.
-    middle: Found,
-    /// Up to 49151 back, longer than the ones before.
-    far: Found,
-    /// Distance of a match of 2, up to 1024 back; 0 if there is none.
-    pair: usize,
-    /// Distance of a match of 3, from 2049 to 3072 back; 0 if there is none.
-    triple: usize,
-}
-
-impl Matches {
-    /// With one match.
-    fn of(found: Found) -> Self {
-        let mut matches = Self::default();
-        matches.put(found);
-        matches
-    }
-
-    /// Adds a match longer than all in it.
-    #[inline(always)]
-    fn put(&mut self, found: Found) {
-        if found.distance <= M2_MAX_DISTANCE {
-            self.near = found;
-        } else if found.distance <= M3_MAX_DISTANCE {
-            self.middle = found;
-        } else {
-            self.far = found;
-        }
-    }
-
-    /// The longest match in it.
-    fn longest(&self) -> Found {
-        [self.middle, self.far]
-            .into_iter()
-            .fold(self.near, |a, b| if b.length > a.length { b } else { a })
-    }
-}
-
 /// Tables and buffers of the optimal parse.
 #[derive(Debug)]
 pub(crate) struct Smallest {
-    /// Last position of each hash of two bytes.
-    pairs: Box<[u16]>,
-    /// Last position of each hash of three bytes.
-    triples: Box<[u16]>,
-    /// Last position of each hash of four bytes.
-    heads: Box<[u16]>,
-    /// For each position, the one before with the same hash of four bytes.
-    chain: Vec<u16>,
+    finder: Finder,
+    /// For each position; a few more, as arrivals are compared six at a time.
     arrivals: Vec<Arrival>,
-    /// For each position, the literals of each start.
-    runs: Vec<[u32; 3]>,
+    /// For each position passed, the literals of each start.
+    runs: Vec<[u16; 3]>,
     /// The matches chosen, last one first.
     chosen: Vec<Chosen>,
 }
@@ -143,10 +95,7 @@ pub(crate) struct Smallest {
 impl Smallest {
     pub(crate) fn new() -> Self {
         Self {
-            pairs: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
-            triples: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
-            heads: vec![NOWHERE; 1 << BITS].into_boxed_slice(),
-            chain: Vec::new(),
+            finder: Finder::new(),
             arrivals: Vec::new(),
             runs: Vec::new(),
             chosen: Vec::new(),
@@ -176,7 +125,7 @@ impl Smallest {
             let arrival = self.arrivals[end];
             let length = field(arrival >> 16 & 0x1_ffff);
             let start = field(arrival >> 34 & 3);
-            let run = size(self.runs[end - length][start]);
+            let run = usize::from(self.runs[end - length][start]);
             self.chosen.push(Chosen {
                 end,
                 length,
@@ -189,20 +138,15 @@ impl Smallest {
 
     /// Fills `arrivals`; returns the number of literals behind the last match.
     fn parse(&mut self, data: &[u8]) -> usize {
-        self.pairs.fill(NOWHERE);
-        self.triples.fill(NOWHERE);
-        self.heads.fill(NOWHERE);
-        self.chain.clear();
-        self.chain.resize(data.len(), NOWHERE);
+        self.finder.load(data);
         self.arrivals.clear();
-        self.arrivals.resize(data.len() + 1, NEVER);
+        self.arrivals.resize(data.len() + 9, NEVER);
         self.arrivals[0] = 0;
-        self.runs.clear();
-        self.runs.resize(data.len() + 1, [0; 3]);
-
-        // The cheapest way to be here behind four literals or more, and how many.
-        let mut long = Start { cost: FAR, run: 0 };
-        let mut longest = Found::default();
+        if self.runs.len() < data.len() {
+            self.runs.resize(data.len(), [0; 3]);
+        }
+        let mut long = Start::NEVER;
+        let mut matches = Matches::NONE;
         let mut at = 0;
         loop {
             let few = self.few(at);
@@ -211,59 +155,55 @@ impl Smallest {
                 cost: cost_of(self.arrivals[at]),
                 run: 0,
             };
-            let best = [none, few, long]
-                .into_iter()
-                .min_by_key(|start| start.cost)
-                .unwrap_or(long);
+            let best = none.min(few).min(long);
             if at == data.len() {
-                return size(best.run);
+                return field(best.run.into());
             }
-            self.runs[at] = [best.run, few.run, long.run];
-            let matches = if longest.length > ENOUGH {
-                // One byte on, the same match is one byte shorter.
-                self.insert(data, at);
-                longest.length -= 1;
-                Matches::of(longest)
+            self.runs[at] = [best, few, long].map(|start| half(start.run));
+            matches.step();
+            self.finder.find(data, at, &mut matches);
+            self.relax_short(at, best, few, long);
+            self.relax(at, &mut matches, best.cost);
+            let longest = matches.longest();
+            if longest < GOOD {
+                at += 1;
             } else {
-                self.find(data, at)
-            };
-            longest = matches.longest();
-            if at > 0 {
-                self.relax(at, matches, best, few, long);
-            }
-            at += 1;
-            if longest.length >= GOOD {
                 // Straight to its end; what is inside can be copied from later.
-                let end = at - 1 + longest.length;
-                while at < end {
-                    long = self.long(at, long);
-                    self.insert(data, at);
-                    at += 1;
-                }
-                longest = Found::default();
+                at += longest;
+                long = Start::NEVER;
+                matches = Matches::NONE;
             }
         }
     }
 
     /// The cheapest way to be at `at` behind one to three literals.
+    #[inline(always)]
     fn few(&self, at: usize) -> Start {
-        let mut best = Start { cost: FAR, run: 0 };
-        for run in 1..=at.min(3) {
+        let behind = |run: u32, start: usize| Start {
+            cost: cost_of(self.arrivals[start]) + run,
+            run,
+        };
+        if at > 3 {
+            let two_or_three = behind(2, at - 2).min(behind(3, at - 3));
+            return behind(1, at - 1).min(two_or_three);
+        }
+        let mut best = Start::NEVER;
+        for (run, start) in (1..).zip((0..at).rev()) {
             // At the start of a segment every run of literals has a byte of its own.
-            let first = u32::from(run == at);
-            let cost = cost_of(self.arrivals[at - run]) + number(run) + first;
-            if cost < best.cost {
-                best = Start {
-                    cost,
-                    run: number(run),
-                };
-            }
+            let mut few = behind(run, start);
+            few.cost += u32::from(start == 0);
+            best = best.min(few);
         }
         best
     }
 
-    /// The same behind four or more, given that of the position before.
+    /// The cheapest way to be at `at` behind four literals or more, given that of the position
+    /// before.
+    #[inline(always)]
     fn long(&self, at: usize, before: Start) -> Start {
+        let Some(start) = at.checked_sub(4) else {
+            return Start::NEVER;
+        };
         let run = before.run + 1;
         // The run's own length takes another byte now and then.
         let step = u32::from(run == 19 || (run > 19 && (run - 19).is_multiple_of(255)));
@@ -271,178 +211,97 @@ impl Smallest {
             cost: before.cost + 1 + step,
             run,
         };
-        let Some(start) = at.checked_sub(4) else {
-            return Start { cost: FAR, run: 0 };
-        };
         let fresh = Start {
             cost: cost_of(self.arrivals[start]) + 5,
             run: 4,
         };
-        let first = Start {
-            cost: number(at)
-                + 1
-                + u32::from(at > 238)
-                + number(at.saturating_sub(19) / 255) * u32::from(at > 238),
-            run: number(at),
+        // Of equals the longer run: its length has its byte already.
+        let best = if fresh.cost < longer.cost {
+            fresh
+        } else {
+            longer
         };
-        [longer, fresh, first]
-            .into_iter()
-            .min_by_key(|start| start.cost)
-            .unwrap_or(fresh)
+        if at > 239 {
+            return best;
+        }
+        // The segment's first byte holds a length of up to 238.
+        best.min(Start {
+            cost: number(at) + 1 + u32::from(at > 238),
+            run: number(at),
+        })
     }
 
     /// Remembers an arrival where it is cheaper than what is known.
     #[inline(always)]
-    fn arrive(&mut self, at: usize, length: usize, distance: usize, start: u64, cost: u32) {
-        let known = &mut self.arrivals[at + length];
-        *known = arrival(cost, start, length, distance).min(*known);
+    fn arrive(&mut self, at: usize, arrival: Arrival) {
+        let known = &mut self.arrivals[at];
+        *known = arrival.min(*known);
     }
 
-    /// Remembers the arrivals of a match cut to each of the lengths, all at the same cost.
+    /// Tries the matches of two bytes and of three.
     #[inline(always)]
-    fn arrive_at_all(
-        &mut self,
-        at: usize,
-        lengths: std::ops::RangeInclusive<usize>,
-        distance: usize,
-        cost: u32,
-    ) {
-        let mut key = arrival(cost, BEST, *lengths.start(), distance);
-        let span = at + *lengths.start()..at + *lengths.end() + 1;
-        for known in self.arrivals.get_mut(span).unwrap_or_default() {
-            *known = key.min(*known);
-            key = key.wrapping_add(1 << 16);
-        }
+    fn relax_short(&mut self, at: usize, best: Start, few: Start, long: Start) {
+        let Short { pair, triple } = self.finder.short(at);
+        let (pair, triple) = (usize::from(pair), usize::from(triple));
+        let if_so = |so: bool, arrival: Arrival| if so { arrival } else { NEVER };
+        let two = arrival(few.cost + 2, FEW, 2, pair);
+        self.arrive(at + 2, if_so(pair > 0, two));
+        let price = 2 + u32::from(triple > M2_MAX_DISTANCE);
+        let three = arrival(best.cost + price, BEST, 3, triple);
+        let behind_long = arrival(long.cost + 2, LONG, 3, triple);
+        let in_reach = triple.wrapping_sub(M2_MAX_DISTANCE + 1) < M1_MAX_DISTANCE;
+        let three = if_so(triple > 0, three).min(if_so(in_reach, behind_long));
+        self.arrive(at + 3, three);
     }
 
-    /// Tries every match at `at`.
-    fn relax(&mut self, at: usize, matches: Matches, best: Start, few: Start, long: Start) {
-        if matches.pair > 0 {
-            self.arrive(at, 2, matches.pair, FEW, few.cost + 2);
+    /// Tries the matches, each cut to every length, from a start that costs `cost`.
+    #[inline(always)]
+    fn relax(&mut self, at: usize, matches: &mut Matches, cost: u32) {
+        let [near, middle, far] = matches.zones;
+        // A match that was there one position before ends where it ended, at the same price, or
+        // one byte less where the cut falls below a limit. So a start that is no cheaper brings
+        // nothing new.
+        let near_known = cost + u32::from(near.length < M2_MAX_LEN) > near.known;
+        if near_known && cost >= middle.known && cost >= far.known {
+            return;
         }
-        if matches.triple > 0 {
-            self.arrive(at, 3, matches.triple, LONG, long.cost + 2);
+        for found in &mut matches.zones {
+            found.known = found.known.min(cost);
         }
-        let near = matches.near;
-        let mut covered = near.length.min(M2_MAX_LEN);
-        self.arrive_at_all(at, 3..=covered, near.distance, best.cost + 2);
-        for (found, plain) in [
-            (near, M3_MAX_LEN),
-            (matches.middle, M3_MAX_LEN),
-            (matches.far, M4_MAX_LEN),
-        ] {
+        let [mut in_near, mut in_middle, mut in_far] = [(near, 2), (middle, 3), (far, 3)]
+            .map(|(found, price)| arrival(cost + price, BEST, 3, found.distance));
+        let known = self.arrivals.get_mut(at + 3..);
+        if let Some(known) = known.and_then(<[_]>::first_chunk_mut::<{ M2_MAX_LEN - 2 }>) {
+            for (length, known) in (3..).zip(known) {
+                let mut key = if length <= far.length { in_far } else { NEVER };
+                key = if length <= middle.length {
+                    in_middle
+                } else {
+                    key
+                };
+                key = if length <= near.length { in_near } else { key };
+                *known = key.min(*known);
+                (in_near, in_middle, in_far) =
+                    (in_near + LONGER, in_middle + LONGER, in_far + LONGER);
+            }
+        }
+        let mut covered = M2_MAX_LEN;
+        for (found, plain) in [(near, M3_MAX_LEN), (middle, M3_MAX_LEN), (far, M4_MAX_LEN)] {
             if found.length <= covered {
                 continue;
             }
-            let lengths = covered.max(2) + 1..=found.length.min(plain);
-            self.arrive_at_all(at, lengths, found.distance, best.cost + 3);
+            for length in covered + 1..=found.length.min(plain) {
+                self.arrive(at + length, arrival(cost + 3, BEST, length, found.distance));
+            }
             // Not all of the longer ones: only the last few can matter much.
-            let last = (plain + 1).max(found.length.saturating_sub(24))..=found.length;
-            for length in last {
+            for length in (plain + 1).max(found.length.saturating_sub(24))..=found.length {
                 let price = 4 + number((length - plain - 1) / 255);
-                self.arrive(at, length, found.distance, BEST, best.cost + price);
+                let longer = arrival(cost + price, BEST, length, found.distance);
+                self.arrive(at + length, longer);
             }
             covered = found.length;
         }
     }
-
-    /// Makes `at` known to later positions; returns where its hashes were seen last.
-    #[inline(always)]
-    fn insert(&mut self, data: &[u8], at: usize) -> Seen {
-        let Some(&[a, b, c, d]) = data.get(at..).and_then(<[u8]>::first_chunk::<4>) else {
-            return Seen::default();
-        };
-        let here = u16::try_from(at).unwrap_or(NOWHERE);
-        let two = slot([a, b, 0, 0]);
-        let three = slot([a, b, c, 0]);
-        let four = slot([a, b, c, d]);
-        let head = std::mem::replace(&mut self.heads[four], here);
-        self.chain[at] = head;
-        Seen {
-            pair: std::mem::replace(&mut self.pairs[two], here),
-            triple: std::mem::replace(&mut self.triples[three], here),
-            head,
-        }
-    }
-
-    /// Finds the matches at `at`.
-    fn find(&mut self, data: &[u8], at: usize) -> Matches {
-        let seen = self.insert(data, at);
-        let mut matches = Matches::default();
-        let here = &data[at..];
-        let back = |from: u16, count: usize| {
-            let from = usize::from(from);
-            let same = from < at && data[from..].starts_with(here.get(..count)?);
-            same.then(|| at - from)
-        };
-        matches.pair = back(seen.pair, 2)
-            .filter(|distance| *distance <= M1_MAX_DISTANCE)
-            .unwrap_or(0);
-        let mut best = 2;
-        if let Some(distance) = back(seen.triple, 3)
-            && distance <= M4_MAX_DISTANCE
-        {
-            best = equal(here, &data[at - distance..]);
-            matches.put(Found {
-                length: best,
-                distance,
-            });
-            if distance.wrapping_sub(M2_MAX_DISTANCE + 1) < M1_MAX_DISTANCE {
-                matches.triple = distance;
-            }
-        }
-        let mut next = seen.head;
-        for _ in 0..DEPTH {
-            if next == NOWHERE || best >= GOOD || best == here.len() {
-                break;
-            }
-            let from = usize::from(next);
-            next = self.chain[from];
-            let distance = at - from;
-            if distance > M4_MAX_DISTANCE {
-                break;
-            }
-            let there = &data[from..];
-            // Longer than the best so far?
-            if best > 2 && four_before(here, best) != four_before(there, best) {
-                continue;
-            }
-            let length = equal(here, there);
-            if length > best {
-                best = length;
-                matches.put(Found { length, distance });
-            }
-        }
-        matches
-    }
-}
-
-/// Where the first bytes of a position were seen last, or [`NOWHERE`].
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// Two bytes, or others with the same hash.
-    pair: u16,
-    /// Three.
-    triple: u16,
-    /// Four.
-    head: u16,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self {
-            pair: NOWHERE,
-            triple: NOWHERE,
-            head: NOWHERE,
-        }
-    }
-}
-
-/// The cheapest way to stand somewhere with some literals behind the last match.
-#[derive(Debug, Clone, Copy)]
-struct Start {
-    cost: u32,
-    run: u32,
 }
 
 /// A length, distance or cost as an arrival keeps it. All of them are far below 2^32.
@@ -455,36 +314,7 @@ fn field(bits: u64) -> usize {
     usize::try_from(bits).unwrap_or(0)
 }
 
-/// And back.
-fn size(length: u32) -> usize {
-    usize::try_from(length).unwrap_or(0)
-}
-
-/// Table entry for a few bytes.
-#[inline(always)]
-fn slot(bytes: [u8; 4]) -> usize {
-    let hash = u32::from_le_bytes(bytes).wrapping_mul(0x9e37_79b1);
-    usize::try_from(hash >> (32 - BITS)).unwrap_or(0)
-}
-
-/// The four bytes up to `last`, or fewer at the start; `None` where the data ends before.
-#[inline(always)]
-fn four_before(bytes: &[u8], last: usize) -> Option<u32> {
-    let bytes = bytes.get(last.saturating_sub(3)..)?.first_chunk::<4>()?;
-    Some(u32::from_le_bytes(*bytes))
-}
-
-/// Number of bytes equal at the start of both; `here` is the shorter one.
-#[inline(always)]
-fn equal(here: &[u8], there: &[u8]) -> usize {
-    let mut count = 0;
-    for (a, b) in here.as_chunks::<8>().0.iter().zip(there.as_chunks::<8>().0) {
-        let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
-        if differ != 0 {
-            return count + usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0);
-        }
-        count += 8;
-    }
-    let rest = here.iter().zip(there).skip(count);
-    count + rest.take_while(|(a, b)| a == b).count()
+/// A run of literals with something behind it, so shorter than the data.
+fn half(run: u32) -> u16 {
+    u16::try_from(run).unwrap_or(u16::MAX)
 }
