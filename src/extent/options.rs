@@ -24,8 +24,8 @@ pub enum Level {
     /// nothing, one that saves nearly all that [`Level::Smallest`] does in half its time (zstd
     /// 16, near the smallest of zlib). For LZO it makes segments as small as can be until those
     /// left are not expected to save a sector; that takes 0.90 to 1.03 of the time of
-    /// [`Level::Smallest`], and 0.30 on noise. Data that the default level of zstd or zlib does not shrink at all is not
-    /// tried again.
+    /// [`Level::Smallest`], and 0.30 on noise. Data that the default level of zstd or zlib does
+    /// not shrink at all is not tried again.
     Auto,
 }
 
