@@ -1,7 +1,7 @@
 //! Properties that hold for any data and any bytes.
 //!
 //! * what we prepare is sound and decodes to the data, for every codec, level and sector size;
-//! * the automatic level takes no more sectors than the dearest one;
+//! * the automatic level takes no more sectors than the dearest effort it may use;
 //! * no bytes make a decoder, a walker or a judge panic or give more than its cap;
 //! * what the judge calls sound is read as the same bytes by every kernel we have a model of,
 //!   on every page size, and by the fallback decoders of `btrfs receive`;
@@ -167,6 +167,9 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
     check(300, property as fn(Data, Choice) -> TestResult);
 }
 
+/// What a dearer effort could save is measured and not proven, for LZO from a few segments of
+/// the extent: on real content three stretches in 6000 take a sector more. None of 20,000 cases
+/// made as here did, so that this asks for none.
 #[test]
 fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
     /// The dearest effort of each codec that is tried.

@@ -22,8 +22,10 @@ pub enum Level {
     /// The cheapest effort that reaches the fewest sectors: bytes saved below a sector boundary
     /// save nothing on disk. Tries the default level and then, unless that is known to bring
     /// nothing, one that saves nearly all that [`Level::Smallest`] does in half its time (zstd
-    /// 16, near the smallest of zlib, the smallest of LZO). Data that the default level of zstd
-    /// or zlib does not shrink at all is not tried again.
+    /// 16, near the smallest of zlib). For LZO it makes segments as small as can be until those
+    /// left are not expected to save a sector; that takes 0.90 to 1.03 of the time of
+    /// [`Level::Smallest`], and 0.30 on noise. Data that the default level of zstd or zlib does
+    /// not shrink at all is not tried again.
     Auto,
 }
 

@@ -18,8 +18,9 @@ pub enum Effort {
     /// An optimal parse of our own: smaller than `High` and liblzo2's lzo1x_999.
     Smallest,
     /// As few sectors as `Smallest` takes, in less time: `Fast`, and `Smallest` for as many
-    /// segments as it takes to get below the last sector boundary in reach. What is in reach is
-    /// estimated; about one extent in thousands takes a sector more.
+    /// segments as it takes to get below the last sector boundary in reach. Data that takes as
+    /// many sectors without compression is left early. What is in reach is estimated from the
+    /// segments tried: about one extent in two thousand takes a sector more.
     FewestSectors,
 }
 
