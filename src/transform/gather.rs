@@ -1,13 +1,17 @@
 //! Data of neighbouring `WRITE`s becomes extents.
 //!
-//! What one command carries, 48 KiB in version 1, is less than an extent. Nothing is copied
-//! here: an extent is a list of pieces of commands, and whoever compresses it puts them
-//! together.
+//! What one command carries, 48 KiB in version 1, is less than an extent. It is not copied here:
+//! an extent is a list of pieces of commands, and whoever compresses it puts them together. Only
+//! small commands are copied, as a list of bytes one by one would take more memory than they do.
 
 use bytes::Bytes;
 
 use super::error::TransformError;
 use crate::send_stream::{RawCommand, command};
+
+/// Commands with less data than this are copied, bytes: an extent has at most 32 pieces that are
+/// longer, and no more copies than that between them.
+const COPIED: usize = 4096;
 
 /// How data is cut.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,8 @@ impl Gather {
 /// Data of one file without a gap, at most an extent.
 #[derive(Debug)]
 pub(super) struct Data {
+    /// Offset of the first command in the input, bytes.
+    pub(super) at: u64,
     pub(super) path: Bytes,
     /// Offset in the file, bytes.
     pub(super) offset: u64,
@@ -40,43 +46,60 @@ pub(super) struct Data {
     pieces: Vec<Piece>,
 }
 
-/// What a command gives to an extent.
 #[derive(Debug)]
-struct Piece {
-    command: RawCommand,
-    /// The command's data begins here: it did not give to the extent before.
-    first: bool,
-    data: Bytes,
+enum Piece {
+    /// What a command gives to an extent.
+    Shared {
+        command: RawCommand,
+        /// The command's data begins here: it did not give to the extent before.
+        first: bool,
+        data: Bytes,
+    },
+    /// What small commands give, whose checksums were right.
+    Copied(Vec<u8>),
+}
+
+impl Piece {
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::Shared { data, .. } => data,
+            Self::Copied(data) => data,
+        }
+    }
 }
 
 impl Data {
-    /// Offset of the first command in the input, bytes.
-    pub(super) fn at(&self) -> u64 {
-        self.pieces
-            .first()
-            .map_or(0, |piece| piece.command.offset())
-    }
-
     /// Checks the commands' checksums, each where its data begins.
     ///
     /// # Errors
     /// [`TransformError::Damaged`].
     pub(super) fn verify(&self) -> Result<(), TransformError> {
-        let mut commands = self.pieces.iter().filter(|piece| piece.first);
-        commands.try_for_each(|piece| verify(&piece.command))
+        self.pieces.iter().try_for_each(|piece| match piece {
+            Piece::Shared {
+                command,
+                first: true,
+                ..
+            } => verify(command),
+            _ => Ok(()),
+        })
     }
 
     /// The data in one piece; `room` takes it where it is not.
     pub(super) fn joined<'a>(&'a self, room: &'a mut Vec<u8>) -> &'a [u8] {
         if let [only] = &self.pieces[..] {
-            return &only.data;
+            return only.data();
         }
         room.clear();
         for piece in &self.pieces {
-            room.extend_from_slice(&piece.data);
+            room.extend_from_slice(piece.data());
         }
         room
     }
+}
+
+/// True for data so small that it is copied.
+pub(super) fn is_copied(write: &command::Write) -> bool {
+    write.data.len() < COPIED
 }
 
 /// Checks a command's checksum.
@@ -101,8 +124,9 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn begin(path: Bytes, offset: u64, gather: &Gather) -> Self {
+    pub(super) fn begin(at: u64, path: Bytes, offset: u64, gather: &Gather) -> Self {
         let data = Data {
+            at,
             path,
             offset,
             len: 0,
@@ -120,16 +144,31 @@ impl Run {
             && self.data.offset.checked_add(self.data.len as u64) == Some(write.file_offset)
     }
 
-    /// Takes as much of `rest` as fits. `first` says that the command's data begins there.
-    pub(super) fn take(&mut self, command: &RawCommand, rest: &mut Bytes, first: bool) {
+    /// Takes as much of `write` behind `done` bytes of it as fits; returns how much.
+    pub(super) fn take(
+        &mut self,
+        command: &RawCommand,
+        write: &command::Write,
+        done: usize,
+    ) -> usize {
         let room = self.full.saturating_sub(self.data.len);
-        let data = rest.split_to(room.min(rest.len()));
-        self.data.len += data.len();
-        self.data.pieces.push(Piece {
-            command: command.clone(),
-            first,
-            data,
-        });
+        let data = write.data.slice(done..);
+        let data = data.slice(..room.min(data.len()));
+        let len = data.len();
+        self.data.len += len;
+        let pieces = &mut self.data.pieces;
+        if !is_copied(write) {
+            pieces.push(Piece::Shared {
+                command: command.clone(),
+                first: done == 0,
+                data,
+            });
+        } else if let Some(Piece::Copied(copied)) = pieces.last_mut() {
+            copied.extend_from_slice(&data);
+        } else {
+            pieces.push(Piece::Copied(data.to_vec()));
+        }
+        len
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -138,5 +177,12 @@ impl Run {
 
     pub(super) fn finish(self) -> Data {
         self.data
+    }
+}
+
+#[cfg(test)]
+impl Data {
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
     }
 }

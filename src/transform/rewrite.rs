@@ -263,7 +263,7 @@ impl Part {
             self.summary.sectors_out += plain;
             self.writer.write(path, offset, data)
         };
-        written.map_err(|error| not_written(gathered.at(), error))
+        written.map_err(|error| not_written(gathered.at, error))
     }
 
     fn zeroes(&mut self, zeroes: &Zeroes) -> Result<(), TransformError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::check::BATCH_LEN;
 use super::error::TransformError;
-use super::gather::{Data, Gather, Run, verify};
+use super::gather::{Data, Gather, Run, is_copied, verify};
 use super::order::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::MAX_EXTENT;
 use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version};
@@ -161,7 +161,7 @@ impl<R: Read> Source<R> {
                 self.push(Item::Encoded(raw), bytes);
                 return Ok(());
             }
-            Some(CommandKind::Write) if self.gather(&raw) => return Ok(()),
+            Some(CommandKind::Write) if self.gather(&raw)? => return Ok(()),
             _ => verify(&raw)?,
         }
         match raw.kind() {
@@ -243,11 +243,14 @@ impl<R: Read> Source<R> {
 
     /// Adds the data of a `WRITE` to the run, or begins another one. False when it is not to be
     /// gathered, or has no data.
-    fn gather(&mut self, raw: &RawCommand) -> bool {
+    fn gather(&mut self, raw: &RawCommand) -> Result<bool, TransformError> {
         let (Some(gather), Ok(Command::Write(write))) = (self.plan.gather, Command::parse(raw))
         else {
-            return false;
+            return Ok(false);
         };
+        if is_copied(&write) {
+            verify(raw)?;
+        }
         if !self
             .run
             .as_ref()
@@ -255,20 +258,18 @@ impl<R: Read> Source<R> {
         {
             self.finish_run();
         }
-        let mut rest = write.data.clone();
         let mut done = 0;
-        while !rest.is_empty() {
-            let offset = write.file_offset.saturating_add(done);
-            let run = self
-                .run
-                .get_or_insert_with(|| Run::begin(write.path.clone(), offset, &gather));
-            run.take(raw, &mut rest, done == 0);
-            done = (write.data.len() - rest.len()) as u64;
+        while done < write.data.len() {
+            let offset = write.file_offset.saturating_add(done as u64);
+            let run = self.run.get_or_insert_with(|| {
+                Run::begin(raw.offset(), write.path.clone(), offset, &gather)
+            });
+            done += run.take(raw, &write, done);
             if run.is_full() {
                 self.finish_run();
             }
         }
-        done > 0
+        Ok(done > 0)
     }
 
     fn finish_run(&mut self) {
@@ -365,5 +366,35 @@ mod tests {
             seen += count;
         }
         assert_eq!(seen, 50);
+    }
+
+    /// A list of them would take a hundred times the memory of the data.
+    #[test]
+    fn bytes_that_come_one_by_one_are_put_together() {
+        let mut writer = Writer::headerless(Vec::new(), Version::V2);
+        let path = "f".into();
+        for offset in 0..10_000 {
+            writer.write(&path, offset, &[7]).unwrap();
+        }
+        writer.write(&path, 10_000, &[7; 9_000]).unwrap();
+        writer.write(&path, 19_000, &[7; 100]).unwrap();
+        let stream = [&b"btrfs-stream\0\x02\0\0\0"[..], &writer.finish().unwrap()].concat();
+        let plan = Plan {
+            version: |version| version,
+            gather: Some(Gather {
+                extent_size: MAX_EXTENT,
+                sector_size: 4096,
+            }),
+            lower: false,
+        };
+        let mut source = Source::new(&stream[..], plan);
+        let batch = source.next().unwrap().unwrap();
+        let gathered = batch.items.iter().find_map(|item| match item {
+            Item::Data(data) => Some(data),
+            _ => None,
+        });
+        let gathered = gathered.unwrap();
+        assert_eq!((gathered.pieces(), gathered.len), (3, 19_100));
+        assert_eq!(gathered.joined(&mut Vec::new()), [7; 19_100]);
     }
 }

@@ -221,3 +221,37 @@ fn smallest_is_smaller() {
         }
     }
 }
+
+/// Where no sector can be saved nothing is made smaller than the fast effort makes it, and where
+/// one can it is.
+#[test]
+fn segments_are_small_only_where_that_saves_a_sector() {
+    let made = |effort, data: &[u8]| {
+        let mut payload = Vec::new();
+        let mut encoder = Encoder::new(effort, 4096).unwrap();
+        encoder.encode(data, &mut payload).unwrap();
+        payload
+    };
+    // Words that repay a closer look; those of the first data fit one sector anyhow.
+    let words: Vec<u8> = (0..700_u32)
+        .flat_map(|n| format!("{:x} ", n.wrapping_mul(n) % 613).into_bytes())
+        .collect();
+    let one = [&words[..2048], &[0; 6144]].concat();
+    let [fast, few] = [Effort::Fast, Effort::FewestSectors].map(|effort| made(effort, &one));
+    assert!(fast.len() < 4096);
+    assert_eq!(fast, few);
+    // Until the payload ends a sector sooner.
+    let all = words
+        .iter()
+        .copied()
+        .cycle()
+        .take(131_072)
+        .collect::<Vec<_>>();
+    let [fast, few, smallest] = [Effort::Fast, Effort::FewestSectors, Effort::Smallest]
+        .map(|effort| made(effort, &all).len());
+    assert!(
+        smallest.div_ceil(4096) < fast.div_ceil(4096),
+        "the data does not tell"
+    );
+    assert_eq!(few.div_ceil(4096), smallest.div_ceil(4096));
+}
