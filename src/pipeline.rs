@@ -381,6 +381,38 @@ mod tests {
         }
     }
 
+    /// While the caller's thread is busy the line fills up and the worker goes to sleep.
+    #[test]
+    fn a_worker_that_waited_for_room_works_again() {
+        let caller = thread::current().id();
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let (mut next, mut late) = (0_usize, Vec::new());
+        let result: Result<(), ()> = ordered(
+            NonZeroUsize::new(2).unwrap(),
+            || {
+                next += 1;
+                Ok((next < 100).then_some(next))
+            },
+            || {
+                |item: usize| {
+                    let here = thread::current().id();
+                    let busy =
+                        here == caller && first.swap(false, std::sync::atomic::Ordering::Relaxed);
+                    thread::sleep(std::time::Duration::from_millis(if busy { 100 } else { 1 }));
+                    (item, here)
+                }
+            },
+            |(item, thread)| {
+                if item > 3 * PLACES_PER_JOB {
+                    late.push(thread);
+                }
+                Ok(())
+            },
+        );
+        assert_eq!(result, Ok(()));
+        assert!(late.iter().any(|thread| *thread != caller));
+    }
+
     #[test]
     fn the_caller_is_one_of_the_workers() {
         for jobs in [1, 2, 4] {
