@@ -176,15 +176,18 @@ fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
     fn dearest(codec: Codec, data: &[u8], sector_size: u32) -> usize {
         let mut payload = Vec::new();
         match codec {
-            Codec::Zlib => {
-                btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Level::NearSmallest)
-                    .and_then(|mut encoder| encoder.encode(data, &mut payload))
-                    .unwrap()
-            }
-            Codec::Lzo => btrfs_payload_lzo::Encoder::new(Effort::Smallest, sector_size as usize)
-                .and_then(|mut encoder| encoder.encode(data, &mut payload))
-                .unwrap(),
-            Codec::Zstd => btrfs_payload_zstd::Encoder::new(16, false)
+            Codec::Zlib => btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Options::new(
+                btrfs_payload_zlib::Level::NearSmallest,
+            ))
+            .and_then(|mut encoder| encoder.encode(data, &mut payload))
+            .unwrap(),
+            Codec::Lzo => btrfs_payload_lzo::Encoder::new(btrfs_payload_lzo::Options::new(
+                Effort::Smallest,
+                sector_size as usize,
+            ))
+            .and_then(|mut encoder| encoder.encode(data, &mut payload))
+            .unwrap(),
+            Codec::Zstd => btrfs_payload_zstd::Encoder::new(btrfs_payload_zstd::Options::new(16))
                 .and_then(|mut encoder| encoder.encode(data, &mut payload))
                 .unwrap(),
         }

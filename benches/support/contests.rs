@@ -67,7 +67,9 @@ where
 }
 
 fn own_lzo(effort: Effort, sector_size: usize) -> impl FnMut(&[u8]) -> usize {
-    let mut encoder = btrfs_payload_lzo::Encoder::new(effort, sector_size).unwrap();
+    let mut encoder =
+        btrfs_payload_lzo::Encoder::new(btrfs_payload_lzo::Options::new(effort, sector_size))
+            .unwrap();
     let mut payload = Vec::new();
     move |data| {
         encoder.encode(data, &mut payload).unwrap();
@@ -76,7 +78,8 @@ fn own_lzo(effort: Effort, sector_size: usize) -> impl FnMut(&[u8]) -> usize {
 }
 
 fn own_zlib(level: btrfs_payload_zlib::Level) -> impl FnMut(&[u8]) -> usize {
-    let mut encoder = btrfs_payload_zlib::Encoder::new(level).unwrap();
+    let mut encoder =
+        btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Options::new(level)).unwrap();
     let mut payload = Vec::new();
     move |data| {
         encoder.encode(data, &mut payload).unwrap();
@@ -85,7 +88,8 @@ fn own_zlib(level: btrfs_payload_zlib::Level) -> impl FnMut(&[u8]) -> usize {
 }
 
 fn own_zstd(level: i32) -> impl FnMut(&[u8]) -> usize {
-    let mut encoder = btrfs_payload_zstd::Encoder::new(level, false).unwrap();
+    let mut encoder =
+        btrfs_payload_zstd::Encoder::new(btrfs_payload_zstd::Options::new(level)).unwrap();
     let mut payload = Vec::new();
     move |data| {
         encoder.encode(data, &mut payload).unwrap();
@@ -219,10 +223,13 @@ struct Payload {
 /// Payloads of all extents, also of those that do not shrink.
 fn payloads(kind: &Kind, codec: Codec, sector_size: usize) -> Rc<Vec<Payload>> {
     let id = EncodedIoId::new(codec, u32::try_from(sector_size).unwrap()).unwrap();
-    let mut lzo = btrfs_payload_lzo::Encoder::new(Effort::Fast, sector_size).unwrap();
+    let mut lzo =
+        btrfs_payload_lzo::Encoder::new(btrfs_payload_lzo::Options::new(Effort::Fast, sector_size))
+            .unwrap();
     let level = btrfs_payload_zlib::Level::numbered(6).unwrap();
-    let mut zlib = btrfs_payload_zlib::Encoder::new(level).unwrap();
-    let mut zstd = btrfs_payload_zstd::Encoder::new(3, false).unwrap();
+    let mut zlib =
+        btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Options::new(level)).unwrap();
+    let mut zstd = btrfs_payload_zstd::Encoder::new(btrfs_payload_zstd::Options::new(3)).unwrap();
     let payload = |data: &Vec<u8>| {
         let mut bytes = Vec::new();
         match codec {

@@ -77,17 +77,23 @@ impl Encoder {
     ) -> Result<Self, EncoderError> {
         let (codec, inner) = match effort {
             Effort::Zlib(level) => {
-                let encoder = btrfs_payload_zlib::Encoder::new(level)?;
+                let encoder =
+                    btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Options::new(level))?;
                 (Codec::Zlib, Inner::Zlib(Box::new(encoder)))
             }
             Effort::Lzo(effort) => {
                 let sector_size = usize::try_from(sector_size)
                     .map_err(|_| EncoderError::NoLzo { sector_size })?;
-                let encoder = btrfs_payload_lzo::Encoder::new(effort, sector_size)?;
+                let encoder = btrfs_payload_lzo::Encoder::new(btrfs_payload_lzo::Options::new(
+                    effort,
+                    sector_size,
+                ))?;
                 (Codec::Lzo, Inner::Lzo(Box::new(encoder)))
             }
             Effort::Zstd(level) => {
-                let encoder = btrfs_payload_zstd::Encoder::new(level, zstd_checksum)?;
+                let encoder = btrfs_payload_zstd::Encoder::new(
+                    btrfs_payload_zstd::Options::new(level).with_checksum(zstd_checksum),
+                )?;
                 (Codec::Zstd, Inner::Zstd(Box::new(encoder)))
             }
         };

@@ -28,7 +28,7 @@ impl Decoder {
     /// overwritten.
     ///
     /// # Errors
-    /// The first rule that the payload breaks; [`DecodeError::OutputFull`] where it decodes to
+    /// The first rule that the payload breaks; [`DecodeError::TooLong`] where it decodes to
     /// more than `out` holds.
     pub fn decode(&mut self, payload: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
         let sector_size = self.sector_size;
@@ -57,14 +57,14 @@ impl Decoder {
         while position < end {
             let offset = position;
             let truncated = |got| DecodeError::Truncated {
-                offset,
+                offset: wide(offset),
                 got,
                 expected: LEN_SIZE,
             };
             let len = length_at(payload, offset).ok_or(truncated(end - offset))?;
             if !(MIN_SEGMENT..=limit).contains(&len) {
                 return Err(DecodeError::SegmentLength {
-                    offset,
+                    offset: wide(offset),
                     got: len,
                     expected: limit,
                 });
@@ -74,7 +74,7 @@ impl Decoder {
                 .get(start..)
                 .and_then(|rest| rest.get(..len))
                 .ok_or(DecodeError::SegmentEnd {
-                    offset,
+                    offset: wide(offset),
                     got: len,
                     expected: end - start,
                 })?;
@@ -82,13 +82,13 @@ impl Decoder {
             let full = rest.len() < sector_size;
             let got = lzo1x::decode(segment, rest, sector_size).map_err(|error| {
                 if full && error.fault == lzo1x::Fault::OutputOverrun {
-                    DecodeError::OutputFull {
-                        offset,
-                        expected: room,
+                    DecodeError::TooLong {
+                        offset: wide(offset),
+                        limit: room,
                     }
                 } else {
                     DecodeError::Segment {
-                        offset: start + error.offset,
+                        offset: wide(start + error.offset),
                         fault: error.fault,
                     }
                 }
@@ -99,12 +99,14 @@ impl Decoder {
             let pad = padding(position, sector_size).min(end - position);
             let zeroes = payload.get(position..position + pad).unwrap_or_default();
             if zeroes.iter().any(|&byte| byte != 0) {
-                return Err(DecodeError::Padding { offset: position });
+                return Err(DecodeError::Padding {
+                    offset: wide(position),
+                });
             }
             // A part of the padding only is the start of a header that is not there.
             if pad < padding(position, sector_size) && pad > 0 {
                 return Err(DecodeError::Truncated {
-                    offset: position,
+                    offset: wide(position),
                     got: pad,
                     expected: LEN_SIZE,
                 });
@@ -112,7 +114,7 @@ impl Decoder {
             position += pad;
             if got == 0 || (got < sector_size && position < end) {
                 return Err(DecodeError::SegmentOutput {
-                    offset,
+                    offset: wide(offset),
                     got,
                     expected: if got == 0 { 1 } else { sector_size },
                 });
@@ -120,4 +122,9 @@ impl Decoder {
         }
         Ok(done)
     }
+}
+
+/// An offset in a payload as errors have it.
+fn wide(offset: usize) -> u64 {
+    u64::try_from(offset).unwrap_or(u64::MAX)
 }

@@ -24,6 +24,27 @@ pub enum Effort {
     FewestSectors,
 }
 
+/// How to encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Options {
+    /// How hard to look for matches.
+    pub effort: Effort,
+    /// Sector size of the filesystem the payload is for, bytes.
+    pub sector_size: usize,
+}
+
+impl Options {
+    /// Encoding with an effort for sectors of `sector_size` bytes.
+    #[must_use]
+    pub const fn new(effort: Effort, sector_size: usize) -> Self {
+        Self {
+            effort,
+            sector_size,
+        }
+    }
+}
+
 /// Makes payloads of one effort and sector size; keeps its tables and buffers between calls.
 ///
 /// The same data makes the same payload, whatever was encoded before. Once the caller's
@@ -59,11 +80,15 @@ impl std::fmt::Debug for Search {
 }
 
 impl Encoder {
-    /// An encoder for sectors of `sector_size` bytes.
+    /// An encoder of this effort and sector size.
     ///
     /// # Errors
     /// [`EncodeError::SectorSize`] unless that is a power of two from 4096 to 65536.
-    pub fn new(effort: Effort, sector_size: usize) -> Result<Self, EncodeError> {
+    pub fn new(options: Options) -> Result<Self, EncodeError> {
+        let Options {
+            effort,
+            sector_size,
+        } = options;
         if !is_sector_size(sector_size) {
             return Err(EncodeError::SectorSize { got: sector_size });
         }
@@ -90,16 +115,13 @@ impl Encoder {
     /// padding, which is also right for an inline extent.
     ///
     /// # Errors
-    /// [`EncodeError::Empty`] and [`EncodeError::TooLong`]; `payload` is empty then.
+    /// [`EncodeError::Length`] for data of no or of too many bytes; `payload` is empty then.
     pub fn encode(&mut self, data: &[u8], payload: &mut Vec<u8>) -> Result<(), EncodeError> {
         payload.clear();
-        if data.is_empty() {
-            return Err(EncodeError::Empty);
-        }
-        if data.len() > MAX_EXTENT {
-            return Err(EncodeError::TooLong {
+        if data.is_empty() || data.len() > MAX_EXTENT {
+            return Err(EncodeError::Length {
                 got: data.len(),
-                expected: MAX_EXTENT,
+                max: MAX_EXTENT,
             });
         }
         payload.extend_from_slice(&[0; LEN_SIZE]);
@@ -136,8 +158,8 @@ impl Search {
     ) -> &'a [u8] {
         match self {
             Self::FewestSectors(sectors) => return sectors.segment(number),
-            Self::Fast(fast) => return fast.compress(sector),
-            Self::Smallest(smallest) => smallest.compress(sector, buffer),
+            Self::Fast(fast) => return fast.segment(sector),
+            Self::Smallest(smallest) => smallest.segment(sector, buffer),
             Self::High { dict, check } => {
                 // Not our code: its output is decoded before it is believed.
                 let made = lzokay_native::compress_with_dict(sector, dict).unwrap_or_default();

@@ -14,16 +14,13 @@ pub enum EncodeError {
         /// The sector size asked for, bytes.
         got: usize,
     },
-    /// An extent holds at least one byte. Caller's mistake.
-    #[error("no data to encode")]
-    Empty,
-    /// An extent holds at most 128 KiB. The caller splits the data.
-    #[error("{got} bytes of data, at most {expected} fit in one extent")]
-    TooLong {
-        /// Length of the data, bytes.
+    /// An extent holds 1 to 131072 bytes, a segment 1 to 65536; split the data.
+    #[error("{got} bytes to encode, expected 1 to {max}")]
+    Length {
+        /// Bytes given.
         got: usize,
-        /// The most an extent can hold, bytes.
-        expected: usize,
+        /// Bytes allowed.
+        max: usize,
     },
 }
 
@@ -42,7 +39,7 @@ pub enum DecodeError {
     #[error("a length field needs {expected} bytes, {got} are there (at offset {offset})")]
     Truncated {
         /// Where the field starts.
-        offset: usize,
+        offset: u64,
         /// Bytes that are there.
         got: usize,
         /// Bytes of the field.
@@ -63,7 +60,7 @@ pub enum DecodeError {
     #[error("segment of {got} bytes, 3 to {expected} are possible (at offset {offset})")]
     SegmentLength {
         /// Where the segment's header starts.
-        offset: usize,
+        offset: u64,
         /// The declared length, bytes.
         got: usize,
         /// The greatest length readers take, bytes.
@@ -73,7 +70,7 @@ pub enum DecodeError {
     #[error("segment of {got} bytes, {expected} are left (at offset {offset})")]
     SegmentEnd {
         /// Where the segment's header starts.
-        offset: usize,
+        offset: u64,
         /// The declared length, bytes.
         got: usize,
         /// Bytes left in the payload.
@@ -83,7 +80,7 @@ pub enum DecodeError {
     #[error("segment of {got} decoded bytes, {expected} expected (header at offset {offset})")]
     SegmentOutput {
         /// Where the segment's header starts.
-        offset: usize,
+        offset: u64,
         /// Bytes it decodes to.
         got: usize,
         /// Bytes of a sector (or 1, where it decodes to nothing).
@@ -93,22 +90,22 @@ pub enum DecodeError {
     #[error("padding is not zero (at offset {offset})")]
     Padding {
         /// Where the padding starts.
-        offset: usize,
+        offset: u64,
     },
     /// The LZO1X bytes of a segment are wrong.
     #[error("{fault} (at offset {offset})")]
     Segment {
         /// The instruction at fault.
-        offset: usize,
+        offset: u64,
         /// What is wrong with it.
         fault: lzo1x::Fault,
     },
-    /// The payload decodes to more than the caller has room for.
-    #[error("more than {expected} decoded bytes (segment at offset {offset})")]
-    OutputFull {
+    /// The payload decodes to more than the caller's buffer holds.
+    #[error("the payload holds more than {limit} bytes (segment at offset {offset})")]
+    TooLong {
         /// Where the header of the segment that does not fit starts.
-        offset: usize,
-        /// Room the caller gave, bytes.
-        expected: usize,
+        offset: u64,
+        /// Length of the caller's buffer, bytes.
+        limit: usize,
     },
 }

@@ -14,11 +14,11 @@
 //! 128 KiB, whatever bytes it is given.
 //!
 //! ```
-//! use btrfs_payload_lzo::{Decoder, Effort, Encoder};
+//! use btrfs_payload_lzo::{Decoder, Effort, Encoder, Options};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let data = b"segments, segments, segments".repeat(400);
 //! let mut payload = Vec::new();
-//! Encoder::new(Effort::Fast, 4096)?.encode(&data, &mut payload)?;
+//! Encoder::new(Options::new(Effort::Fast, 4096))?.encode(&data, &mut payload)?;
 //! let mut out = vec![0; data.len()];
 //! assert_eq!(Decoder::new(4096).decode(&payload, &mut out)?, data.len());
 //! assert_eq!(out, data);
@@ -39,6 +39,11 @@ mod sectors;
 mod walk;
 
 pub use decode::Decoder;
-pub use encode::{Effort, Encoder};
+pub use encode::{Effort, Encoder, Options};
 pub use error::{DecodeError, EncodeError};
 pub use walk::{Event, Fault, FaultKind, Kind, Walk, walk};
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

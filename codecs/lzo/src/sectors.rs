@@ -99,7 +99,7 @@ impl Sectors {
         self.store.reserve(2 * count * worst(sector_size));
         self.buffer.reserve(worst(sector_size));
         for sector in data.chunks(sector_size) {
-            let segment = self.fast.compress(sector);
+            let segment = self.fast.segment(sector);
             self.segments.push(Segment {
                 made: append(&mut self.store, segment),
                 shrinks: segment.len() < sector.len(),
@@ -120,7 +120,7 @@ impl Sectors {
             let Some(segment) = self.segments.get_mut(number) else {
                 break;
             };
-            self.smallest.compress(sector, &mut self.buffer);
+            self.smallest.segment(sector, &mut self.buffer);
             let saved = if segment.shrinks {
                 &mut of_shrinking
             } else {

@@ -6,7 +6,7 @@
 mod data;
 
 use btrfs_payload_common::{End, Kernel, Machine};
-use btrfs_payload_lzo::{Decoder, Effort, Encoder, Event, kernel, layout, receive, walk};
+use btrfs_payload_lzo::{Decoder, Effort, Encoder, Event, Options, kernel, layout, receive, walk};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 /// One change to a payload; positions are taken modulo its length.
@@ -149,7 +149,7 @@ fn damaged_payloads() {
             Effort::Smallest
         };
         let mut payload = Vec::new();
-        let mut encoder = Encoder::new(effort, 4096).unwrap();
+        let mut encoder = Encoder::new(Options::new(effort, 4096)).unwrap();
         encoder
             .encode(&data::mixed(seed, len), &mut payload)
             .unwrap();
@@ -178,7 +178,7 @@ fn any_bytes() {
 #[test]
 fn every_cut_is_refused() {
     let mut payload = Vec::new();
-    let mut encoder = Encoder::new(Effort::Fast, 4096).unwrap();
+    let mut encoder = Encoder::new(Options::new(Effort::Fast, 4096)).unwrap();
     encoder
         .encode(&data::mixed(21, 9000), &mut payload)
         .unwrap();

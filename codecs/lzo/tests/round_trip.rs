@@ -6,8 +6,8 @@ mod data;
 
 use btrfs_payload_common::{End, Kernel, Machine};
 use btrfs_payload_lzo::{
-    DecodeError, Decoder, Effort, EncodeError, Encoder, Event, FaultKind, kernel, layout, receive,
-    walk,
+    DecodeError, Decoder, Effort, EncodeError, Encoder, Event, FaultKind, Options, kernel, layout,
+    lzo1x, receive, walk,
 };
 use quickcheck::{QuickCheck, TestResult};
 
@@ -36,7 +36,7 @@ fn check(encoder: &mut Encoder, data: &[u8], sector_size: usize) {
         let mut short = vec![0; data.len() - 1];
         assert!(matches!(
             Decoder::new(sector_size).decode(&payload, &mut short),
-            Err(DecodeError::OutputFull { .. })
+            Err(DecodeError::TooLong { .. })
         ));
     }
 
@@ -115,7 +115,7 @@ fn every_length_around_a_boundary() {
     let zeroes = vec![0; 131_072];
     for effort in EFFORTS {
         for sector_size in SECTORS {
-            let mut encoder = Encoder::new(effort, sector_size).unwrap();
+            let mut encoder = Encoder::new(Options::new(effort, sector_size)).unwrap();
             for around in [0, sector_size, 2 * sector_size, 65_536, 131_072] {
                 for length in around.saturating_sub(2)..=(around + 20).min(131_072) {
                     if length > 0 {
@@ -137,7 +137,7 @@ fn any_data() {
         let sector_size = SECTORS[sector % SECTORS.len()];
         let effort = EFFORTS[effort % EFFORTS.len()];
         let data = data::mixed(seed, length % 131_072 + 1);
-        let mut encoder = Encoder::new(effort, sector_size).unwrap();
+        let mut encoder = Encoder::new(Options::new(effort, sector_size)).unwrap();
         check(&mut encoder, &data, sector_size);
         // Tables left over from other data change nothing that matters.
         check(&mut encoder, &data[data.len() / 3..], sector_size);
@@ -152,7 +152,7 @@ fn any_data() {
 fn padding_before_a_header_occurs_and_is_right() {
     // About one header in 1365 falls into the last three bytes of a sector.
     let mut paddings = 0;
-    let mut encoder = Encoder::new(Effort::Fast, 4096).unwrap();
+    let mut encoder = Encoder::new(Options::new(Effort::Fast, 4096)).unwrap();
     let mut payload = Vec::new();
     for seed in 1..400 {
         let data = data::mixed(seed, 131_072);
@@ -169,18 +169,24 @@ fn padding_before_a_header_occurs_and_is_right() {
 fn what_cannot_be_encoded() {
     for sector_size in [0, 1, 2048, 4095, 5000, 131_072] {
         assert_eq!(
-            Encoder::new(Effort::Fast, sector_size).err(),
+            Encoder::new(Options::new(Effort::Fast, sector_size)).err(),
             Some(EncodeError::SectorSize { got: sector_size })
         );
     }
-    let mut encoder = Encoder::new(Effort::High, 4096).unwrap();
+    let mut encoder = Encoder::new(Options::new(Effort::High, 4096)).unwrap();
     let mut payload = vec![1];
-    assert_eq!(encoder.encode(&[], &mut payload), Err(EncodeError::Empty));
+    assert_eq!(
+        encoder.encode(&[], &mut payload),
+        Err(EncodeError::Length {
+            got: 0,
+            max: 131_072
+        })
+    );
     assert_eq!(
         encoder.encode(&vec![0; 131_073], &mut payload),
-        Err(EncodeError::TooLong {
+        Err(EncodeError::Length {
             got: 131_073,
-            expected: 131_072
+            max: 131_072
         })
     );
     assert_eq!(payload, []);
@@ -191,7 +197,7 @@ fn the_past_changes_no_byte() {
     for effort in EFFORTS {
         let data = data::mixed(11, 100_000);
         let (mut once, mut again) = (Vec::new(), Vec::new());
-        let mut encoder = Encoder::new(effort, 4096).unwrap();
+        let mut encoder = Encoder::new(Options::new(effort, 4096)).unwrap();
         encoder.encode(&data, &mut once).unwrap();
         encoder
             .encode(&data::mixed(12, 131_072), &mut again)
@@ -208,7 +214,7 @@ fn smallest_is_smaller() {
             let data = data::mixed(seed, 131_072);
             let length = |effort| {
                 let mut payload = Vec::new();
-                let mut encoder = Encoder::new(effort, sector_size).unwrap();
+                let mut encoder = Encoder::new(Options::new(effort, sector_size)).unwrap();
                 encoder.encode(&data, &mut payload).unwrap();
                 payload.len()
             };
@@ -228,7 +234,7 @@ fn smallest_is_smaller() {
 fn segments_are_small_only_where_that_saves_a_sector() {
     let made = |effort, data: &[u8]| {
         let mut payload = Vec::new();
-        let mut encoder = Encoder::new(effort, 4096).unwrap();
+        let mut encoder = Encoder::new(Options::new(effort, 4096)).unwrap();
         encoder.encode(data, &mut payload).unwrap();
         payload
     };
@@ -254,4 +260,32 @@ fn segments_are_small_only_where_that_saves_a_sector() {
         "the data does not tell"
     );
     assert_eq!(few.div_ceil(4096), smallest.div_ceil(4096));
+}
+
+#[test]
+fn single_segments_come_back_and_data_of_a_wrong_length_is_refused() {
+    let (mut fast, mut smallest) = (lzo1x::Fast::new(), lzo1x::Smallest::new());
+    let mut segment = vec![1];
+    for len in [1, 2, 3, 19, 238, 239, 4096, 5000, 65_535, lzo1x::MAX_DATA] {
+        let data = data::mixed(23, len);
+        let mut out = vec![0; len];
+        fast.compress(&data, &mut segment).unwrap();
+        assert_eq!(lzo1x::decode(&segment, &mut out, len), Ok(len));
+        assert_eq!(out, data, "fast, {len}");
+        out.fill(0);
+        smallest.compress(&data, &mut segment).unwrap();
+        assert!(segment.len() <= layout::worst(len));
+        assert_eq!(lzo1x::decode_as_liblzo(&segment, &mut out, len), Ok(len));
+        assert_eq!(out, data, "smallest, {len}");
+    }
+    for len in [0, lzo1x::MAX_DATA + 1] {
+        let refused = Err(EncodeError::Length {
+            got: len,
+            max: lzo1x::MAX_DATA,
+        });
+        assert_eq!(fast.compress(&vec![0; len], &mut segment), refused);
+        assert!(segment.is_empty());
+        assert_eq!(smallest.compress(&vec![0; len], &mut segment), refused);
+        assert!(segment.is_empty());
+    }
 }

@@ -40,8 +40,28 @@ impl Level {
     pub fn numbered(level: u32) -> Result<Self, EncodeError> {
         match u8::try_from(level) {
             Ok(number @ 1..=9) => Ok(Self::Numbered(NumberedLevel(number))),
-            _ => Err(EncodeError::Level { got: level }),
+            _ => Err(EncodeError::Level {
+                got: level,
+                min: 1,
+                max: 9,
+            }),
         }
+    }
+}
+
+/// How to encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Options {
+    /// How hard to try.
+    pub level: Level,
+}
+
+impl Options {
+    /// Encoding at a level.
+    #[must_use]
+    pub const fn new(level: Level) -> Self {
+        Self { level }
     }
 }
 
@@ -73,8 +93,8 @@ impl Encoder {
     ///
     /// # Errors
     /// [`EncodeError::Library`] if it has no such level; not expected.
-    pub fn new(level: Level) -> Result<Self, EncodeError> {
-        let backend = match level {
+    pub fn new(options: Options) -> Result<Self, EncodeError> {
+        let backend = match options.level {
             Level::Numbered(number) => Backend::new(number.get())?,
             Level::NearSmallest => Backend::new(Backend::NEAR_SMALLEST)?,
             Level::Smallest => Backend::new(Backend::SMALLEST)?,
@@ -88,24 +108,31 @@ impl Encoder {
     /// stream may be longer than the data; whether to keep it is the caller's decision.
     ///
     /// # Errors
-    /// [`EncodeError::DataLen`] for data of no or of too many bytes.
+    /// [`EncodeError::Length`] for data of no or of too many bytes.
     pub fn encode(&mut self, data: &[u8], payload: &mut Vec<u8>) -> Result<(), EncodeError> {
         payload.clear();
         if data.is_empty() || data.len() > MAX_EXTENT {
-            return Err(EncodeError::DataLen { got: data.len() });
+            return Err(EncodeError::Length {
+                got: data.len(),
+                max: MAX_EXTENT,
+            });
         }
         #[cfg(feature = "zopfli")]
         if let Backend::Zopfli = self.backend {
             let options = zopfli::Options::default();
             return zopfli::compress(options, zopfli::Format::Zlib, data, payload)
-                .map_err(|_| EncodeError::Library);
+                .map_err(|_| library("zopfli did not write its output"));
         }
         // One size for every extent, so that a buffer used again never grows.
         payload.resize(PAYLOAD_MAX, 0);
         let len = self.backend.encode(data, payload);
         payload.truncate(len.unwrap_or(0));
-        len.map(|_| ()).ok_or(EncodeError::Library)
+        len.map(|_| ()).ok_or(library("the output did not fit"))
     }
+}
+
+fn library(message: &'static str) -> EncodeError {
+    EncodeError::Library { message }
 }
 
 #[cfg(feature = "libdeflate")]
@@ -115,7 +142,7 @@ impl Backend {
 
     fn new(level: u8) -> Result<Self, EncodeError> {
         let level = libdeflater::CompressionLvl::new(i32::from(level));
-        let level = level.map_err(|_| EncodeError::Library)?;
+        let level = level.map_err(|_| library("no such level"))?;
         Ok(Self::Libdeflate(libdeflater::Compressor::new(level)))
     }
 

@@ -1,6 +1,5 @@
 //! What can go wrong when making and when reading a stream.
 
-use btrfs_payload_common::MAX_EXTENT;
 use thiserror::Error;
 
 use crate::inflate::Flaw;
@@ -9,21 +8,30 @@ use crate::inflate::Flaw;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// No such level; choose one of 1 to 9.
-    #[error("zlib has levels 1 to 9, not {got}")]
+    /// The level does not exist; choose another.
+    #[error("zlib level {got}, expected {min} to {max}")]
     Level {
-        /// What was asked for.
+        /// Level asked for.
         got: u32,
+        /// Lowest level.
+        min: u32,
+        /// Highest level.
+        max: u32,
     },
-    /// The data is empty or larger than an extent; split it.
-    #[error("an extent holds 1 to {MAX_EXTENT} bytes, not {got}")]
-    DataLen {
-        /// Length of the data, bytes.
+    /// An extent holds 1 to 131072 bytes; split the data.
+    #[error("{got} bytes to encode, expected 1 to {max}")]
+    Length {
+        /// Bytes given.
         got: usize,
+        /// Bytes allowed.
+        max: usize,
     },
-    /// The encoder's library gave up; not expected for any input.
-    #[error("the deflate library failed")]
-    Library,
+    /// The library failed in a way it should not.
+    #[error("deflate: {message}")]
+    Library {
+        /// What did not work.
+        message: &'static str,
+    },
 }
 
 /// Why a payload is not exactly one well-formed zlib stream.

@@ -10,10 +10,10 @@
 //! here is a general zlib library: no streaming, no dictionaries, no gzip.
 //!
 //! ```
-//! use btrfs_payload_zlib::{Decoder, Encoder, Level};
+//! use btrfs_payload_zlib::{Decoder, Encoder, Level, Options};
 //! let data = b"twelve bytes twelve bytes twelve bytes";
 //! let mut payload = Vec::new();
-//! Encoder::new(Level::numbered(6)?)?.encode(data, &mut payload)?;
+//! Encoder::new(Options::new(Level::numbered(6)?))?.encode(data, &mut payload)?;
 //! let mut out = [0; 100];
 //! assert_eq!(Decoder::new().decode(&payload, &mut out), Ok(data.len()));
 //! assert_eq!(&out[..data.len()], data);
@@ -32,7 +32,12 @@ pub mod receive;
 mod walk;
 
 pub use decode::Decoder;
-pub use encode::{Encoder, Level};
+pub use encode::{Encoder, Level, NumberedLevel, Options};
 pub use error::{DecodeError, EncodeError};
 pub use inflate::{CodeSet, Flaw, SetFlaw};
 pub use walk::{BlockType, Event, Fault, FaultKind, Kind, Structure, Walk, walk};
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
 
 use btrfs_payload_common::{End, Errno, Kernel, Machine};
-use btrfs_payload_zlib::{Decoder, Encoder, Level, kernel, receive};
+use btrfs_payload_zlib::{Decoder, Encoder, Level, Options, kernel, receive};
 use quickcheck::quickcheck;
 
 const EIO: End = End::Error(Errno::Eio);
@@ -39,7 +39,7 @@ fn data(len: usize) -> Vec<u8> {
 
 fn payload(data: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
-    Encoder::new(Level::numbered(6).unwrap())
+    Encoder::new(Options::new(Level::numbered(6).unwrap()))
         .unwrap()
         .encode(data, &mut payload)
         .unwrap();
@@ -190,7 +190,7 @@ quickcheck! {
         let step = usize::try_from(seed % 5).unwrap();
         let data: Vec<u8> = (0..len).map(|n| (n * n * step / 97 + n / 1000).to_le_bytes()[0]).collect();
         let mut payload = Vec::new();
-        Encoder::new(Level::numbered(level % 9 + 1).unwrap()).unwrap().encode(&data, &mut payload).unwrap();
+        Encoder::new(Options::new(Level::numbered(level % 9 + 1).unwrap())).unwrap().encode(&data, &mut payload).unwrap();
         let mut decoder = Decoder::new();
         assert_eq!(decoder.decode(&payload, &mut vec![0; len]), Ok(len));
         assert!(!decoder.may_stall());

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
 
 use btrfs_payload_zlib::layout::Header;
-use btrfs_payload_zlib::{DecodeError, Decoder, EncodeError, Encoder, Level};
+use btrfs_payload_zlib::{DecodeError, Decoder, EncodeError, Encoder, Level, Options};
 use quickcheck::quickcheck;
 
 fn levels() -> Vec<Level> {
@@ -66,7 +66,7 @@ fn check(encoder: &mut Encoder, data: &[u8]) {
 #[test]
 fn every_level_at_every_boundary() {
     for level in levels() {
-        let mut encoder = Encoder::new(level).unwrap();
+        let mut encoder = Encoder::new(Options::new(level)).unwrap();
         let longest = if format!("{level:?}") == "Zopfli" {
             4097
         } else {
@@ -85,7 +85,7 @@ fn every_level_at_every_boundary() {
 
 quickcheck! {
     fn any_bytes_come_back(level: u32, bytes: Vec<u8>) -> bool {
-        let mut encoder = Encoder::new(Level::numbered(level % 9 + 1).unwrap()).unwrap();
+        let mut encoder = Encoder::new(Options::new(Level::numbered(level % 9 + 1).unwrap())).unwrap();
         if !bytes.is_empty() {
             check(&mut encoder, &bytes);
         }
@@ -93,7 +93,7 @@ quickcheck! {
     }
 
     fn any_length_comes_back(level: u32, seed: u64, len: u32) -> bool {
-        let mut encoder = Encoder::new(Level::numbered(level % 9 + 1).unwrap()).unwrap();
+        let mut encoder = Encoder::new(Options::new(Level::numbered(level % 9 + 1).unwrap())).unwrap();
         check(&mut encoder, &data(seed, usize::try_from(len % 131_072).unwrap() + 1));
         true
     }
@@ -101,7 +101,7 @@ quickcheck! {
     fn damage_is_refused_and_nothing_panics(seed: u64, len: u16, flips: Vec<u32>) -> bool {
         let mut payload = Vec::new();
         let data = data(seed, usize::from(len) + 1);
-        Encoder::new(Level::Smallest).unwrap().encode(&data, &mut payload).unwrap();
+        Encoder::new(Options::new(Level::Smallest)).unwrap().encode(&data, &mut payload).unwrap();
         let sound = payload.clone();
         for flip in flips {
             let bit = usize::try_from(flip).unwrap() % (payload.len() * 8);
@@ -122,7 +122,7 @@ fn every_cut_is_truncated_and_every_addition_trailing() {
     let data = data(5, 5000);
     for level in levels() {
         let mut payload = Vec::new();
-        Encoder::new(level)
+        Encoder::new(Options::new(level))
             .unwrap()
             .encode(&data, &mut payload)
             .unwrap();
@@ -153,26 +153,33 @@ fn every_cut_is_truncated_and_every_addition_trailing() {
 
 #[test]
 fn sizes_and_levels_outside_the_range_are_refused() {
-    let mut encoder = Encoder::new(Level::Smallest).unwrap();
+    let mut encoder = Encoder::new(Options::new(Level::Smallest)).unwrap();
     let mut payload = vec![1];
     for len in [0, 131_073] {
         assert_eq!(
             encoder.encode(&vec![0; len], &mut payload),
-            Err(EncodeError::DataLen { got: len })
+            Err(EncodeError::Length {
+                got: len,
+                max: 131_072
+            })
         );
         assert!(payload.is_empty());
     }
     for level in [0, 10, 300] {
         assert_eq!(
             Level::numbered(level),
-            Err(EncodeError::Level { got: level })
+            Err(EncodeError::Level {
+                got: level,
+                min: 1,
+                max: 9
+            })
         );
     }
 }
 
 #[test]
 fn the_payload_buffer_is_allocated_once() {
-    let mut encoder = Encoder::new(Level::numbered(6).unwrap()).unwrap();
+    let mut encoder = Encoder::new(Options::new(Level::numbered(6).unwrap())).unwrap();
     let mut payload = Vec::new();
     encoder.encode(&[1], &mut payload).unwrap();
     let (place, capacity) = (payload.as_ptr(), payload.capacity());

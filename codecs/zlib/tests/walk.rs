@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
 
 use btrfs_payload_zlib::{
-    CodeSet, Decoder, Encoder, Event, FaultKind, Flaw, Kind, Level, SetFlaw, Structure, Walk, walk,
+    CodeSet, Decoder, Encoder, Event, FaultKind, Flaw, Kind, Level, Options, SetFlaw, Structure,
+    Walk, walk,
 };
 use quickcheck::quickcheck;
 
@@ -273,7 +274,7 @@ fn headers_and_other_formats() {
     let data: Vec<u8> = (0..3000_u32)
         .map(|n| n.to_le_bytes()[0] % 50 * (n.to_le_bytes()[1] % 5 + 1))
         .collect();
-    Encoder::new(Level::numbered(6).unwrap())
+    Encoder::new(Options::new(Level::numbered(6).unwrap()))
         .unwrap()
         .encode(&data, &mut sound)
         .unwrap();
@@ -443,7 +444,7 @@ quickcheck! {
     fn the_strict_decoder_accepts_what_the_walk_has_no_fault_with(level: u32, data: Vec<u8>, flips: Vec<u16>, header: bool) -> bool {
         let mut payload = Vec::new();
         let data = [&data[..], &data[..], b"end"].concat();
-        Encoder::new(Level::numbered(level % 9 + 1).unwrap()).unwrap().encode(&data, &mut payload).unwrap();
+        Encoder::new(Options::new(Level::numbered(level % 9 + 1).unwrap())).unwrap().encode(&data, &mut payload).unwrap();
         for &flip in flips.iter().take(3) {
             let bits = if header { 24 } else { payload.len() * 8 };
             let bit = usize::from(flip) % bits;

@@ -49,7 +49,7 @@ impl Decoder {
         if len > out.len() {
             return Err(DecodeError::TooLong {
                 needed: len as u64,
-                available: out.len(),
+                limit: out.len(),
             });
         }
         self.context
@@ -72,7 +72,7 @@ impl Decoder {
                     true => Ok(len),
                     false => Err(DecodeError::TooLong {
                         needed: len as u64,
-                        available: out.len(),
+                        limit: out.len(),
                     }),
                 }
             }

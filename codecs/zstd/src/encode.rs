@@ -8,12 +8,39 @@ use crate::error::EncodeError;
 /// Exponent of the largest window the encoder uses; see [`crate::layout::WINDOW_MAX`].
 const WINDOW_LOG: u32 = 17;
 
+/// How to encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Options {
+    /// A level of libzstd, [`Encoder::min_level`] to [`Encoder::max_level`].
+    pub level: i32,
+    /// Append XXH64 of the content to each frame.
+    pub checksum: bool,
+}
+
+impl Options {
+    /// Encoding at a level, without checksum.
+    #[must_use]
+    pub const fn new(level: i32) -> Self {
+        Self {
+            level,
+            checksum: false,
+        }
+    }
+
+    /// The same with the frame's checksum, or without.
+    #[must_use]
+    pub const fn with_checksum(self, checksum: bool) -> Self {
+        Self { checksum, ..self }
+    }
+}
+
 /// Makes payloads; keeps libzstd's context, so that nothing is allocated per payload once the
 /// payload buffer has grown.
 ///
 /// ```
-/// use btrfs_payload_zstd::Encoder;
-/// let mut encoder = Encoder::new(3, false)?;
+/// use btrfs_payload_zstd::{Encoder, Options};
+/// let mut encoder = Encoder::new(Options::new(3))?;
 /// let mut payload = Vec::new();
 /// encoder.encode(&[7; 9000], &mut payload)?;
 /// assert!(payload.len() < 50);
@@ -42,11 +69,12 @@ impl Encoder {
         zstd_safe::max_c_level()
     }
 
-    /// An encoder of this level; `checksum` appends XXH64 of the content to each frame.
+    /// An encoder of this level.
     ///
     /// # Errors
     /// A level outside [`Encoder::min_level`]..=[`Encoder::max_level`], or no memory.
-    pub fn new(level: i32, checksum: bool) -> Result<Self, EncodeError> {
+    pub fn new(options: Options) -> Result<Self, EncodeError> {
+        let Options { level, checksum } = options;
         if !(Self::min_level()..=Self::max_level()).contains(&level) {
             return Err(EncodeError::Level {
                 got: level,

@@ -44,13 +44,13 @@ pub enum DecodeError {
     /// The payload breaks a rule.
     #[error(transparent)]
     Format(#[from] Fault),
-    /// The frame is well-formed but its content is longer than the buffer.
-    #[error("content of {needed} bytes, {available} wanted at most")]
+    /// The frame is well-formed but decodes to more than the caller's buffer holds.
+    #[error("the frame holds {needed} bytes, more than {limit}")]
     TooLong {
         /// Bytes of content.
         needed: u64,
-        /// Bytes of the buffer.
-        available: usize,
+        /// Length of the caller's buffer, bytes.
+        limit: usize,
     },
     /// No memory for the library's context.
     #[error("no memory for the zstd context")]

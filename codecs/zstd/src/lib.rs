@@ -31,8 +31,13 @@ mod sink;
 mod walk;
 
 pub use decode::Decoder;
-pub use encode::Encoder;
+pub use encode::{Encoder, Options};
 pub use error::{DecodeError, EncodeError};
 pub use fault::{Fault, FaultKind, Table};
 pub use kind::{Kind, Literals, Mode};
 pub use walk::{Event, Walk, walk};
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

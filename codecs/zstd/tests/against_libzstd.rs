@@ -4,7 +4,7 @@
 
 use btrfs_payload_common::{End, Kernel, Machine};
 use btrfs_payload_zstd::layout::{FrameHeader, HeaderEnds};
-use btrfs_payload_zstd::{Decoder, Encoder, Event, kernel, receive, walk};
+use btrfs_payload_zstd::{Decoder, Encoder, Event, Options, kernel, receive, walk};
 use quickcheck::{Gen, QuickCheck, TestResult};
 use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer};
 
@@ -74,7 +74,7 @@ fn every_level_keeps_to_the_contract() {
     let mut decoder = Decoder::new().unwrap();
     let (mut payload, mut out) = (vec![], vec![0; 131_072]);
     for level in levels {
-        let mut encoder = Encoder::new(level, level % 2 == 0).unwrap();
+        let mut encoder = Encoder::new(Options::new(level).with_checksum(level % 2 == 0)).unwrap();
         for len in [
             1, 2, 63, 1000, 1024, 4095, 4097, 16_383, 16_385, 65_537, 131_071, 131_072,
         ] {
@@ -93,9 +93,9 @@ fn every_level_keeps_to_the_contract() {
             assert!(out[..len] == data, "level {level}, {len} bytes");
         }
     }
-    assert!(Encoder::new(Encoder::max_level() + 1, false).is_err());
-    assert!(Encoder::new(Encoder::min_level() - 1, false).is_err());
-    let mut encoder = Encoder::new(3, false).unwrap();
+    assert!(Encoder::new(Options::new(Encoder::max_level() + 1)).is_err());
+    assert!(Encoder::new(Options::new(Encoder::min_level() - 1)).is_err());
+    let mut encoder = Encoder::new(Options::new(3)).unwrap();
     assert!(encoder.encode(&[], &mut payload).is_err());
     assert!(encoder.encode(&[0; 131_073], &mut payload).is_err());
 }

@@ -1,6 +1,6 @@
 //! LZO payloads, and what only they have: total, segment table, padding, instructions.
 
-use btrfs_payload_lzo::{Effort, Encoder};
+use btrfs_payload_lzo::{Effort, Encoder, Options};
 
 use super::Random;
 
@@ -21,7 +21,7 @@ pub fn payload(random: &mut Random, data: &[u8]) -> (Vec<u8>, usize) {
             effort
         };
         let mut payload = Vec::new();
-        let mut encoder = Encoder::new(effort, 4096).unwrap();
+        let mut encoder = Encoder::new(Options::new(effort, 4096)).unwrap();
         encoder.encode(data, &mut payload).unwrap();
         return (payload, data.len());
     }

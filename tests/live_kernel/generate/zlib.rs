@@ -1,6 +1,6 @@
 //! zlib payloads, and what only they have: header, stored blocks, trailer.
 
-use btrfs_payload_zlib::{Encoder, Level};
+use btrfs_payload_zlib::{Encoder, Level, Options};
 use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
 use miniz_oxide::deflate::stream::deflate;
 use miniz_oxide::{DataFormat, MZFlush};
@@ -14,7 +14,7 @@ pub fn payload(random: &mut Random, data: &[u8]) -> (Vec<u8>, usize) {
         0..=3 => {
             let level = u32::try_from(random.within(1..=9)).unwrap();
             let level = Level::numbered(level).unwrap();
-            let mut encoder = Encoder::new(level).unwrap();
+            let mut encoder = Encoder::new(Options::new(level)).unwrap();
             encoder.encode(data, &mut payload).unwrap();
         }
         4 | 5 => {

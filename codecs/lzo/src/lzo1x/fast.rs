@@ -12,8 +12,9 @@
 
 use super::{
     END, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_DISTANCE, M3_MAX_LEN, M4_MAX_DISTANCE, M4_MAX_LEN,
-    emit::low,
+    MAX_DATA, check_len, emit::low,
 };
+use crate::error::EncodeError;
 
 /// Binary logarithm of the number of table entries: 16 KiB, half of a small L1 cache.
 const BITS: u32 = 13;
@@ -21,9 +22,6 @@ const BITS: u32 = 13;
 /// Bytes at the end of the data in which no match starts, so that a probe always has eight bytes
 /// of data to compare.
 const TAIL: usize = 16;
-
-/// Longest data, bytes: the largest sector.
-const MAX_DATA: usize = 65536;
 
 /// Bytes copied at a time, which may be more than there are to copy.
 const CHUNK: usize = 16;
@@ -34,16 +32,30 @@ const PROBE: usize = 8;
 /// Room for the output, bytes: a power of two above the worst case.
 const MAX_OUT: usize = 131_072;
 
-/// Tables and buffers of the fast compressor.
+/// The fast compressor with its tables and buffers, about 216 KiB: as fast as liblzo2's
+/// `lzo1x_1`, at about its ratio.
+///
+/// ```
+/// use btrfs_payload_lzo::lzo1x::{Fast, decode};
+/// let data = b"again and again and again and again";
+/// let mut segment = Vec::new();
+/// Fast::new().compress(data, &mut segment)?;
+/// let mut out = [0; 35];
+/// assert_eq!(decode(&segment, &mut out, 35), Ok(35));
+/// assert_eq!(&out, data);
+/// # Ok::<(), btrfs_payload_lzo::EncodeError>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Fast {
+pub struct Fast {
     table: Box<[u16; 1 << BITS]>,
     data: Box<[u8; MAX_DATA + CHUNK]>,
     out: Box<[u8; MAX_OUT + CHUNK]>,
 }
 
 impl Fast {
-    pub(crate) fn new() -> Self {
+    /// A compressor.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             table: Box::new([0; 1 << BITS]),
             data: Box::new([0; MAX_DATA + CHUNK]),
@@ -51,8 +63,20 @@ impl Fast {
         }
     }
 
-    /// Compresses `data`, at most 65536 bytes, and returns the segment.
-    pub(crate) fn compress(&mut self, data: &[u8]) -> &[u8] {
+    /// Compresses `data`, 1 to [`MAX_DATA`] bytes, into `out`, which is cleared first. What it
+    /// makes depends on nothing but the data; it is at most [`crate::layout::worst`] long.
+    ///
+    /// # Errors
+    /// [`EncodeError::Length`] for data of no or of too many bytes; `out` is empty then.
+    pub fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.clear();
+        check_len(data)?;
+        out.extend_from_slice(self.segment(data));
+        Ok(())
+    }
+
+    /// The segment of `data`, which is not longer than [`MAX_DATA`].
+    pub(crate) fn segment(&mut self, data: &[u8]) -> &[u8] {
         let length = data.len().min(MAX_DATA);
         if let (Some(to), Some(from)) = (self.data.get_mut(..length), data.get(..length)) {
             to.copy_from_slice(from);
@@ -60,6 +84,12 @@ impl Fast {
         self.table.fill(0);
         let written = run(&mut self.table, &self.data, length, &mut self.out);
         self.out.get(..written).unwrap_or_default()
+    }
+}
+
+impl Default for Fast {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -7,7 +7,7 @@ use quickcheck::{Arbitrary, Gen, TestResult};
 
 use super::{Flaw, Inflate, Mode, Observer, Output, Rules, Step, Unobserved, fast, table};
 use crate::layout::HEADER_LEN;
-use crate::{Encoder, Level};
+use crate::{Encoder, Level, Options};
 
 /// Sees every symbol, so that the hot loop is not used.
 struct Watching;
@@ -69,7 +69,7 @@ fn encoded(g: &mut Gen) -> Vec<u8> {
     data.truncate(len);
     let level = Level::numbered(1 + u32::arbitrary(g) % 9).unwrap();
     let mut payload = Vec::new();
-    let mut encoder = Encoder::new(level).unwrap();
+    let mut encoder = Encoder::new(Options::new(level)).unwrap();
     encoder.encode(&data, &mut payload).unwrap();
     payload
 }
