@@ -7,10 +7,12 @@
 //! * [`predict`]: what exactly does this one kernel do with it?
 //!
 //! A [`Validator`] judges many payloads, at the speed of decoding where nothing is wrong.
-//! [`decode`] gives the bytes of a sound payload, [`explain`] the reason behind a code.
+//! [`decode()`] gives the bytes of a sound payload, [`dump()`] explains every byte of any payload,
+//! and [`explain`] the reason behind a code.
 
 mod codes;
 mod decode;
+mod dump;
 mod judge;
 mod lzo;
 mod predict;
@@ -19,8 +21,10 @@ mod report;
 mod zlib;
 mod zstd;
 
+pub use btrfs_payload_common::Piece;
 pub use codes::{Explanation, explain, explanations};
 pub use decode::{DecodeError, decode};
+pub use dump::{DumpLine, Headline, Structure, dump};
 pub use judge::{Validator, validate, validate_by_walking};
 pub use predict::{Outcome, predict};
 pub use report::{Finding, Report, Severity};

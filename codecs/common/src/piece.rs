@@ -27,6 +27,15 @@ impl<K> Piece<K> {
         }
     }
 
+    /// The same bits, called something else.
+    #[must_use]
+    pub fn map<L>(self, name: impl FnOnce(K) -> L) -> Piece<L> {
+        Piece {
+            bits: self.bits,
+            kind: name(self.kind),
+        }
+    }
+
     /// The bytes it touches: the byte of its first bit up to and including that of its last.
     /// A piece without a bit touches no byte.
     #[must_use]

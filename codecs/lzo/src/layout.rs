@@ -108,6 +108,13 @@ pub fn total(payload: &[u8]) -> Option<usize> {
     length_at(payload, 0)
 }
 
+/// The length that the first segment's header declares, bytes; `None` when the payload is shorter
+/// than that header.
+#[must_use]
+pub fn first_segment(payload: &[u8]) -> Option<usize> {
+    length_at(payload, LEN_SIZE)
+}
+
 /// The little-endian length at `position`, if its four bytes are there.
 pub(crate) fn length_at(payload: &[u8], position: usize) -> Option<usize> {
     let bytes = payload.get(position..)?.first_chunk::<LEN_SIZE>()?;

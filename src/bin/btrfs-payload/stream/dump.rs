@@ -4,12 +4,11 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::rules::Codec;
-use btrfs_payload::send_stream::command::EncodedWrite;
 use btrfs_payload::send_stream::{
     Attribute, Command, RawAttribute, RawCommand, ReadError, Reader, ValueType,
 };
 use btrfs_payload::transform::Escaped;
+use btrfs_payload::validate::Headline;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -93,7 +92,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 
 fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {
     let payload = match Command::parse(raw) {
-        Ok(Command::EncodedWrite(write)) => Some(payload(&write)),
+        Ok(Command::EncodedWrite(write)) => {
+            Some(Headline::of(&write.data, &write.fields()).to_string())
+        }
         _ => None,
     };
     let name = raw.kind().map(|kind| kind.name());
@@ -179,49 +180,4 @@ fn value(raw: &RawAttribute) -> Value {
         ValueType::U64 => bytes.try_into().ok().map(u64::from_le_bytes),
     };
     number.map_or_else(len, Value::from)
-}
-
-/// What the first bytes of a payload say.
-fn payload(write: &EncodedWrite) -> String {
-    let (fields, bytes) = (write.fields(), &write.data[..]);
-    match fields.codec() {
-        Some(Codec::Zlib) => match btrfs_payload_zlib::layout::Header::of(bytes) {
-            Some(header) if header.check_ok() => format!(
-                "zlib stream, window {}, level flag {}",
-                header.window(),
-                header.level()
-            ),
-            _ => "no zlib header".to_owned(),
-        },
-        Some(Codec::Lzo) => {
-            let word = |at: usize| {
-                let bytes = bytes.get(at..)?.first_chunk()?;
-                Some(u32::from_le_bytes(*bytes))
-            };
-            match (word(0), word(4)) {
-                (Some(total), Some(segment)) => format!(
-                    "{}, total {total}, first segment {segment}",
-                    fields.compression
-                ),
-                _ => "too short for LZO".to_owned(),
-            }
-        }
-        Some(Codec::Zstd) => match btrfs_payload_zstd::layout::FrameHeader::parse(bytes) {
-            Ok(header) => format!(
-                "zstd frame, window {}, content size {}{}{}",
-                header.window(),
-                header
-                    .known_size()
-                    .map_or_else(|| "absent".to_owned(), |size| size.to_string()),
-                if header.single_segment() {
-                    ", single segment"
-                } else {
-                    ""
-                },
-                if header.checksum() { ", checksum" } else { "" },
-            ),
-            Err(_) => "no zstd frame header".to_owned(),
-        },
-        None => fields.compression.to_string(),
-    }
 }
