@@ -164,12 +164,13 @@ pub fn prepare_file<E: Send>(
     jobs: NonZeroUsize,
     mut consume: impl FnMut(FileExtent) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
-    prepare_file_with(file, options, jobs, |_| (), |extent, ()| consume(extent))
+    prepare_file_with(file, options, jobs, |_, _| (), |extent, ()| consume(extent))
 }
 
 /// Like [`prepare_file`], with more to do on the threads that encode: `inspect` sees each
-/// extent, and what it returns comes to `consume` with it. Of holes that follow one another,
-/// which come as one, it sees the parts, and what it returns of the first is kept.
+/// extent with the data that it was made of (nothing for a hole), and what it returns comes to
+/// `consume` with it. Of holes that follow one another, which come as one, it sees the parts,
+/// and what it returns of the first is kept.
 ///
 /// # Errors
 /// See [`prepare_file`].
@@ -177,7 +178,7 @@ pub fn prepare_file_with<I: Send, E: Send>(
     file: &File,
     options: &Options,
     jobs: NonZeroUsize,
-    inspect: impl Fn(&FileExtent) -> I + Sync,
+    inspect: impl Fn(&FileExtent, &[u8]) -> I + Sync,
     consume: impl FnMut(FileExtent, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     let metadata = file
@@ -208,7 +209,13 @@ pub fn prepare_reader<E: Send>(
     jobs: NonZeroUsize,
     mut consume: impl FnMut(FileExtent) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
-    prepare_reader_with(reader, options, jobs, |_| (), |extent, ()| consume(extent))
+    prepare_reader_with(
+        reader,
+        options,
+        jobs,
+        |_, _| (),
+        |extent, ()| consume(extent),
+    )
 }
 
 /// Like [`prepare_reader`], with `inspect` as in [`prepare_file_with`].
@@ -219,7 +226,7 @@ pub fn prepare_reader_with<I: Send, E: Send>(
     mut reader: impl Read + Send,
     options: &Options,
     jobs: NonZeroUsize,
-    inspect: impl Fn(&FileExtent) -> I + Sync,
+    inspect: impl Fn(&FileExtent, &[u8]) -> I + Sync,
     consume: impl FnMut(FileExtent, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     let mut offset = 0;
@@ -252,7 +259,7 @@ fn prepare_chunks<I: Send, E: Send>(
     options: &Options,
     jobs: NonZeroUsize,
     source: impl FnMut() -> Result<Option<Chunk>, PrepareFileError<E>> + Send,
-    inspect: impl Fn(&FileExtent) -> I + Sync,
+    inspect: impl Fn(&FileExtent, &[u8]) -> I + Sync,
     mut consume: impl FnMut(FileExtent, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     // What is wrong with the options shows here, before a thread starts.
@@ -260,11 +267,7 @@ fn prepare_chunks<I: Send, E: Send>(
     let inspect = &inspect;
     let worker = || {
         let mut preparer = Preparer::new(options);
-        move |chunk: Chunk| {
-            let extent = prepare_chunk(&mut preparer, chunk, &options.target)?;
-            let inspected = inspect(&extent);
-            Ok((extent, inspected))
-        }
+        move |chunk: Chunk| prepare_chunk(&mut preparer, chunk, &options.target, inspect)
     };
     let mut hole: Option<(FileExtent, I)> = None;
     pipeline::ordered(jobs, source, worker, |extent| {
@@ -288,19 +291,22 @@ fn prepare_chunks<I: Send, E: Send>(
     })
 }
 
-fn prepare_chunk(
+fn prepare_chunk<I>(
     preparer: &mut Result<Preparer, PrepareError>,
     chunk: Chunk,
     filesystem: &Target,
-) -> Result<FileExtent, (u64, PrepareError)> {
+    inspect: &impl Fn(&FileExtent, &[u8]) -> I,
+) -> Result<(FileExtent, I), (u64, PrepareError)> {
     let offset = chunk.offset;
     let buffer = match chunk.data {
         ChunkData::Hole(len) => {
-            return Ok(FileExtent {
+            let hole = FileExtent {
                 offset,
                 len,
                 content: Content::Hole,
-            });
+            };
+            let inspected = inspect(&hole, &[]);
+            return Ok((hole, inspected));
         }
         ChunkData::Bytes(buffer) => buffer,
     };
@@ -316,18 +322,24 @@ fn prepare_chunk(
     let prepared = preparer
         .prepare_for(&buffer.data, &target)
         .map_err(|source| (offset, source))?;
-    Ok(FileExtent {
+    let data = Bytes::from_owner(buffer);
+    let extent = FileExtent {
         offset,
-        len: u64_of(buffer.data.len()),
+        len: u64_of(data.len()),
         content: match prepared {
             Prepared::Encoded(extent) => Content::Encoded(extent),
             Prepared::Plain { reason } => Content::Plain {
-                data: Bytes::from_owner(buffer),
+                data: data.clone(),
                 reason,
             },
             Prepared::Hole => Content::Hole,
         },
-    })
+    };
+    let inspected = match extent.content {
+        Content::Hole => inspect(&extent, &[]),
+        Content::Encoded(_) | Content::Plain { .. } => inspect(&extent, &data),
+    };
+    Ok((extent, inspected))
 }
 
 /// Walks the data regions of a file.

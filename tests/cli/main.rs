@@ -1,6 +1,7 @@
 //! Tests of the program, through its command line.
 //!
 //! * [`golden`]: what it prints, in files beside their cases;
+//! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none).
@@ -10,6 +11,7 @@
 
 mod dump;
 mod golden;
+mod manifest;
 mod material;
 mod on_btrfs;
 #[path = "../support/mod.rs"]

@@ -10,6 +10,7 @@ use btrfs_payload::ioctl::{self, Submission};
 use btrfs_payload::rules::{EncodedIoId, ExtentFields};
 use rustix::fs::XattrFlags;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::material::{content, lines, noise};
 use crate::support::{self, Options, create};
@@ -81,11 +82,17 @@ fn a_file_is_written_checked_read_and_decoded() {
         assert_eq!(check.code, Some(0), "{check:?}");
         // Every extent of the manifest decodes to its part of the file, and they cover it.
         let mut end = 0;
-        for line in &json(&read.stdout)[1..] {
+        let lines = json(&read.stdout);
+        assert_eq!(lines.last().unwrap()["size"], data.len());
+        for line in &lines[1..lines.len() - 1] {
             let number = |field: &str| usize::try_from(line[field].as_u64().unwrap()).unwrap();
             let (offset, len) = (number("offset"), number("len"));
             assert_eq!(offset, end, "{line}");
             end += len;
+            if line["kind"] != "hole" {
+                let digest = format!("{:x}", Sha256::digest(&data[offset..end]));
+                assert_eq!(line["data_sha256"], digest, "{line}");
+            }
             if line["kind"] == "encoded" {
                 let payload = format!("{codec}/{}", line["payload"].as_str().unwrap());
                 let claims = ["len", "unencoded_len", "unencoded_offset", "offset"]

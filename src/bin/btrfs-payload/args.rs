@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use btrfs_payload::extent::{Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
 
+use crate::output::shown;
+
 /// How to compress.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compression {
@@ -204,7 +206,7 @@ pub(crate) fn read_payload(path: &Path) -> Result<Vec<u8>> {
     if payload.len() as u64 > ENOUGH {
         bail!(
             "{} is longer than any payload: at most {} bytes",
-            path.display(),
+            shown(path),
             limits::MAX_EXTENT
         );
     }
@@ -213,5 +215,5 @@ pub(crate) fn read_payload(path: &Path) -> Result<Vec<u8>> {
 
 /// The beginning of every sentence about a file that cannot be read.
 pub(crate) fn cannot_read(path: &Path) -> String {
-    format!("cannot read {}", path.display())
+    format!("cannot read {}", shown(path))
 }

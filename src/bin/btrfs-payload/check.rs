@@ -1,5 +1,8 @@
 //! `check`: judges payloads, wherever they are.
 
+mod codes;
+mod manifest;
+
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -7,15 +10,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use btrfs_payload::Kernel;
 use btrfs_payload::ioctl::{self, FileExtentKind};
-use btrfs_payload::rules::{ExtentFields, Target, limits};
-use btrfs_payload::transform;
-use btrfs_payload::validate::{Finding, Outcome, Severity, explanations, predict, validate};
+use btrfs_payload::rules::{ExtentFields, Target};
+use btrfs_payload::validate::{Finding, Outcome, Severity, predict, validate};
 use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, read_payload};
-use crate::manifest::{self, Line};
-use crate::output::{Output, count, progress};
+use crate::output::{Output, count, progress, shown, trouble};
 use crate::stream::check_stream;
 
 #[derive(Debug, clap::Args)]
@@ -50,8 +51,8 @@ Examples:
 
 Exit status:
   0  every payload is sound
-  1  a payload is not sound
-  2  wrong usage, or an input cannot be read";
+  1  a payload is not sound, or what is around it: a manifest, a stream, an unreadable extent
+  2  wrong usage, or an input cannot be read; the other inputs are judged all the same";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if let Some(code) = &args.explain {
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         verdict: Verdict::Sound,
         extents: 0,
         unsound: 0,
+        other_errors: 0,
         payload_bytes: 0,
         is_stream: false,
     };
@@ -73,13 +75,20 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let payload = read_payload(input)?;
         let (fields, target) = (args.claims.fields()?, args.claims.target());
         check.start();
-        check.payload(input, None, &payload, &fields, &target)?;
+        let report = validate(&payload, &fields, &target);
+        let place = Place::default();
+        check.judged(input, place, &payload, &fields, &target, report.findings())?;
         check.end(input)?;
     } else {
         for input in &args.inputs {
             check.start();
-            check.input(input, &args.claims)?;
-            check.end(input)?;
+            let judged = check.input(input, &args.claims);
+            if let Err(error) = judged.and_then(|()| check.end(input)) {
+                // Where it is standard output that fails, the others cannot be reported either.
+                check.output.finish()?;
+                trouble(&error);
+                check.verdict = Verdict::Trouble;
+            }
         }
     }
     Ok(check.verdict)
@@ -92,9 +101,50 @@ struct Check<'a> {
     verdict: Verdict,
     extents: u64,
     unsound: u64,
+    /// Errors that are not of a payload.
+    other_errors: u64,
     payload_bytes: u64,
     /// The input is a send stream, which has sums of its own.
     is_stream: bool,
+}
+
+/// Where in an input a finding is.
+#[derive(Debug, Default, Clone, Copy)]
+struct Place {
+    /// Line of a manifest, from 1.
+    line: Option<u64>,
+    /// Offset of the extent in its file; `None` for a payload on its own.
+    extent: Option<u64>,
+}
+
+impl Place {
+    fn line(number: u64) -> Self {
+        Self {
+            line: Some(number),
+            extent: None,
+        }
+    }
+
+    fn extent(offset: u64) -> Self {
+        Self {
+            line: None,
+            extent: Some(offset),
+        }
+    }
+
+    /// The input and the place in it, for people.
+    fn of(self, input: &Path) -> String {
+        let name = shown(input);
+        match self {
+            Self {
+                extent: Some(at), ..
+            } => format!("{name}: extent at {at}"),
+            Self {
+                line: Some(line), ..
+            } => format!("{name}, line {line}"),
+            _ => name.to_string(),
+        }
+    }
 }
 
 /// A finding as a JSON line.
@@ -102,7 +152,8 @@ struct Check<'a> {
 struct FindingLine<'a> {
     kind: &'static str,
     input: &'a str,
-    /// Offset of the extent in its file; missing for a payload on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extent: Option<u64>,
     code: &'static str,
@@ -131,12 +182,14 @@ struct InputLine<'a> {
     extents: u64,
     payload_bytes: u64,
     unsound: u64,
+    other_errors: u64,
     sound: bool,
 }
 
 impl Check<'_> {
     fn start(&mut self) {
         (self.extents, self.unsound, self.payload_bytes) = (0, 0, 0);
+        self.other_errors = 0;
         self.is_stream = false;
     }
 
@@ -144,13 +197,14 @@ impl Check<'_> {
         if self.is_stream {
             return Ok(());
         }
-        let sound = self.unsound == 0;
+        let sound = self.unsound == 0 && self.other_errors == 0;
         if !sound {
-            self.verdict = Verdict::NotSound;
+            self.verdict = self.verdict.max(Verdict::NotSound);
         }
         let name = input.to_string_lossy();
         self.output.text(format_args!(
-            "{name}: {} ({}, {}{})",
+            "{}: {} ({}, {}{}{})",
+            shown(input),
             if sound { "sound" } else { "NOT SOUND" },
             count(self.extents, "extent"),
             count(self.payload_bytes, "payload byte"),
@@ -159,6 +213,11 @@ impl Check<'_> {
             } else {
                 format!(", {} unsound", self.unsound)
             },
+            if self.other_errors == 0 {
+                String::new()
+            } else {
+                format!(", {}", count(self.other_errors, "other error"))
+            },
         ))?;
         self.output.json(&InputLine {
             kind: "input",
@@ -166,6 +225,7 @@ impl Check<'_> {
             extents: self.extents,
             payload_bytes: self.payload_bytes,
             unsound: self.unsound,
+            other_errors: self.other_errors,
             sound,
         })
     }
@@ -180,7 +240,7 @@ impl Check<'_> {
         if metadata.is_dir() {
             bail!(
                 "{} is a directory; name a manifest, a send stream, a file on btrfs, or a payload",
-                input.display()
+                shown(input)
             );
         }
         if input
@@ -218,7 +278,7 @@ impl Check<'_> {
             ),
             _ => bail!(
                 "{} is no send stream; a payload needs --codec and --unencoded-len",
-                input.display()
+                shown(input)
             ),
         }
     }
@@ -228,28 +288,14 @@ impl Check<'_> {
         let name = input.to_string_lossy();
         let target = claims.filesystem.target();
         let verdict = check_stream(&name, stream, target, all_cores(), self.output)?;
-        if verdict == Verdict::NotSound {
-            self.verdict = verdict;
-        }
+        self.verdict = self.verdict.max(verdict);
         Ok(())
-    }
-
-    fn payload(
-        &mut self,
-        input: &Path,
-        extent: Option<u64>,
-        payload: &[u8],
-        fields: &ExtentFields,
-        target: &Target,
-    ) -> Result<()> {
-        let report = validate(payload, fields, target);
-        self.judged(input, extent, payload, fields, target, report.findings())
     }
 
     fn judged(
         &mut self,
         input: &Path,
-        extent: Option<u64>,
+        place: Place,
         payload: &[u8],
         fields: &ExtentFields,
         target: &Target,
@@ -259,100 +305,55 @@ impl Check<'_> {
         self.extents += 1;
         self.payload_bytes += payload.len() as u64;
         self.unsound += u64::from(findings.iter().any(is_error));
-        self.findings(input, extent, findings)?;
+        for finding in findings {
+            self.finding(input, place, finding)?;
+        }
         for &kernel in self.kernels {
             let outcome = in_words(&predict(payload, fields, target, kernel));
-            self.kernel(input, extent, kernel, outcome)?;
+            self.kernel(input, place, kernel, outcome)?;
         }
         Ok(())
     }
 
-    fn findings(&mut self, input: &Path, extent: Option<u64>, findings: &[Finding]) -> Result<()> {
-        let name = input.to_string_lossy();
-        for finding in findings {
-            match extent {
-                Some(at) => self
-                    .output
-                    .text(format_args!("{name}: extent at {at}: {finding}"))?,
-                None => self.output.text(format_args!("{name}: {finding}"))?,
-            }
-            self.output.json(&FindingLine {
-                kind: "finding",
-                input: &name,
-                extent,
-                code: finding.code,
-                severity: finding.severity.to_string(),
-                offset: finding.offset,
-                message: &finding.message,
-            })?;
-        }
-        Ok(())
+    /// A finding that is not of a payload.
+    fn other(&mut self, input: &Path, place: Place, finding: &Finding) -> Result<()> {
+        let is_error = finding.severity == Severity::Error;
+        self.other_errors = self.other_errors.saturating_add(u64::from(is_error));
+        self.finding(input, place, finding)
+    }
+
+    fn finding(&mut self, input: &Path, place: Place, finding: &Finding) -> Result<()> {
+        self.output
+            .text(format_args!("{}: {finding}", place.of(input)))?;
+        self.output.json(&FindingLine {
+            kind: "finding",
+            input: &input.to_string_lossy(),
+            line: place.line,
+            extent: place.extent,
+            code: finding.code,
+            severity: finding.severity.to_string(),
+            offset: finding.offset,
+            message: &finding.message,
+        })
     }
 
     fn kernel(
         &mut self,
         input: &Path,
-        extent: Option<u64>,
+        place: Place,
         kernel: Kernel,
         outcome: String,
     ) -> Result<()> {
-        let name = input.to_string_lossy();
-        match extent {
-            Some(at) => self.output.text(format_args!(
-                "{name}: extent at {at}: Linux {kernel}: {outcome}"
-            ))?,
-            None => self
-                .output
-                .text(format_args!("{name}: Linux {kernel}: {outcome}"))?,
-        }
+        let place_of = place.of(input);
+        self.output
+            .text(format_args!("{place_of}: Linux {kernel}: {outcome}"))?;
         self.output.json(&KernelLine {
             kind: "kernel",
-            input: &name,
-            extent,
+            input: &input.to_string_lossy(),
+            extent: place.extent,
             kernel: kernel.name(),
             outcome,
         })
-    }
-
-    fn manifest(&mut self, input: &Path, file: File, claims: &Claims) -> Result<()> {
-        let directory = input.parent().unwrap_or(Path::new("."));
-        let mut target = claims.filesystem.target();
-        let mut lines = manifest::Lines::new(input, file);
-        while let Some((place, line)) = lines.next()? {
-            match line {
-                Line::File {
-                    size, sector_size, ..
-                } => {
-                    if !limits::is_sector_size(sector_size) {
-                        bail!(
-                            "{place}: sector_size {sector_size}; a power of two from 4096 to \
-                             65536 is expected"
-                        );
-                    }
-                    target = Target {
-                        file_size: size.unwrap_or(0),
-                        ..Target::new(sector_size)
-                    };
-                }
-                Line::Encoded(encoded) => {
-                    let name = Path::new(encoded.payload.as_ref());
-                    // A manifest names files beside itself and nothing else.
-                    if name.file_name() != Some(name.as_os_str()) {
-                        bail!("{place}: {} is not a plain file name", name.display());
-                    }
-                    let payload = read_payload(&directory.join(name)).context(place)?;
-                    self.payload(
-                        input,
-                        Some(encoded.offset),
-                        &payload,
-                        &encoded.fields,
-                        &target.at(encoded.offset),
-                    )?;
-                }
-                Line::Plain { .. } | Line::Hole { .. } => {}
-            }
-        }
-        Ok(())
     }
 
     fn file_on_btrfs(&mut self, input: &Path, file: &File, claims: &Claims) -> Result<()> {
@@ -360,7 +361,7 @@ impl Check<'_> {
             format!(
                 "{} is no manifest and no file on btrfs, and --codec and --unencoded-len are \
                  missing",
-                input.display()
+                shown(input)
             )
         })?;
         let size = file.metadata().with_context(|| cannot_read(input))?.len();
@@ -383,8 +384,8 @@ impl Check<'_> {
                 for finding in findings.iter_mut().filter(|f| f.code == "not-smaller") {
                     finding.severity = Severity::Warning;
                 }
-                let at = Some(extent.offset);
-                self.judged(input, at, payload, fields, &target, &findings)?;
+                let place = Place::extent(extent.offset);
+                self.judged(input, place, payload, fields, &target, &findings)?;
             }
         }
         bar.finish_and_clear();
@@ -417,13 +418,13 @@ fn in_words(outcome: &Outcome) -> String {
 /// `--explain`.
 fn explain_code(code: &str, output: &mut Output) -> Result<Verdict> {
     if code == "all" {
-        for explanation in explanations().iter().chain(transform::explanations()) {
+        for explanation in codes::explanations() {
             output.text(format_args!("{explanation}\n"))?;
             output.json(explanation)?;
         }
         return Ok(Verdict::Sound);
     }
-    let Some(explanation) = transform::explain(code) else {
+    let Some(explanation) = codes::explain(code) else {
         bail!("no finding has the code {code:?}; `check --explain all` lists them");
     };
     output.text(format_args!("{explanation}"))?;

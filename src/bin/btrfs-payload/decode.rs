@@ -8,7 +8,7 @@ use btrfs_payload::validate::{DecodeError, Outcome, decode, predict};
 
 use crate::Verdict;
 use crate::args::{Claims, read_payload};
-use crate::output::{NewFile, Output, remark};
+use crate::output::{NewFile, Output, remark, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 remark(format_args!(
                     "{} is not decoded, as readers differ; --as-kernel gives what one kernel would \
                      return",
-                    args.payload.display()
+                    shown(&args.payload)
                 ));
                 return Ok(Verdict::NotSound);
             }
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             let mut file = NewFile::create(path, args.force)?;
             file.file()
                 .write_all(&bytes)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+                .with_context(|| format!("cannot write {}", shown(path)))?;
             file.finish()?;
         }
     }

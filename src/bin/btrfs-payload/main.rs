@@ -68,12 +68,14 @@ Exit status:
   2  wrong usage, or a file cannot be read or written";
 
 /// What a subcommand has found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     /// Nothing is wrong.
     Sound,
     /// At least one payload is at fault.
     NotSound,
+    /// An input could not be judged, and that has been said.
+    Trouble,
 }
 
 fn main() -> ExitCode {
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
     match result.and_then(|verdict| output.finish().map(|()| verdict)) {
         Ok(Verdict::Sound) => ExitCode::SUCCESS,
         Ok(Verdict::NotSound) => ExitCode::from(1),
+        Ok(Verdict::Trouble) => ExitCode::from(2),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::trouble(&error);

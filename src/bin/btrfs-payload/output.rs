@@ -1,11 +1,14 @@
 //! Results on stdout, trouble on stderr, and files that appear whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use btrfs_payload::transform::Escaped;
 use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::{NamedTempFile, TempDir};
@@ -71,6 +74,12 @@ impl Output {
             .flush()
             .context("cannot write to standard output")
     }
+}
+
+/// A path or a name as it is shown to people: escaped, so that it can be turned back, stays on
+/// its line, and says nothing to the terminal.
+pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> Escaped<'_> {
+    Escaped(name.as_ref().as_bytes())
 }
 
 /// Says what went wrong: the error, then its causes.
@@ -145,17 +154,17 @@ pub(crate) struct NewDirectory {
 
 impl NewDirectory {
     /// Nothing of that name may exist, except an empty directory; `force` replaces a directory
-    /// with a manifest in it, and never any other.
+    /// that this program made and nobody put anything into, and never any other.
     pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
         if !is_free(name)? {
-            if !name.join(crate::manifest::NAME).is_file() {
+            if !crate::manifest::is_ours(name)? {
                 bail!(
-                    "{} exists already and is no directory with a manifest; name another",
-                    name.display()
+                    "{} exists already and is no directory of this program's alone; name another",
+                    shown(name)
                 );
             }
             if !force {
-                bail!("{} exists already; --force replaces it", name.display());
+                bail!("{} exists already; --force replaces it", shown(name));
             }
         }
         let parent = existing_parent(name)?;
@@ -164,7 +173,7 @@ impl NewDirectory {
             .permissions(fs::Permissions::from_mode(0o777)) // less the umask
             .tempdir_in(parent)
             .map_err(|error| in_words(&error))
-            .with_context(|| format!("cannot make {} in {}", name.display(), parent.display()))?;
+            .with_context(|| format!("cannot make {} in {}", shown(name), shown(parent)))?;
         Ok(Self {
             temporary: Temporary::new(parts.path()),
             parts,
@@ -176,19 +185,19 @@ impl NewDirectory {
     /// Writes a file into it.
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<()> {
         fs::write(self.parts.path().join(name), content)
-            .with_context(|| format!("cannot write {name} for {}", self.name.display()))
+            .with_context(|| format!("cannot write {} for {}", shown(name), shown(&self.name)))
     }
 
     /// Opens a file in it for writing.
     pub(crate) fn open(&self, name: &str) -> Result<BufWriter<File>> {
         File::create_new(self.parts.path().join(name))
             .map(BufWriter::new)
-            .with_context(|| format!("cannot write {name} for {}", self.name.display()))
+            .with_context(|| format!("cannot write {} for {}", shown(name), shown(&self.name)))
     }
 
     /// Gives it its name.
     pub(crate) fn finish(self) -> Result<()> {
-        let complete = || format!("cannot complete {}", self.name.display());
+        let complete = || format!("cannot complete {}", shown(&self.name));
         if self.force && self.name.symlink_metadata().is_ok() {
             // Both have a name at every moment; the old one then goes with the temporary name.
             let (new, name) = (self.parts.path(), self.name.as_path());
@@ -216,10 +225,10 @@ pub(crate) struct NewFile {
 impl NewFile {
     pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
         if !force && name.symlink_metadata().is_ok() {
-            bail!("{} exists already; --force replaces it", name.display());
+            bail!("{} exists already; --force replaces it", shown(name));
         }
         if name.is_dir() {
-            bail!("{} is a directory; name a file in it", name.display());
+            bail!("{} is a directory; name a file in it", shown(name));
         }
         let parent = existing_parent(name)?;
         let parts = tempfile::Builder::new()
@@ -227,7 +236,7 @@ impl NewFile {
             .permissions(fs::Permissions::from_mode(0o666)) // less the umask
             .tempfile_in(parent)
             .map_err(|error| in_words(&error))
-            .with_context(|| format!("cannot make {} in {}", name.display(), parent.display()))?;
+            .with_context(|| format!("cannot make {} in {}", shown(name), shown(parent)))?;
         Ok(Self {
             temporary: Temporary::new(parts.path()),
             parts,
@@ -251,7 +260,7 @@ impl NewFile {
         persisted
             .map(drop)
             .map_err(|error| error.error)
-            .with_context(|| format!("cannot complete {}", self.name.display()))
+            .with_context(|| format!("cannot complete {}", shown(&self.name)))
     }
 }
 
@@ -264,8 +273,8 @@ fn existing_parent(path: &Path) -> Result<&Path> {
     if !parent.is_dir() {
         bail!(
             "cannot make {}: there is no directory {}",
-            path.display(),
-            parent.display()
+            shown(path),
+            shown(parent)
         );
     }
     Ok(parent)
@@ -281,6 +290,6 @@ fn is_free(name: &Path) -> Result<bool> {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot look into {}", name.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", shown(name))),
     }
 }

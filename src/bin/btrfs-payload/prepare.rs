@@ -1,7 +1,7 @@
 //! `prepare`: extents of a file, a table of what is saved, and a verdict on each.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Compression, cannot_read, sector_size};
-use crate::manifest::{self, Encoded, Line};
-use crate::output::{NewDirectory, Output, count, progress};
+use crate::manifest::{self, Digests, Encoded, Line};
+use crate::output::{NewDirectory, Output, count, progress, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -93,30 +93,36 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         },
         manifest: directory
             .as_ref()
-            .map(|directory| directory.open(manifest::NAME))
+            .map(|directory| directory.open(manifest::NAME).map(manifest::Writer::new))
             .transpose()?,
         directory: directory.as_ref(),
         file_size: None,
     };
     let jobs = args.compression.jobs();
     let name = args.file.to_string_lossy();
-    let filesystem = options.target;
+    let (filesystem, noted) = (options.target, args.out.is_some());
     let result = match input {
         Input::Stream(reader) => {
             table.start(&name, None)?;
-            let sound = |extent: &FileExtent| is_sound(extent, &filesystem, None);
-            let consume = |extent, sound| table.extent(&extent, sound);
-            prepare_reader_with(reader, &options, jobs, sound, consume)
+            let inspect = |extent: &FileExtent, data: &[u8]| {
+                let target = target_at(&filesystem, extent.offset, None);
+                Inspected::new(extent, data, &target, noted)
+            };
+            let consume = |extent, inspected| table.extent(&extent, inspected);
+            prepare_reader_with(reader, &options, jobs, inspect, consume)
         }
         Input::File(file, size) => {
             table.start(&name, Some(size))?;
             let bar = progress(size);
-            let sound = |extent: &FileExtent| is_sound(extent, &filesystem, Some(size));
-            let consume = |extent: FileExtent, sound| {
-                bar.inc(extent.len);
-                table.extent(&extent, sound)
+            let inspect = |extent: &FileExtent, data: &[u8]| {
+                let target = target_at(&filesystem, extent.offset, Some(size));
+                Inspected::new(extent, data, &target, noted)
             };
-            let result = prepare_file_with(&file, &options, jobs, sound, consume);
+            let consume = |extent: FileExtent, inspected| {
+                bar.inc(extent.len);
+                table.extent(&extent, inspected)
+            };
+            let result = prepare_file_with(&file, &options, jobs, inspect, consume);
             bar.finish_and_clear();
             result
         }
@@ -150,7 +156,7 @@ impl Input {
         if metadata.is_dir() {
             bail!(
                 "{} is a directory; name a file, or - for standard input",
-                path.display()
+                shown(path)
             );
         }
         // Files of the kernel's (proc) have data and no size.
@@ -171,14 +177,28 @@ fn target_at(filesystem: &Target, offset: u64, file_size: Option<u64>) -> Target
     }
 }
 
-/// The judge's verdict on an extent; on the threads that encode.
-fn is_sound(extent: &FileExtent, filesystem: &Target, file_size: Option<u64>) -> bool {
-    match &extent.content {
-        Content::Encoded(encoded) => {
-            let target = target_at(filesystem, extent.offset, file_size);
-            validate(encoded.payload(), encoded.fields(), &target).is_sound()
+/// What is found out about an extent on the threads that encode.
+struct Inspected {
+    /// The judge's verdict.
+    sound: bool,
+    digests: Digests,
+}
+
+impl Inspected {
+    /// Digests are made where a manifest will have them.
+    fn new(extent: &FileExtent, data: &[u8], target: &Target, noted: bool) -> Self {
+        let mut digests = Digests::default();
+        if noted && extent.content != Content::Hole {
+            digests.data_sha256 = Some(manifest::sha256(data));
         }
-        Content::Plain { .. } | Content::Hole => true,
+        let sound = match &extent.content {
+            Content::Encoded(encoded) => {
+                digests.payload_sha256 = noted.then(|| manifest::sha256(encoded.payload()));
+                validate(encoded.payload(), encoded.fields(), target).is_sound()
+            }
+            Content::Plain { .. } | Content::Hole => true,
+        };
+        Self { sound, digests }
     }
 }
 
@@ -189,7 +209,7 @@ struct Table<'a> {
     level: String,
     total: Total,
     directory: Option<&'a NewDirectory>,
-    manifest: Option<std::io::BufWriter<File>>,
+    manifest: Option<manifest::Writer<BufWriter<File>>>,
     file_size: Option<u64>,
 }
 
@@ -200,25 +220,20 @@ impl Table<'_> {
             "{:>14}  {:<6}{:<10}{:>8}{:>9}{:>9}{:>8}  verdict",
             "offset", "codec", "level", "len", "payload", "sectors", "saved"
         ))?;
-        self.note(&Line::File {
-            name: name.into(),
-            size,
-            sector_size: self.options.target.sector_size,
-        })
+        let sector_size = self.options.target.sector_size;
+        self.note(&manifest::header(name, size, sector_size))
     }
 
     /// A line of the manifest, where there is one.
-    fn note(&mut self, line: &Line<'_>) -> Result<()> {
-        if let Some(manifest) = &mut self.manifest {
-            serde_json::to_writer(&mut *manifest, line)
-                .map_err(std::io::Error::from)
-                .and_then(|()| manifest.write_all(b"\n"))
-                .context("cannot write the manifest")?;
+    fn note(&mut self, line: &Line) -> Result<()> {
+        match &mut self.manifest {
+            Some(manifest) => manifest.line(line),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn extent(&mut self, extent: &FileExtent, sound: bool) -> Result<()> {
+    fn extent(&mut self, extent: &FileExtent, inspected: Inspected) -> Result<()> {
+        let Inspected { sound, digests } = inspected;
         let &FileExtent { offset, len, .. } = extent;
         let target = target_at(&self.options.target, offset, self.file_size);
         self.total.extents += 1;
@@ -226,7 +241,7 @@ impl Table<'_> {
         match &extent.content {
             Content::Encoded(encoded) => {
                 let (payload, fields) = (encoded.payload(), encoded.fields());
-                let line = Encoded::new(offset, fields, payload.len());
+                let line = Encoded::new(offset, fields, payload.len(), digests);
                 if let Some(directory) = self.directory {
                     directory.file(&line.payload, payload)?;
                 }
@@ -240,7 +255,8 @@ impl Table<'_> {
                 self.note(&Line::Plain {
                     offset,
                     len,
-                    reason: reason.as_str().into(),
+                    data_sha256: digests.data_sha256,
+                    reason: reason.clone(),
                 })?;
                 self.total.plain += 1;
                 self.plain_row(offset, len, &target, reason)
@@ -318,8 +334,8 @@ impl Table<'_> {
     }
 
     fn finish(mut self) -> Result<Verdict> {
-        if let Some(manifest) = &mut self.manifest {
-            manifest.flush().context("cannot write the manifest")?;
+        if let Some(manifest) = self.manifest {
+            manifest.finish()?;
         }
         let total = &mut self.total;
         let saved = total.plain_sectors.saturating_sub(total.sectors);

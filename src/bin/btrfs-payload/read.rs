@@ -1,16 +1,17 @@
 //! `read`: the extents of a file on btrfs as payloads and a manifest.
 
 use std::fs::File;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use btrfs_payload::ioctl::{self, FileExtentKind};
+use btrfs_payload::rules::limits;
 
 use crate::Verdict;
 use crate::args::cannot_read;
-use crate::manifest::{self, Encoded, Line};
-use crate::output::{NewDirectory, Output, progress};
+use crate::manifest::{self, Digests, Encoded, Line};
+use crate::output::{NewDirectory, Output, progress, remark};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,22 +35,14 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         .with_context(|| cannot_read(&args.file))?
         .len();
     let directory = NewDirectory::create(&args.out, args.force)?;
-    let mut manifest = directory.open(manifest::NAME)?;
-    let mut note = |line: &Line<'_>, output: &mut Output| -> Result<()> {
-        serde_json::to_writer(&mut manifest, line)
-            .map_err(std::io::Error::from)
-            .and_then(|()| manifest.write_all(b"\n"))
-            .context("cannot write the manifest")?;
+    let mut manifest = manifest::Writer::new(directory.open(manifest::NAME)?);
+    let mut note = |line: &Line, output: &mut Output| -> Result<()> {
+        manifest.line(line)?;
         output.json(line)
     };
-    note(
-        &Line::File {
-            name: args.file.to_string_lossy(),
-            size: Some(size),
-            sector_size: probe.sector_size,
-        },
-        output,
-    )?;
+    let name = args.file.to_string_lossy();
+    let header = manifest::header(&name, Some(size), probe.sector_size);
+    note(&header, output)?;
     output.text(format_args!(
         "{:>14}  {:<6}{:>8}{:>9}{:>10}{:>10}",
         "offset", "codec", "len", "payload", "unencoded", "at"
@@ -61,7 +54,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         bar.set_position(offset);
         match &extent.kind {
             FileExtentKind::Encoded { payload, fields } => {
-                let line = Encoded::new(offset, fields, payload.len());
+                let digests = Digests {
+                    payload_sha256: Some(manifest::sha256(payload)),
+                    data_sha256: digest_of_data(&file, offset, len),
+                };
+                let line = Encoded::new(offset, fields, payload.len(), digests);
                 directory.file(&line.payload, payload)?;
                 output.text(format_args!(
                     "{offset:>14}  {:<6}{len:>8}{:>9}{:>10}{:>10}",
@@ -72,17 +69,15 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 ))?;
                 note(&Line::Encoded(line), output)?;
             }
-            FileExtentKind::Plain(_) => {
+            FileExtentKind::Plain(data) => {
                 output.text(format_args!("{offset:>14}  {:<6}{len:>8}", "plain"))?;
-                let reason = "stored as it is".into();
-                note(
-                    &Line::Plain {
-                        offset,
-                        len,
-                        reason,
-                    },
-                    output,
-                )?;
+                let line = Line::Plain {
+                    offset,
+                    len,
+                    data_sha256: Some(manifest::sha256(data)),
+                    reason: "stored as it is".to_owned(),
+                };
+                note(&line, output)?;
             }
             FileExtentKind::Hole { .. } => {
                 output.text(format_args!("{offset:>14}  {:<6}{len:>8}", "hole"))?;
@@ -91,7 +86,25 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         }
     }
     bar.finish_and_clear();
-    manifest.flush().context("cannot write the manifest")?;
+    output.json(&manifest.finish()?)?;
     directory.finish()?;
     Ok(Verdict::Sound)
+}
+
+/// The digest of what the kernel decodes the extent to: whoever compares it later with what the
+/// payload decodes to learns whether both are still what this file showed. `None`, and a
+/// remark, where the kernel cannot decode it.
+fn digest_of_data(file: &File, offset: u64, len: u64) -> Option<String> {
+    // Compressed extents are at most 128 KiB; more is a lie, and not believed.
+    let len = usize::try_from(len.min(limits::MAX_EXTENT)).ok()?;
+    let mut data = vec![0; len];
+    match file.read_exact_at(&mut data, offset) {
+        Ok(()) => Some(manifest::sha256(&data)),
+        Err(error) => {
+            remark(format_args!(
+                "the data at {offset} cannot be read, only its payload: {error}"
+            ));
+            None
+        }
+    }
 }

@@ -9,11 +9,12 @@ use anyhow::{Context, Result, bail};
 use btrfs_payload::extent::{Content, FileExtent, Options, PrepareFileError, prepare_file};
 use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, Item, WriteSummary};
 use btrfs_payload::rules::limits;
+use btrfs_payload::transform::Escaped;
 use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Compression, cannot_read};
-use crate::output::{NewFile, Output, count, progress, remark};
+use crate::output::{NewFile, Output, count, progress, remark, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -65,18 +66,18 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if !metadata.is_file() {
         bail!(
             "{} is not a regular file, and no other has a size, holes and attributes to keep",
-            args.src.display()
+            shown(&args.src)
         );
     }
     if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
         bail!(
             "{} has data and does not tell its size; copy it to a file first",
-            args.src.display()
+            shown(&args.src)
         );
     }
     // What is wrong with the options shows before a file is made.
     args.compression.checked_options(limits::MIN_SECTOR_SIZE)?;
-    let cannot_write = || format!("cannot write {}", args.dest.display());
+    let cannot_write = || format!("cannot write {}", shown(&args.dest));
     let mut dest = NewFile::create(&args.dest, args.force)?;
     let options = args.compression.options(sector_size_of(dest.file())?);
     let summary =
@@ -188,7 +189,7 @@ fn copy_xattrs(source: &File, dest: &File) -> Result<()> {
         if let Err(errno) = set {
             remark(format_args!(
                 "the attribute {} is not kept: {}",
-                String::from_utf8_lossy(name),
+                Escaped(name),
                 io::Error::from(errno)
             ));
         }
@@ -206,7 +207,7 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
     } = summary;
     output.text(format_args!(
         "{}: {}: {} of {} bytes as {} bytes of payload, {} bytes plain, {} bytes in holes{}",
-        args.dest.display(),
+        shown(&args.dest),
         count(len, "byte"),
         count(encoded.extents, "extent"),
         encoded.bytes,
@@ -222,7 +223,7 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
     for fallback in &summary.fallbacks {
         output.text(format_args!(
             "{}: {} of {} plain: {}",
-            args.dest.display(),
+            shown(&args.dest),
             count(fallback.tally.extents, "extent"),
             count(fallback.tally.bytes, "byte"),
             fallback.reason

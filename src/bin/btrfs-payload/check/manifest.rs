@@ -1,0 +1,144 @@
+//! A manifest and its payloads.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use btrfs_payload::rules::{Target, limits};
+use btrfs_payload::validate::{Finding, Severity, decode, validate};
+
+use super::{Check, Place};
+use crate::args::Claims;
+use crate::manifest::{self, Encoded, FORMAT, Header, Line};
+use crate::output::trouble;
+
+impl Check<'_> {
+    pub(super) fn manifest(&mut self, input: &Path, file: File, claims: &Claims) -> Result<()> {
+        let directory = match input.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut target = claims.filesystem.target();
+        let mut whole = manifest::Whole::default();
+        let mut names = HashSet::new();
+        let mut lines = manifest::Lines::new(input, file);
+        // The lines before the present one, and where it is.
+        while let Some((number, line)) = lines.next()? {
+            let place = Place::line(number);
+            let line = match line {
+                Ok(line) => line,
+                Err(reason) => {
+                    self.other(input, place, &error("manifest-line", reason))?;
+                    continue;
+                }
+            };
+            let ended = whole.has_ended();
+            for finding in whole.line(&line, || lines.digest()) {
+                self.other(input, place, &finding)?;
+            }
+            match line {
+                // They belong to no manifest.
+                _ if ended => {}
+                Line::File(header) => {
+                    target = header_target(&header).with_context(|| lines.place())?;
+                }
+                Line::Encoded(encoded) => {
+                    let target = target.at(encoded.offset);
+                    self.encoded(input, directory, number, &encoded, &target)?;
+                    names.insert(encoded.payload);
+                }
+                Line::Plain { .. } | Line::Hole { .. } | Line::End(_) => {}
+            }
+        }
+        for finding in whole.finish() {
+            self.other(input, Place::default(), &finding)?;
+        }
+        // Under another name it need not be the only manifest there.
+        if input.file_name() == Some(manifest::NAME.as_ref())
+            && let Some(finding) = manifest::extra_files(directory, &names)?
+        {
+            self.other(input, Place::default(), &finding)?;
+        }
+        Ok(())
+    }
+
+    /// The payload of a line. One that cannot be read is said, and the others are judged.
+    fn encoded(
+        &mut self,
+        input: &Path,
+        directory: &Path,
+        number: u64,
+        encoded: &Encoded,
+        target: &Target,
+    ) -> Result<()> {
+        let place = Place::line(number);
+        let payload = match manifest::payload(directory, &encoded.payload) {
+            Ok(Ok(payload)) => payload,
+            Ok(Err(finding)) => return self.other(input, place, &finding),
+            Err(cause) => {
+                self.output.finish()?;
+                trouble(&cause);
+                self.verdict = self.verdict.max(crate::Verdict::Trouble);
+                return Ok(());
+            }
+        };
+        let manifest::Payload { bytes, len } = &payload;
+        let digests = &encoded.digests;
+        if *len != encoded.payload_len {
+            let message = format!("{} bytes expected, the file has {len}", encoded.payload_len);
+            self.other(input, place, &error("manifest-payload-len", message))?;
+        } else if let Some(message) = other_digest(digests.payload_sha256.as_deref(), bytes) {
+            self.other(input, place, &error("manifest-payload-digest", message))?;
+        }
+        let fields = &encoded.fields;
+        let report = validate(bytes, fields, target);
+        let place = Place {
+            extent: Some(encoded.offset),
+            ..place
+        };
+        self.judged(input, place, bytes, fields, target, report.findings())?;
+        if digests.data_sha256.is_some()
+            && let Ok(data) = decode(bytes, fields, target)
+            && let Some(message) = other_digest(digests.data_sha256.as_deref(), &data)
+        {
+            let message = format!("the payload decodes to other data: {message}");
+            self.other(input, place, &error("manifest-data-digest", message))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the header says of the filesystem and of the file.
+fn header_target(header: &Header) -> Result<Target> {
+    let &Header {
+        size, sector_size, ..
+    } = header;
+    if let Some(format) = header.format.filter(|&format| format != FORMAT) {
+        bail!("the manifest is of format {format}; this program knows {FORMAT}");
+    }
+    if !limits::is_sector_size(sector_size) {
+        bail!("sector_size {sector_size}; a power of two from 4096 to 65536 is expected");
+    }
+    Ok(Target {
+        file_size: size.unwrap_or(0),
+        ..Target::new(sector_size)
+    })
+}
+
+/// What is said where bytes do not have the digest that is expected.
+fn other_digest(expected: Option<&str>, bytes: &[u8]) -> Option<String> {
+    let got = manifest::sha256(bytes);
+    expected
+        .filter(|expected| !expected.eq_ignore_ascii_case(&got))
+        .map(|_| format!("the SHA-256 is {got}, not the one given here"))
+}
+
+fn error(code: &'static str, message: String) -> Finding {
+    Finding {
+        code,
+        severity: Severity::Error,
+        offset: None,
+        message,
+    }
+}

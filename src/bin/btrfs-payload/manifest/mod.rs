@@ -1,0 +1,252 @@
+//! The manifest: JSON lines that say what the payload files of a directory are.
+//!
+//! docs/manifest.md describes the lines for users. The first is the header (`file`), the last
+//! the end (`end`); between them the extents come in the order of the file and cover it.
+//! Offsets and lengths are bytes.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | this one | the lines, and reading them |
+//! | `writer` | writes them, counts, and makes the end line |
+//! | `whole` | judges what no line shows alone: order, gaps, counts, the end |
+//! | `directory` | the files beside a manifest: opens payloads, tells our directories from others |
+
+mod directory;
+mod whole;
+mod writer;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use btrfs_payload::rules::{EncodedIoId, ExtentFields};
+use btrfs_payload::transform::Escaped;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub(crate) use directory::{Payload, extra_files, is_ours, payload};
+pub(crate) use whole::Whole;
+pub(crate) use writer::{Writer, header};
+
+use crate::output::shown;
+
+/// The name of the manifest in its directory.
+pub(crate) const NAME: &str = "manifest.jsonl";
+
+/// The version of the format that is written; others are not read.
+pub(crate) const FORMAT: u64 = 1;
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Line {
+    /// The file that the extents are of; the first line.
+    File(Header),
+    /// An encoded extent, its payload in a file beside the manifest.
+    Encoded(Encoded),
+    /// Data that is not compressed. Its bytes are not in the directory.
+    Plain {
+        offset: u64,
+        len: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_sha256: Option<String>,
+        #[serde(default)]
+        reason: String,
+    },
+    /// Zeroes.
+    Hole { offset: u64, len: u64 },
+    /// The last line.
+    End(End),
+}
+
+impl Line {
+    /// Where the extent is in the file and how long; `None` for lines that are no extent.
+    pub(crate) fn extent(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Encoded(encoded) => Some((encoded.offset, encoded.fields.len)),
+            Self::Plain { offset, len, .. } | Self::Hole { offset, len } => Some((*offset, *len)),
+            Self::File(_) | Self::End(_) => None,
+        }
+    }
+}
+
+/// The header.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Header {
+    /// [`FORMAT`]; manifests without it also lack the end line and the digests.
+    pub(crate) format: Option<u64>,
+    /// Who made it.
+    #[serde(default)]
+    pub(crate) program: String,
+    pub(crate) name: String,
+    /// `None` where it was not known yet; the end line has it.
+    pub(crate) size: Option<u64>,
+    pub(crate) sector_size: u32,
+}
+
+/// An encoded extent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Encoded {
+    pub(crate) offset: u64,
+    #[serde(flatten)]
+    pub(crate) fields: ExtentFields,
+    #[serde(default)]
+    pub(crate) codec: String,
+    pub(crate) payload: String,
+    pub(crate) payload_len: u64,
+    #[serde(flatten)]
+    pub(crate) digests: Digests,
+}
+
+/// What finds another payload, and other data, than there was. SHA-256, because everybody has
+/// `sha256sum` to compare with, without this program.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Digests {
+    /// Of the payload's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_sha256: Option<String>,
+    /// Of the `len` bytes that the file shows, as they were read from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_sha256: Option<String>,
+}
+
+/// The end line.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// Bytes of the file.
+    pub(crate) size: u64,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+    /// Of all lines before this one, with their line ends.
+    pub(crate) lines_sha256: String,
+}
+
+/// The number of lines of each kind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) encoded: u64,
+    pub(crate) plain: u64,
+    pub(crate) holes: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, line: &Line) {
+        let count = match line {
+            Line::Encoded(_) => &mut self.encoded,
+            Line::Plain { .. } => &mut self.plain,
+            Line::Hole { .. } => &mut self.holes,
+            Line::File(_) | Line::End(_) => return,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+impl Encoded {
+    /// The line for an extent at `offset`.
+    pub(crate) fn new(
+        offset: u64,
+        fields: &ExtentFields,
+        payload_len: usize,
+        digests: Digests,
+    ) -> Self {
+        let codec = codec_name(fields.compression);
+        Self {
+            offset,
+            fields: *fields,
+            codec: codec.to_owned(),
+            payload: format!("{offset:012}.{codec}"),
+            payload_len: payload_len as u64,
+            digests,
+        }
+    }
+}
+
+/// The digest of some bytes, as the manifest has it.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Reads a manifest line by line.
+pub(crate) struct Lines {
+    path: PathBuf,
+    input: BufReader<File>,
+    number: u64,
+    text: Vec<u8>,
+    /// Of the lines before the present one.
+    digest: Sha256,
+}
+
+/// The number of a line, from 1, and the line, or why it is none.
+pub(crate) type Numbered = (u64, Result<Line, String>);
+
+impl Lines {
+    /// Far more than any line of ours has, bytes; a name can be of any length.
+    const LONGEST: u64 = 1 << 20;
+
+    pub(crate) fn new(path: &Path, file: File) -> Self {
+        Self {
+            path: path.to_owned(),
+            input: BufReader::new(file),
+            number: 0,
+            text: Vec::new(),
+            digest: Sha256::new(),
+        }
+    }
+
+    /// The next line that is not empty. An error where the first is none of a manifest: then
+    /// the file is something else.
+    pub(crate) fn next(&mut self) -> Result<Option<Numbered>> {
+        let first = self.number == 0;
+        loop {
+            self.digest.update(&self.text);
+            self.number = self.number.saturating_add(1);
+            self.text.clear();
+            let read = self
+                .input
+                .by_ref()
+                .take(Self::LONGEST)
+                .read_until(b'\n', &mut self.text)
+                .with_context(|| self.place())?;
+            match read {
+                0 if first => bail!("{} has no line of a manifest", shown(&self.path)),
+                0 => return Ok(None),
+                _ if read as u64 == Self::LONGEST => {
+                    bail!("{}: too long for a manifest", self.place())
+                }
+                _ if self.text.trim_ascii().is_empty() => {}
+                _ => break,
+            }
+        }
+        let number = self.number;
+        match serde_json::from_slice(self.text.trim_ascii_end()) {
+            Ok(line) => Ok(Some((number, Ok(line)))),
+            Err(error) => {
+                // It counts the lines of this one line, and may quote what is in there.
+                let text = error.to_string();
+                let reason = text.split(" at line ").next().unwrap_or_default();
+                let reason = format!("no line of a manifest: {}", Escaped(reason.as_bytes()));
+                if first {
+                    bail!("{}, column {}: {reason}", self.place(), error.column());
+                }
+                let reason = format!("column {}: {reason}", error.column());
+                Ok(Some((number, Err(reason))))
+            }
+        }
+    }
+
+    /// The manifest and the line, for people.
+    pub(crate) fn place(&self) -> String {
+        format!("{}, line {}", shown(&self.path), self.number)
+    }
+
+    /// The digest of all lines before the present one.
+    pub(crate) fn digest(&self) -> String {
+        format!("{:x}", self.digest.clone().finalize())
+    }
+}
+
+/// The codec's name, `unknown` where the number has none.
+pub(crate) fn codec_name(compression: EncodedIoId) -> &'static str {
+    compression.codec().map_or("unknown", |codec| codec.name())
+}
