@@ -18,7 +18,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use btrfs_payload::extent::{Level, Options};
+use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::Codec;
 use btrfs_payload::send_stream::{Command, Reader, Timespec, Uuid, Version, Writer, command};
 use btrfs_payload::transform::{CheckOptions, RecompressOptions, check, recompress};

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::{self, Write};
 
 use btrfs_payload::MAX_EXTENT;
-use btrfs_payload::extent::{Level, Options, Prepared, Preparer};
+use btrfs_payload::prepare::{Level, Options, Prepared, Preparer};
 use btrfs_payload::rules::{Codec, Target};
 use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
 use bytes::Bytes;

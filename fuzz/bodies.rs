@@ -2,7 +2,7 @@
 //! that a target that no longer works is noticed without a fuzzer.
 
 use btrfs_payload::Kernel;
-use btrfs_payload::extent::{Keep, Level, Options, Prepared, prepare_extent};
+use btrfs_payload::prepare::{Keep, Level, Options, Prepared, prepare_extent};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
 use btrfs_payload::send_stream::{Command, Reader};
 use btrfs_payload::validate::{Outcome, decode, predict, validate, validate_by_walking};

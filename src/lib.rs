@@ -12,9 +12,10 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel |
-//! | [`extent`] | makes payloads: splitting, encoding, [`extent::EncodedExtent`] |
+//! | [`prepare`] | makes extents: splitting, encoding |
 //! | [`ioctl`] | hands extents to the kernel and takes them back |
 //! | [`send_stream`] | reads and writes send streams |
+//! | [`extent`] | [`extent::EncodedExtent`]: what the three above make, move and take |
 //! | [`validate`] | judges payloads: findings, and what a named kernel would return |
 //! | [`rules`] | every number and size rule; what a caller claims of a payload |
 //! | `codecs/` | one crate per compression type: zlib, LZO, zstd |
@@ -22,6 +23,7 @@
 pub mod extent;
 pub mod ioctl;
 mod pipeline;
+pub mod prepare;
 pub mod rules;
 pub mod send_stream;
 pub mod transform;

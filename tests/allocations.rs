@@ -8,7 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use btrfs_payload::extent::{Keep, Level, Options, Prepared, Preparer};
+use btrfs_payload::prepare::{Keep, Level, Options, Prepared, Preparer};
 use btrfs_payload::rules::Codec;
 use btrfs_payload::validate::Validator;
 

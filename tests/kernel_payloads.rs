@@ -12,8 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use btrfs_payload::extent::{Level, Options, Prepared, Preparer};
 use btrfs_payload::ioctl::{self, FileExtentKind};
+use btrfs_payload::prepare::{Level, Options, Prepared, Preparer};
 use btrfs_payload::rules::{Codec, Placement, Target, placement};
 use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
 use btrfs_payload::validate::{decode, validate};

@@ -9,10 +9,10 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use btrfs_payload::extent::{
+use btrfs_payload::ioctl::{self, ExtentWriter, FileExtentKind, Item, WriterError};
+use btrfs_payload::prepare::{
     Content, Keep, Level, Options, Prepared, prepare_extent, prepare_file,
 };
-use btrfs_payload::ioctl::{self, ExtentWriter, FileExtentKind, Item, WriterError};
 use btrfs_payload::rules::Codec;
 use support::{Mount, create};
 

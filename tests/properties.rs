@@ -14,8 +14,10 @@
     clippy::indexing_slicing
 )]
 
-use btrfs_payload::extent::{Keep, Level, Options, PlainReason, Prepared, prepare_extent, sectors};
-use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, WriteAnswer, WriteCall};
+use btrfs_payload::prepare::{Keep, Level, Options, PlainReason, Prepared, prepare_extent};
+use btrfs_payload::rules::{
+    Codec, EncodedIoId, ExtentFields, Sectors, Target, WriteAnswer, WriteCall, plain_sectors,
+};
 use btrfs_payload::validate::{Outcome, decode, explain, predict, validate, validate_by_walking};
 use btrfs_payload::{Errno, Kernel};
 use btrfs_payload_lzo::Effort;
@@ -197,8 +199,7 @@ fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
         let Data(data) = data;
         let sector_size = 4096 << (sector_log % 3);
         // Without a payload: what would be inline takes none.
-        let none = ExtentFields::whole(data.len() as u64, EncodedIoId::NONE);
-        let (plain, _) = sectors(0, &none, &Target::new(sector_size));
+        let plain = plain_sectors(data.len() as u64, &Target::new(sector_size));
         let on_disk = |methods: &[(Codec, Level)]| {
             let mut options = Options::new(Codec::Zstd, Level::Auto).sector_size(sector_size);
             options.methods = methods.to_vec();
@@ -207,7 +208,7 @@ fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
                 Prepared::Plain { .. } => plain,
                 Prepared::Encoded(extent) => {
                     let len = extent.payload().len() as u64;
-                    sectors(len, extent.fields(), &options.target).1
+                    Sectors::of(len, extent.fields(), &options.target).encoded
                 }
             }
         };
@@ -220,7 +221,7 @@ fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
             let dear = dearest(codec, &data, sector_size);
             // The ioctl takes no payload that is not smaller.
             let dear = match dear < data.len() {
-                true => sectors(dear as u64, &fields, &Target::new(sector_size)).1,
+                true => Sectors::of(dear as u64, &fields, &Target::new(sector_size)).encoded,
                 false => plain,
             };
             if auto > dear.min(plain) || auto > on_disk(&[(codec, Level::Default)]) {

@@ -5,8 +5,8 @@
 use std::rc::Rc;
 
 use btrfs_payload::Kernel;
-use btrfs_payload::extent::{Level, Options, Prepared, Preparer, sectors};
-use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
+use btrfs_payload::prepare::{Level, Options, Prepared, Preparer};
+use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Sectors, Target};
 use btrfs_payload::validate::{Validator, predict};
 use btrfs_payload_lzo::Effort;
 
@@ -451,8 +451,8 @@ fn by_sectors(kind: &Kind, codecs: &[Codec]) -> Contest {
                 match preparer.prepare(data).unwrap() {
                     Prepared::Encoded(extent) => {
                         let len = u64::try_from(extent.payload().len()).unwrap();
-                        let (_, encoded) = sectors(len, extent.fields(), &options.target);
-                        usize::try_from(encoded * 4096).unwrap()
+                        let sectors = Sectors::of(len, extent.fields(), &options.target);
+                        usize::try_from(sectors.encoded * 4096).unwrap()
                     }
                     Prepared::Plain { .. } => plain,
                     Prepared::Hole => 0,

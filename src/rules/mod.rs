@@ -7,7 +7,7 @@
 //! * [`Target`]: where it is to land;
 //! * [`WriteCall`]: one call of the encoded-write ioctl; which rules it breaks, what a kernel
 //!   answers;
-//! * [`Placement`]: whether the extent becomes inline or regular;
+//! * [`Placement`]: whether the extent becomes inline or regular; [`Sectors`]: what it takes;
 //! * [`Codec`], [`EncodedIoId`], [`OnDiskId`]: the compression types and their two numberings.
 
 mod fields;
@@ -18,5 +18,5 @@ mod write_call;
 
 pub use fields::{ExtentFields, Target};
 pub use numbering::{Codec, EncodedIoId, OnDiskId, UnknownCodec};
-pub use placement::{Placement, can_be_inline, placement};
+pub use placement::{Placement, Sectors, can_be_inline, placement, plain_sectors};
 pub use write_call::{WriteAnswer, WriteCall, WriteRule};

@@ -17,7 +17,7 @@
 use btrfs_payload_common::Kernel;
 
 use super::limits::INLINE_OVERHEAD;
-use super::{ExtentFields, Target};
+use super::{EncodedIoId, ExtentFields, Target};
 
 /// The kind of file extent an accepted encoded write becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,4 +58,46 @@ pub fn can_be_inline(payload_len: u64, fields: &ExtentFields, target: &Target) -
         && payload_len <= u64::from(target.max_inline.min(target.sector_size))
         && payload_len <= leaf_space
         && fields.len >= target.file_size
+}
+
+/// Sectors that the same bytes of a file take on disk, in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sectors {
+    /// As plain data.
+    pub plain: u64,
+    /// As a payload.
+    pub encoded: u64,
+}
+
+impl Sectors {
+    /// For a payload of `payload_len` bytes, and the `len` bytes that it stands for.
+    #[must_use]
+    pub fn of(payload_len: u64, fields: &ExtentFields, target: &Target) -> Self {
+        Self {
+            plain: plain_sectors(fields.len, target),
+            encoded: sectors_unless(
+                can_be_inline(payload_len, fields, target),
+                payload_len,
+                target,
+            ),
+        }
+    }
+}
+
+/// Sectors that `len` bytes of plain data take on disk.
+#[must_use]
+pub fn plain_sectors(len: u64, target: &Target) -> u64 {
+    let fields = ExtentFields::whole(len, EncodedIoId::NONE);
+    // Plain data that fills a sector is never inline.
+    let inline = can_be_inline(len, &fields, target) && len < u64::from(target.sector_size);
+    sectors_unless(inline, len, target)
+}
+
+/// An inline extent takes no sector.
+fn sectors_unless(inline: bool, bytes: u64, target: &Target) -> u64 {
+    if inline {
+        0
+    } else {
+        bytes.div_ceil(u64::from(target.sector_size.max(1)))
+    }
 }

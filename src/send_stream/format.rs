@@ -56,6 +56,17 @@ pub const MAX_PATH_LEN: usize = 4095;
 /// Longest name of an extended attribute, bytes (`XATTR_NAME_MAX`).
 pub const MAX_XATTR_NAME_LEN: usize = 255;
 
+/// In the mode of a `FALLOCATE`: the size of the file stays (`FALLOC_FL_KEEP_SIZE`,
+/// include/uapi/linux/falloc.h).
+pub const KEEP_SIZE: u32 = 1;
+
+/// In the mode of a `FALLOCATE`: the range becomes a hole (`FALLOC_FL_PUNCH_HOLE`). Linux wants
+/// [`KEEP_SIZE`] with it.
+pub const PUNCH_HOLE: u32 = 2;
+
+/// In the mode of a `FALLOCATE`: the range reads as zeroes (`FALLOC_FL_ZERO_RANGE`).
+pub const ZERO_RANGE: u32 = 16;
+
 /// A version of the format. Ordered, so that what came with a version is written
 /// `version >= Version::V2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,14 +10,12 @@ use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::order::Order;
 use super::payload;
+use super::source::BATCH_LEN;
 use crate::pipeline;
 use crate::rules::Target;
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{Command, RawCommand, ReadError, Reader};
 use crate::validate::Severity;
-
-/// Bytes of commands a worker gets at a time.
-pub(super) const BATCH_LEN: usize = 128 * 1024;
 
 /// How to judge a stream.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::extent::PrepareError;
+use crate::prepare::PrepareError;
 use crate::send_stream::{CommandError, EncodeError, ReadError};
 use crate::validate::Report;
 

@@ -9,15 +9,9 @@ use bytes::Bytes;
 use super::finding::StreamFinding;
 use super::tree::{Found, Full, Kind, Name, NodeId, ROOT, Tree};
 use crate::rules::limits::MAX_FILE_SIZE;
+use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::send_stream::{Command, RawCommand, Uuid, command};
 use crate::validate::Severity::{self, Error, Note, Warning};
-
-/// `FALLOC_FL_KEEP_SIZE`, include/uapi/linux/falloc.h.
-pub(super) const KEEP_SIZE: u32 = 1;
-/// `FALLOC_FL_PUNCH_HOLE`; Linux wants `FALLOC_FL_KEEP_SIZE` with it.
-pub(super) const PUNCH_HOLE: u32 = 2;
-/// `FALLOC_FL_ZERO_RANGE`.
-pub(super) const ZERO_RANGE: u32 = 16;
 
 /// What is wrong with a command: code, severity, sentence.
 type Trouble = (&'static str, Severity, String);

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::rules::{EncodedIoId, ExtentFields, Target, limits};
+use crate::rules::{ExtentFields, Sectors, Target, limits};
 use crate::send_stream::command::EncodedWrite;
 use crate::validate::{self, DecodeError, Finding, Report, Severity, validate};
 
@@ -126,21 +126,15 @@ pub(super) fn sectors_of(
     falls_back: bool,
     target: &Target,
 ) -> u64 {
-    let (plain, encoded) = crate::extent::sectors(payload_len, fields, target);
+    let sectors = Sectors::of(payload_len, fields, target);
     // A payload laid out for other sectors is not taken by this filesystem either.
     let foreign = fields
         .compression
         .lzo_sector_size()
         .is_some_and(|size| size != target.sector_size);
     if falls_back || foreign {
-        plain
+        sectors.plain
     } else {
-        encoded
+        sectors.encoded
     }
-}
-
-/// Sectors that data without compression takes.
-pub(super) fn plain_sectors(len: u64, target: &Target) -> u64 {
-    let fields = ExtentFields::whole(len, EncodedIoId::NONE);
-    crate::extent::sectors(len, &fields, target).0
 }

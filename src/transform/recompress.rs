@@ -14,11 +14,12 @@ use std::str::FromStr;
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Gather;
-use super::payload::{DecodedExtent, decode_extent, plain_sectors, sectors_of};
+use super::payload::{DecodedExtent, decode_extent, sectors_of};
 use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::source::Plan;
-use crate::extent::{EncodedExtent, Keep, Options, PrepareError, Prepared, Preparer};
-use crate::rules::Target;
+use crate::extent::EncodedExtent;
+use crate::prepare::{Keep, Options, PrepareError, Prepared, Preparer};
+use crate::rules::{Target, plain_sectors};
 use crate::send_stream::Version;
 use crate::send_stream::command::EncodedWrite;
 

@@ -11,7 +11,8 @@ use super::finding::StreamFinding;
 use super::payload::decode_extent;
 use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::source::Plan;
-use crate::extent::{EncodedExtent, Keep, Level, Options, PrepareError, Prepared, Preparer};
+use crate::extent::EncodedExtent;
+use crate::prepare::{Keep, Level, Options, PrepareError, Prepared, Preparer};
 use crate::rules::{Codec, Target};
 use crate::send_stream::command::EncodedWrite;
 

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Data;
-use super::payload::{NotDecodable, decode_extent, plain_sectors, sectors_of};
+use super::payload::{NotDecodable, decode_extent, sectors_of};
 use super::source::{Batch, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::pipeline;
-use crate::rules::Target;
+use crate::rules::{Target, plain_sectors};
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{
     Command, CommandKind, EncodeError, RawCommand, Version, WriteError, Writer,

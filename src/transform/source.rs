@@ -5,12 +5,14 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::check::BATCH_LEN;
 use super::error::TransformError;
 use super::gather::{Data, Gather, Run, is_copied, verify};
-use super::order::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::MAX_EXTENT;
+use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version};
+
+/// Bytes of commands a worker gets at a time.
+pub(super) const BATCH_LEN: usize = 128 * 1024;
 
 /// Zeroes that one `FALLOCATE` may turn into, bytes. A stream that asks for more is not
 /// written out: it would take hours, and a disk.
@@ -325,7 +327,7 @@ fn weight(raw: &RawCommand) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extent::{Level, Options, Prepared, Preparer};
+    use crate::prepare::{Level, Options, Prepared, Preparer};
     use crate::rules::Codec;
     use crate::send_stream::{Writer, command};
 

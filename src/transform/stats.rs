@@ -11,13 +11,13 @@ use std::num::NonZeroUsize;
 
 use super::error::TransformError;
 use super::gather::Gather;
-use super::payload::{plain_sectors, sectors_of};
+use super::payload::sectors_of;
 use super::recompress::{Recompress, RecompressOptions};
 use super::rewrite::{Rework, Reworked, Unsound};
 use super::source::{Batch, Item, KINDS, Plan, Source};
-use crate::extent::{Level, Options, Preparer};
 use crate::pipeline;
-use crate::rules::{Codec, Target};
+use crate::prepare::{Level, Options, Preparer};
+use crate::rules::{Codec, Target, plain_sectors};
 use crate::send_stream::{Command, CommandKind};
 
 /// What to find out.

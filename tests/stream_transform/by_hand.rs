@@ -1,6 +1,6 @@
 //! Streams made by hand, so that every extent is where it should be.
 
-use btrfs_payload::extent::Level;
+use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields};
 use btrfs_payload::send_stream::{Command, Reader, Uuid, Version, Writer, command};
 use btrfs_payload::transform::{TransformError, decode_extent};

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use btrfs_payload::Kernel;
-use btrfs_payload::extent::Level;
+use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::{Codec, EncodedIoId, Target};
 use btrfs_payload::send_stream::{Reader, Version, command};
 use btrfs_payload::transform::{CheckOptions, NotDecodable, TransformError, check, decode_extent};
@@ -162,7 +162,7 @@ fn judged_as_predicted(payload: Vec<u8>, id: EncodedIoId, len: u64, offset: u64)
 fn damage_under_a_repaired_checksum_is_judged_as_predicted() {
     let data = text(20_000);
     let lzo = {
-        use btrfs_payload::extent::{Options, Prepared, prepare_extent};
+        use btrfs_payload::prepare::{Options, Prepared, prepare_extent};
         match prepare_extent(&data, &Options::new(Codec::Lzo, Level::Default)).unwrap() {
             Prepared::Encoded(extent) => extent.payload().to_vec(),
             other => panic!("{other:?}"),

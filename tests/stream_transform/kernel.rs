@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use btrfs_payload::extent::Level;
+use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::Codec;
 
 use crate::support::{self, Mount, Options, assert_same_tree};

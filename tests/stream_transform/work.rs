@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use btrfs_payload::extent::{Level, Options};
+use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::{Codec, Target};
 use btrfs_payload::transform::{
     CheckOptions, CheckSummary, DecompressOptions, RecompressOptions, ReframeOptions,

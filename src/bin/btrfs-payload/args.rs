@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::extent::{Keep, Level, Options, Preparer};
+use btrfs_payload::prepare::{Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
 
 use crate::output::shown;

@@ -5,10 +5,10 @@ use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::extent::{
-    Content, FileExtent, Options, prepare_file_with, prepare_reader_with, sectors,
+use btrfs_payload::prepare::{
+    Content, FileExtent, Options, prepare_file_with, prepare_reader_with,
 };
-use btrfs_payload::rules::{ExtentFields, Target};
+use btrfs_payload::rules::{ExtentFields, Sectors, Target, plain_sectors};
 use btrfs_payload::validate::validate;
 use serde::Serialize;
 
@@ -286,7 +286,7 @@ impl Table<'_> {
         target: &Target,
         sound: bool,
     ) -> Result<()> {
-        let (plain, encoded) = sectors(payload_len, fields, target);
+        let Sectors { plain, encoded } = Sectors::of(payload_len, fields, target);
         self.total.payload_len += payload_len;
         self.total.plain_sectors += plain;
         self.total.sectors += encoded;
@@ -314,8 +314,7 @@ impl Table<'_> {
     }
 
     fn plain_row(&mut self, offset: u64, len: u64, target: &Target, reason: String) -> Result<()> {
-        let fields = ExtentFields::whole(len, btrfs_payload::rules::EncodedIoId::NONE);
-        let (plain, _) = sectors(len, &fields, target);
+        let plain = plain_sectors(len, target);
         self.total.payload_len += len;
         self.total.plain_sectors += plain;
         self.total.sectors += plain;

@@ -6,8 +6,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::extent::{Content, FileExtent, Options, PrepareFileError, prepare_file};
 use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, Item, WriteSummary};
+use btrfs_payload::prepare::{Content, FileExtent, Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
 use btrfs_payload::transform::Escaped;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! `stream recompress`: compresses a send stream anew.
 
 use anyhow::Result;
-use btrfs_payload::extent::{Level, Options};
+use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::Codec;
 use btrfs_payload::transform::{RecompressOptions, Saving, recompress};
 

@@ -1,7 +1,7 @@
 //! `stream reframe`: LZO payloads for another sector size.
 
 use anyhow::Result;
-use btrfs_payload::extent::Level;
+use btrfs_payload::prepare::Level;
 use btrfs_payload::transform::{ReframeOptions, reframe};
 
 use super::rewrite::{AFTER_HELP, InOut};

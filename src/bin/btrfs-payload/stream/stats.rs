@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::extent::Level;
+use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::Codec;
 use btrfs_payload::transform::{CodecStats, Stats, StatsOptions, stats};
 use serde::Serialize;

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::{Options, PlainReason, PrepareError, Prepared, Preparer};
+use crate::extent::EncodedExtent;
 use crate::pipeline;
 use crate::rules::Target;
 
@@ -31,7 +32,7 @@ pub struct FileExtent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// An encoded extent.
-    Encoded(super::EncodedExtent),
+    Encoded(EncodedExtent),
     /// Data that is better written as it is.
     Plain {
         /// The data.

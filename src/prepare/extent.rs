@@ -5,8 +5,9 @@ use thiserror::Error;
 
 use super::encoder::{Encoder, EncoderError};
 use super::ladder::{self, Reach};
-use super::{EncodedExtent, Keep, Options};
-use crate::rules::{Codec, ExtentFields, Target, can_be_inline, limits};
+use super::{Keep, Options};
+use crate::extent::EncodedExtent;
+use crate::rules::{Codec, ExtentFields, Sectors, Target, limits};
 use crate::{MAX_EXTENT, rules};
 
 /// What became of the data.
@@ -155,12 +156,12 @@ impl Preparer {
             if let (Some(reach), Some((_, payload)), Some((least, _))) = (reach, &of_codec, winner)
             {
                 let hoped = u64_of(reach.smallest(*payload, data.len()));
-                let (plain, hoped) = sectors(hoped, &fields, target);
+                let hoped = Sectors::of(hoped, &fields, target);
                 let nothing_less_counts = match self.keep {
-                    Keep::SectorSaved => least.min(plain),
+                    Keep::SectorSaved => least.min(hoped.plain),
                     Keep::Smaller => least,
                 };
-                if hoped >= nothing_less_counts {
+                if hoped.encoded >= nothing_less_counts {
                     continue;
                 }
             }
@@ -169,7 +170,7 @@ impl Preparer {
                 *payload = next.len();
             }
             let cost = if self.by_sectors {
-                sectors(u64_of(next.len()), &fields, target).1
+                Sectors::of(u64_of(next.len()), &fields, target).encoded
             } else {
                 u64_of(next.len())
             };
@@ -194,7 +195,7 @@ impl Preparer {
 /// Makes one extent. Whoever makes many keeps a [`Preparer`].
 ///
 /// ```
-/// use btrfs_payload::extent::{Level, Options, Prepared, prepare_extent};
+/// use btrfs_payload::prepare::{Level, Options, Prepared, prepare_extent};
 /// use btrfs_payload::rules::Codec;
 ///
 /// let data = b"a line that comes again and again\n".repeat(500);
@@ -204,33 +205,13 @@ impl Preparer {
 ///     Prepared::Plain { reason } => println!("{reason}"),
 ///     Prepared::Hole => println!("nothing but zeroes"),
 /// }
-/// # Ok::<(), btrfs_payload::extent::PrepareError>(())
+/// # Ok::<(), btrfs_payload::prepare::PrepareError>(())
 /// ```
 ///
 /// # Errors
 /// See [`PrepareError`].
 pub fn prepare_extent(data: &[u8], options: &Options) -> Result<Prepared, PrepareError> {
     Preparer::new(options)?.prepare(data)
-}
-
-/// Sectors that data of the fields' `len` takes as it is, and that it takes encoded. An inline
-/// extent takes none.
-#[must_use]
-pub fn sectors(payload_len: u64, fields: &ExtentFields, target: &Target) -> (u64, u64) {
-    let count = |bytes: u64| bytes.div_ceil(u64::from(target.sector_size.max(1)));
-    let plain = if can_be_inline(fields.len, fields, target)
-        && fields.len < u64::from(target.sector_size)
-    {
-        0
-    } else {
-        count(fields.len)
-    };
-    let encoded = if can_be_inline(payload_len, fields, target) {
-        0
-    } else {
-        count(payload_len)
-    };
-    (plain, encoded)
 }
 
 fn not_worth_it(
@@ -242,8 +223,8 @@ fn not_worth_it(
     if u64_of(payload) >= fields.unencoded_len {
         return Some(PlainReason::DoesNotShrink { payload });
     }
-    let (plain, encoded) = sectors(u64_of(payload), fields, target);
-    (keep == Keep::SectorSaved && encoded >= plain)
+    let sectors = Sectors::of(u64_of(payload), fields, target);
+    (keep == Keep::SectorSaved && sectors.encoded >= sectors.plain)
         .then_some(PlainReason::SavesNoSector { payload })
 }
 

@@ -1,4 +1,4 @@
-//! The one type that the ioctl and the writer of send streams accept.
+//! One extent: a payload that has been judged, with what is true of it.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -55,7 +55,7 @@ impl EncodedExtent {
     }
 
     /// An extent fresh from one of our encoders, for which the properties in tests/ stand.
-    pub(super) fn of_our_encoder(payload: Bytes, fields: ExtentFields) -> Self {
+    pub(crate) fn of_our_encoder(payload: Bytes, fields: ExtentFields) -> Self {
         Self { payload, fields }
     }
 
