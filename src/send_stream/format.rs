@@ -67,6 +67,9 @@ pub const PUNCH_HOLE: u32 = 2;
 /// In the mode of a `FALLOCATE`: the range reads as zeroes (`FALLOC_FL_ZERO_RANGE`).
 pub const ZERO_RANGE: u32 = 16;
 
+/// Nanoseconds of a second: a time has fewer.
+pub const NANOSECONDS: u32 = 1_000_000_000;
+
 /// A version of the format. Ordered, so that what came with a version is written
 /// `version >= Version::V2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::command::CommandKind;
 use super::format::{Attribute, Version};
+use super::kind::CommandKind;
 use btrfs_payload_common::Truncated;
 
 /// Why a command cannot be read into a [`Command`](super::Command). Offsets are bytes from the

@@ -1,9 +1,11 @@
 //! Reading and writing send streams of versions 1, 2 and 3.
 //!
 //! A send stream carries a subvolume, or the difference between two, as a series of commands.
-//! This room takes streams apart and puts them together; it knows no codec and does not judge
-//! what the commands say. `format` has the byte tables, `command` the commands with their
-//! attributes; [`Reader`] and [`Writer`] mirror each other.
+//! This module takes streams apart and puts them together; it knows no codec and does not judge
+//! what the commands say. From bottom to top: `format` (byte tables), `kind` (the table of
+//! commands), `issue` and `frame` (what can be wrong, how a command is framed), `raw` (a command
+//! as it stands), `lint` and `read`, `value` and `command` (typed commands), `write`.
+//! [`Reader`] and [`Writer`] mirror each other.
 //!
 //! * [`Reader`] hands out [`RawCommand`]s: whole, in one buffer, with offset and number, the
 //!   checksum verified, the attributes as bytes;
@@ -31,16 +33,21 @@
 pub mod command;
 mod crc;
 pub mod format;
+mod frame;
 mod issue;
+mod kind;
+mod lint;
 mod raw;
 mod read;
 mod value;
 mod write;
 
-pub use command::{AttributeUse, Command, CommandKind, Encode};
+pub use command::{Command, Encode};
 pub use format::{Attribute, ValueType, Version};
+pub use frame::EncodeError;
 pub use issue::{CommandError, Issue};
+pub use kind::{AttributeUse, CommandKind};
 pub use raw::{RawAttribute, RawCommand};
 pub use read::{ReadError, Reader};
 pub use value::{Timespec, Uuid};
-pub use write::{EncodeError, WriteError, Writer};
+pub use write::{WriteError, Writer};

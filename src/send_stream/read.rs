@@ -14,9 +14,9 @@ use std::io::{self, Read};
 use bytes::BytesMut;
 use thiserror::Error;
 
-use super::command::CommandKind;
 use super::crc::command_crc;
 use super::format::{COMMAND_HEADER_LEN, MAGIC, STREAM_HEADER_LEN, Version};
+use super::kind::CommandKind;
 use super::raw::{Lead, Place, RawCommand, parse_header};
 
 /// Bytes asked of the input at a time: more than metadata needs, less than the data of a

@@ -5,9 +5,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::format::Attribute;
+use super::frame::{AttributeWriter, EncodeError};
 use super::issue::CommandError;
-use super::raw::Attributes;
-use super::write::{AttributeWriter, EncodeError};
+use super::kind::CommandKind;
+use super::raw::RawCommand;
 use crate::rules::EncodedIoId;
 
 /// Sixteen bytes that identify a subvolume.
@@ -109,18 +110,63 @@ impl Value for Bytes {
     }
 }
 
+/// One for each number, 0 unused.
+const VALUES: usize = 36;
+
+/// The values of a command's attributes.
+pub(super) struct Attributes<'a> {
+    command: &'a RawCommand,
+    kind: CommandKind,
+    values: [Option<&'a [u8]>; VALUES],
+}
+
+impl<'a> Attributes<'a> {
+    /// Finds the value of every attribute in one pass.
+    pub(super) fn of(command: &'a RawCommand, kind: CommandKind) -> Result<Self, CommandError> {
+        let mut values = [None; VALUES];
+        for tlv in command.tlvs() {
+            let tlv = tlv.map_err(CommandError::Truncated)?;
+            if let Some(value) = values.get_mut(usize::from(tlv.number)) {
+                *value = Some(tlv.value);
+            }
+        }
+        Ok(Self {
+            command,
+            kind,
+            values,
+        })
+    }
+
+    /// The value, if the attribute is there.
+    pub(super) fn value<T: Value>(&self, attribute: Attribute) -> Result<Option<T>, CommandError> {
+        let value = self.values.get(usize::from(attribute.number()));
+        let Some(value) = value.copied().flatten() else {
+            return Ok(None);
+        };
+        T::from_bytes(value, self.command.bytes())
+            .map(Some)
+            .ok_or_else(|| CommandError::Size {
+                offset: self.command.offset_of(value),
+                attribute,
+                got: value.len(),
+                expected: attribute.value_type().size().unwrap_or_default(),
+            })
+    }
+
+    /// The error for an attribute that must be there.
+    pub(super) fn missing(&self, attribute: Attribute) -> CommandError {
+        self.command.missing(self.kind, attribute)
+    }
+}
+
 /// A field of a command: a value that must be there, or an `Option` of one that may be.
 pub(super) trait Field: Sized {
-    const OPTIONAL: bool;
-
     fn read(attributes: &Attributes<'_>, attribute: Attribute) -> Result<Self, CommandError>;
 
     fn write(&self, attribute: Attribute, to: &mut AttributeWriter<'_>) -> Result<(), EncodeError>;
 }
 
 impl<T: Value> Field for T {
-    const OPTIONAL: bool = false;
-
     fn read(attributes: &Attributes<'_>, attribute: Attribute) -> Result<Self, CommandError> {
         attributes
             .value(attribute)?
@@ -133,8 +179,6 @@ impl<T: Value> Field for T {
 }
 
 impl<T: Value> Field for Option<T> {
-    const OPTIONAL: bool = true;
-
     fn read(attributes: &Attributes<'_>, attribute: Attribute) -> Result<Self, CommandError> {
         attributes.value(attribute)
     }

@@ -261,5 +261,6 @@ pub fn command(g: &mut Gen, kind: CommandKind, version: Version) -> Command {
             verity_sig_data: data(g, 60_000),
         }
         .into(),
+        other => panic!("{other} is not made here"),
     }
 }

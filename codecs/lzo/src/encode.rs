@@ -118,12 +118,7 @@ impl Encoder {
     /// [`EncodeError::Length`] for data of no or of too many bytes; `payload` is empty then.
     pub fn encode(&mut self, data: &[u8], payload: &mut Vec<u8>) -> Result<(), EncodeError> {
         payload.clear();
-        if data.is_empty() || data.len() > MAX_EXTENT {
-            return Err(EncodeError::Length {
-                got: data.len(),
-                max: MAX_EXTENT,
-            });
-        }
+        EncodeError::check_length(data.len(), MAX_EXTENT)?;
         payload.extend_from_slice(&[0; LEN_SIZE]);
         if let Search::FewestSectors(sectors) = &mut self.search {
             sectors.make(data, self.sector_size);

@@ -24,6 +24,16 @@ pub enum EncodeError {
     },
 }
 
+impl EncodeError {
+    /// Refuses data of no or of more than `max` bytes.
+    pub(crate) fn check_length(got: usize, max: usize) -> Result<(), Self> {
+        if got == 0 || got > max {
+            return Err(Self::Length { got, max });
+        }
+        Ok(())
+    }
+}
+
 /// Why [`crate::Decoder`] refused a payload. Every offset counts bytes from the payload's
 /// start. [`crate::walk()`] tells all faults; this is only the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

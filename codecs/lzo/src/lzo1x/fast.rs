@@ -12,7 +12,7 @@
 
 use super::{
     END, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_DISTANCE, M3_MAX_LEN, M4_MAX_DISTANCE, M4_MAX_LEN,
-    MAX_DATA, check_len, emit::low,
+    MAX_DATA, emit::low,
 };
 use crate::error::EncodeError;
 
@@ -70,7 +70,7 @@ impl Fast {
     /// [`EncodeError::Length`] for data of no or of too many bytes; `out` is empty then.
     pub fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.clear();
-        check_len(data)?;
+        EncodeError::check_length(data.len(), MAX_DATA)?;
         out.extend_from_slice(self.segment(data));
         Ok(())
     }

@@ -38,8 +38,6 @@ pub(crate) use emit::stored;
 pub use fast::Fast;
 pub use smallest::Smallest;
 
-use crate::error::EncodeError;
-
 /// Longest data that [`Fast`] and [`Smallest`] compress at a time, bytes: the largest sector.
 pub const MAX_DATA: usize = crate::layout::MAX_SECTOR;
 
@@ -63,14 +61,3 @@ pub(crate) const END: [u8; 3] = [17, 0, 0];
 pub(crate) const RUN_LENGTH_MARKER: u8 = 17;
 /// Shortest segment in which that byte is the marker and not an end marker.
 pub(crate) const RUN_LENGTH_MIN_LEN: usize = 5;
-
-/// Refuses data of no or of too many bytes.
-fn check_len(data: &[u8]) -> Result<(), EncodeError> {
-    if data.is_empty() || data.len() > MAX_DATA {
-        return Err(EncodeError::Length {
-            got: data.len(),
-            max: MAX_DATA,
-        });
-    }
-    Ok(())
-}

@@ -13,9 +13,7 @@
 //! that loses every comparison.
 
 use super::matches::{Finder, GOOD, Matches, Short};
-use super::{
-    M1_MAX_DISTANCE, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_LEN, M4_MAX_LEN, MAX_DATA, check_len, emit,
-};
+use super::{M1_MAX_DISTANCE, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_LEN, M4_MAX_LEN, MAX_DATA, emit};
 use crate::error::EncodeError;
 
 /// The cheapest known way to arrive at a position with a match, as one number whose order is
@@ -129,7 +127,7 @@ impl Smallest {
     /// [`EncodeError::Length`] for data of no or of too many bytes; `out` is empty then.
     pub fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.clear();
-        check_len(data)?;
+        EncodeError::check_length(data.len(), MAX_DATA)?;
         self.segment(data, out);
         Ok(())
     }
