@@ -148,10 +148,10 @@ fn is_nodatacow(fd: BorrowedFd<'_>) -> bool {
 /// Looks at the inode's item in the tree. New files are in the tree from their creation, and
 /// the flag never changes later without NODATACOW changing too.
 fn is_nodatasum(fd: BorrowedFd<'_>, inode: u64) -> bool {
-    let Ok(Some(item)) = sys::find_item(fd, inode, INODE_ITEM, 0) else {
+    let Ok(Some(item)) = sys::find_item(fd, inode, INODE_ITEM, 0..=0) else {
         return false;
     };
-    let flags = item.get(INODE_FLAGS_AT..).unwrap_or_default();
+    let flags = item.bytes.get(INODE_FLAGS_AT..).unwrap_or_default();
     Cursor::new(flags, 0)
         .u64_le()
         .is_ok_and(|flags| flags & INODE_NODATASUM != 0)

@@ -1,6 +1,7 @@
 //! Taking payloads back from the kernel.
 
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use bytes::Bytes;
@@ -9,6 +10,9 @@ use rustix::io::Errno;
 
 use super::{ReadError, probe, sys};
 use crate::rules::{EncodedIoId, ExtentFields};
+
+/// `BTRFS_EXTENT_DATA_KEY` (include/uapi/linux/btrfs_tree.h).
+const EXTENT_DATA: u32 = 108;
 
 /// Bytes that every extent fits, in one read.
 const BUFFER: usize = btrfs_payload_common::MAX_EXTENT;
@@ -169,7 +173,7 @@ pub fn extents<F: AsFd>(fd: F) -> Extents<F> {
 
 /// Iterator over the extents of a file; made by [`extents`]. Holds one extent in memory.
 ///
-/// It ends after the first error.
+/// It ends after the first error; [`Extents::skip_unreadable`] goes on.
 #[derive(Debug)]
 pub struct Extents<F> {
     fd: F,
@@ -189,6 +193,30 @@ impl<F: AsFd> Extents<F> {
         self.offset = offset;
         self.data_until = 0;
         self
+    }
+
+    /// After an error: goes on with the next extent. Gives the bytes of the file that are left
+    /// out, from the one that could not be read to that extent, or to the end of the file.
+    ///
+    /// # Errors
+    /// [`ReadError`], where the next extent cannot be found.
+    pub fn skip_unreadable(&mut self) -> Result<Range<u64>, ReadError> {
+        let fd = self.fd.as_fd();
+        let stat = rustix::fs::fstat(fd).map_err(other)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        // Data that is not written yet has no extent. Where it cannot be written it is left out,
+        // as the answer says.
+        let _ = rustix::fs::fdatasync(fd);
+        let after = self.offset.saturating_add(1);
+        let next = sys::find_item(fd, stat.st_ino, EXTENT_DATA, after..=u64::MAX)
+            .map_err(|errno| match errno {
+                Errno::PERM => ReadError::NotPermitted,
+                errno => other(errno),
+            })?
+            .map_or(size, |item| item.offset.min(size));
+        let skipped = self.offset..next.max(self.offset);
+        (self.offset, self.data_until, self.finished) = (skipped.end, 0, false);
+        Ok(skipped)
     }
 
     fn read(&mut self) -> Result<Option<FileExtent>, ReadError> {

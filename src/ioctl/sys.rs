@@ -25,6 +25,7 @@ use std::ffi::c_void;
 use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::mem::{offset_of, size_of};
+use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 
@@ -297,20 +298,28 @@ const _: () = {
     assert!(offset_of!(TreeSearch, buffer) == 104);
 };
 
-/// `BTRFS_IOC_TREE_SEARCH` for one item of the descriptor's subvolume: its bytes as stored
-/// (little-endian), `None` where there is no such item. Needs `CAP_SYS_ADMIN`.
+/// An item of a tree, as stored (little-endian).
+pub(super) struct TreeItem {
+    /// The last part of its key; for an extent of a file, the offset in the file.
+    pub(super) offset: u64,
+    /// Its bytes; none where it is larger than the search can return.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// `BTRFS_IOC_TREE_SEARCH` for the first item of the descriptor's subvolume whose key ends in
+/// one of these offsets; `None` where there is no such item. Needs `CAP_SYS_ADMIN`.
 pub(super) fn find_item(
     fd: BorrowedFd<'_>,
     objectid: u64,
     item_type: u32,
-    offset: u64,
-) -> Result<Option<Vec<u8>>> {
+    offsets: RangeInclusive<u64>,
+) -> Result<Option<TreeItem>> {
     let mut search = TreeSearch {
         tree_id: 0,
         min_objectid: objectid,
         max_objectid: objectid,
-        min_offset: offset,
-        max_offset: offset,
+        min_offset: *offsets.start(),
+        max_offset: *offsets.end(),
         min_transid: 0,
         max_transid: u64::MAX,
         min_type: item_type,
@@ -329,13 +338,14 @@ pub(super) fn find_item(
     // A header of 32 bytes in front of the item: transid, objectid, offset (8 bytes each), type,
     // len (4 bytes each), in the byte order of the machine.
     let header = search.buffer.get(..32).unwrap_or_default();
+    let offset = header.get(16..24).and_then(|offset| offset.try_into().ok());
     let len = header.get(28..).and_then(|len| len.try_into().ok());
     let len = usize::try_from(u32::from_ne_bytes(len.unwrap_or_default())).unwrap_or_default();
-    Ok(search
-        .buffer
-        .get(32..)
-        .and_then(|item| item.get(..len))
-        .map(<[u8]>::to_vec))
+    let item = search.buffer.get(32..).and_then(|item| item.get(..len));
+    Ok(Some(TreeItem {
+        offset: u64::from_ne_bytes(offset.unwrap_or_default()),
+        bytes: item.unwrap_or_default().to_vec(),
+    }))
 }
 
 #[cfg(test)]

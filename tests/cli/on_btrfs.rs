@@ -158,6 +158,111 @@ fn an_unsound_extent_of_a_file_is_found() {
     assert!(check.stdout.contains("extent at 8192: error: zlib-adler32"));
 }
 
+/// The verdict on a file, and where its findings are.
+fn findings(room: &Path, path: &Path) -> (Option<i32>, Vec<(u64, String)>, Value) {
+    let check = run(room, ["--format", "json", "check", path.to_str().unwrap()]);
+    assert_eq!(check.stderr, "", "{check:?}");
+    let mut lines = json(&check.stdout);
+    let verdict = lines.pop().unwrap();
+    let findings = lines.iter().map(|line| {
+        let code = line["code"].as_str().unwrap().to_owned();
+        (line["extent"].as_u64().unwrap(), code)
+    });
+    (check.code, findings.collect(), verdict)
+}
+
+/// The kernel refuses an extent whose stored bytes have changed; the others are judged.
+#[test]
+fn an_unreadable_extent_does_not_hide_the_others() {
+    let name = "an_unreadable_extent_does_not_hide_the_others";
+    let options = Options::default().sized(256 << 20);
+    let Some(fs) = support::btrfs(name, &options.mounted_with("compress-force=zstd:3")) else {
+        return;
+    };
+    const EXTENT: u64 = 131_072;
+    let path = fs.join("file");
+    let file = create(&path);
+    // Four extents of text, a hole, and noise, which stays plain.
+    file.write_all_at(&lines(4 * 131_072), 0).unwrap();
+    file.write_all_at(&noise(131_072), 5 * EXTENT).unwrap();
+    file.sync_all().unwrap();
+    let stored = |offset| {
+        let mut buffer = vec![0; 131_072];
+        ioctl::encoded_read(&file, offset, &mut buffer).unwrap();
+        buffer.truncate(64);
+        buffer
+    };
+    let damaged = [EXTENT, 3 * EXTENT, 5 * EXTENT];
+    let starts = damaged.map(stored);
+    drop(file);
+    fs.edit(|image| {
+        for start in &starts {
+            support::image::damage(image, start);
+        }
+    });
+    // Data that has not been written when the extents are looked for.
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&lines(131_072), 6 * EXTENT).unwrap();
+    let (code, found, verdict) = findings(fs.outside(), &path);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        found,
+        damaged.map(|at| (at, "unreadable-extent".to_owned()))
+    );
+    // Two of the first four, and the last.
+    assert_eq!(verdict["extents"], 3, "{verdict}");
+    assert_eq!(
+        (&verdict["unsound"], &verdict["other_errors"]),
+        (&0.into(), &3.into())
+    );
+    let check = run(fs.outside(), ["check", path.to_str().unwrap()]);
+    assert!(
+        check
+            .stdout
+            .contains("bytes 131072 to 262144 are not judged"),
+        "{check:?}"
+    );
+    assert!(check.stdout.contains(", 3 other errors)"), "{check:?}");
+}
+
+/// Old kernels made such files; the running one makes none, so the flag is set in the image.
+#[test]
+fn compressed_extents_without_checksums_are_pointed_out() {
+    let name = "compressed_extents_without_checksums_are_pointed_out";
+    let options = Options::default().sized(256 << 20);
+    let Some(fs) = support::btrfs(name, &options.mounted_with("compress-force=lzo")) else {
+        return;
+    };
+    let path = fs.join("file");
+    let file = create(&path);
+    file.write_all_at(&lines(262_144), 131_072).unwrap();
+    file.sync_all().unwrap();
+    file.write_all_at(&noise(131_072), 0).unwrap();
+    file.sync_all().unwrap();
+    let inode = file.metadata().unwrap().ino();
+    drop(file);
+    let (code, found, _) = findings(fs.outside(), &path);
+    assert_eq!((code, found), (Some(0), Vec::new()));
+    // NODATASUM alone, which no attribute shows, and with NODATACOW.
+    for flags in [1, 3] {
+        fs.edit(|image| support::image::set_inode_flags(image, inode, flags));
+        let (code, found, _) = findings(fs.outside(), &path);
+        let expected = vec![(131_072, "compressed-without-checksums".to_owned())];
+        assert_eq!((code, found), (Some(0), expected));
+    }
+    let check = run(fs.outside(), ["check", path.to_str().unwrap()]);
+    assert!(
+        check.stdout.contains("2 compressed extents from here on"),
+        "{check:?}"
+    );
+    // Plain data without checksums is what chattr +C is for.
+    let plain = fs.join("plain");
+    support::chattr_c(&plain);
+    fs::write(&plain, noise(200_000)).unwrap();
+    let (code, found, _) = findings(fs.outside(), &plain);
+    assert_eq!((code, found), (Some(0), Vec::new()));
+}
+
 #[test]
 fn files_that_take_no_payloads_get_plain_data_and_it_is_said() {
     let name = "files_that_take_no_payloads_get_plain_data_and_it_is_said";

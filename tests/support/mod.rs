@@ -15,6 +15,7 @@
 
 mod corpus;
 mod files;
+pub mod image;
 mod mount;
 mod payloads;
 mod tree;

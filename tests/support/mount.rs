@@ -171,6 +171,15 @@ impl Mount {
         self.mount();
     }
 
+    /// Like [`Mount::remount`], with work on the image while nobody has it mounted.
+    pub fn edit(&self, work: impl FnOnce(&File)) {
+        self.unmount();
+        let mut options = File::options();
+        let image = options.read(true).write(true).open(self.image());
+        work(&image.expect("the image"));
+        self.mount();
+    }
+
     /// Like [`Mount::remount`], with other mount options.
     pub fn remount_with(&mut self, options: &[&str]) {
         self.options = options.iter().map(ToString::to_string).collect();

@@ -5,11 +5,12 @@ mod manifest;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::Kernel;
-use btrfs_payload::ioctl::{self, FileExtentKind};
+use btrfs_payload::ioctl::{self, FileExtentKind, ReadError};
 use btrfs_payload::rules::{ExtentFields, Target};
 use btrfs_payload::validate::{Finding, Outcome, Severity, predict, validate};
 use serde::Serialize;
@@ -372,10 +373,28 @@ impl Check<'_> {
             ..Target::new(probe.sector_size)
         };
         let bar = progress(size);
-        for extent in ioctl::extents(file) {
-            let extent = extent.with_context(|| cannot_read(input))?;
+        // Compressed extents, where the file has no checksums: their number, and the first.
+        let mut unprotected: Option<(u64, u64)> = None;
+        let mut extents = ioctl::extents(file);
+        while let Some(extent) = extents.next() {
+            let extent = match extent {
+                Ok(extent) => extent,
+                Err(error @ (ReadError::Io | ReadError::UnknownType)) => {
+                    let skipped = extents
+                        .skip_unreadable()
+                        .with_context(|| cannot_read(input))?;
+                    let place = Place::extent(skipped.start);
+                    self.other(input, place, &unreadable(&error, &skipped))?;
+                    continue;
+                }
+                Err(error) => return Err(error).with_context(|| cannot_read(input)),
+            };
             bar.set_position(extent.offset);
             if let FileExtentKind::Encoded { payload, fields } = &extent.kind {
+                if probe.nodatasum {
+                    let (number, _) = unprotected.get_or_insert((0, extent.offset));
+                    *number = number.saturating_add(1);
+                }
                 let target = target.at(extent.offset);
                 let report = validate(payload, fields, &target);
                 let mut findings = report.findings().to_vec();
@@ -389,7 +408,34 @@ impl Check<'_> {
             }
         }
         bar.finish_and_clear();
+        if let Some((number, first)) = unprotected {
+            self.other(input, Place::extent(first), &without_checksums(number))?;
+        }
         Ok(())
+    }
+}
+
+/// An extent that the kernel does not hand out.
+fn unreadable(error: &ReadError, skipped: &Range<u64>) -> Finding {
+    let Range { start, end } = skipped;
+    Finding {
+        code: "unreadable-extent",
+        severity: Severity::Error,
+        offset: None,
+        message: format!("bytes {start} to {end} are not judged: {error}"),
+    }
+}
+
+/// Compressed extents of a file with NODATASUM or NODATACOW.
+fn without_checksums(number: u64) -> Finding {
+    Finding {
+        code: "compressed-without-checksums",
+        severity: Severity::Warning,
+        offset: None,
+        message: format!(
+            "{} from here on, and the file has no checksums (NODATASUM)",
+            count(number, "compressed extent")
+        ),
     }
 }
 
