@@ -4,8 +4,8 @@ use std::fmt;
 
 use btrfs_payload_common::Piece;
 
-use super::judge::validate;
 use super::report::{Finding, Report};
+use super::validator::validate;
 use crate::rules::{Codec, EncodedIoId, ExtentFields, Target};
 
 /// Decoded bytes past which a dump goes no further.

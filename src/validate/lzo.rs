@@ -5,6 +5,16 @@ use btrfs_payload_lzo::{Event, Fault, FaultKind, walk};
 use super::judge::{DECODE_LIMIT, Judge};
 use super::report::Severity::{self, Error, Warning};
 
+/// A payload that decodes to more than it claims: the kernel cuts what is too much; the fallback
+/// of `btrfs receive` has no room for it.
+pub(super) const TOO_LONG: Severity = Error;
+
+/// True where a payload without a fault, which decodes to this many bytes, has the shape of an
+/// inline extent, or need not have it: one segment, which data of more than a sector is not.
+pub(super) fn may_fit_inline(judge: &Judge<'_>, decoded: usize) -> bool {
+    !judge.inline || decoded <= judge.target.sector_size as usize
+}
+
 pub(super) fn judge(judge: &mut Judge<'_>) {
     // Laid out for the sector size that its type names, whatever the target's is.
     let Some(sector_size) = judge.fields.compression.lzo_sector_size() else {
@@ -45,8 +55,7 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
         sound = false;
     }
     if sound {
-        // The kernel cuts what is too much; the fallback of `btrfs receive` has no room for it.
-        judge.decoded(walked.decoded, Error);
+        judge.decoded(walked.decoded, TOO_LONG);
     }
 }
 

@@ -11,20 +11,19 @@
 //! and [`explain`] the reason behind a code.
 
 mod codes;
-mod decode;
 mod dump;
 mod judge;
 mod lzo;
 mod predict;
 mod quick;
 mod report;
+mod validator;
 mod zlib;
 mod zstd;
 
 pub use btrfs_payload_common::Piece;
 pub use codes::{Explanation, explain, explanations};
-pub use decode::{DecodeError, decode};
 pub use dump::{DumpLine, Headline, Structure, dump};
-pub use judge::{Validator, validate, validate_by_walking};
 pub use predict::{Outcome, predict};
 pub use report::{Finding, Report, Severity};
+pub use validator::{DecodeError, Validator, decode, validate, validate_by_walking};

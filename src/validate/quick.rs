@@ -6,7 +6,7 @@
 //! A property test holds the two ways against each other.
 
 use super::judge::Judge;
-use super::report::Severity;
+use super::{lzo, zlib, zstd};
 use crate::MAX_EXTENT;
 use crate::rules::Codec;
 
@@ -33,21 +33,24 @@ impl Quick {
     ///
     /// With `keep` the decoded bytes can be taken from [`Quick::bytes`].
     pub(super) fn judge(&mut self, judge: &mut Judge<'_>, keep: bool) -> Option<usize> {
-        let codec = judge.fields.codec()?;
         let payload = judge.without_padding();
         let room = &mut self.room;
-        let (decoded, too_long) = match codec {
+        let (decoded, too_long) = match judge.fields.codec()? {
             Codec::Zlib => {
                 let decoded = self.zlib.decode(payload, room).ok()?;
                 if self.zlib.may_stall() {
                     return None;
                 }
-                (decoded, Severity::Error)
+                (decoded, zlib::TOO_LONG)
             }
             Codec::Lzo => {
                 let sector_size = judge.fields.compression.lzo_sector_size()? as usize;
                 let mut decoder = btrfs_payload_lzo::Decoder::new(sector_size);
-                (decoder.decode(payload, room).ok()?, Severity::Error)
+                let decoded = decoder.decode(payload, room).ok()?;
+                if !lzo::may_fit_inline(judge, decoded) {
+                    return None;
+                }
+                (decoded, lzo::TOO_LONG)
             }
             Codec::Zstd => {
                 let zstd = self.zstd.as_mut()?;
@@ -56,13 +59,9 @@ impl Quick {
                 } else {
                     zstd.check(payload, room)
                 };
-                (decoded.ok()?, Severity::Warning)
+                (decoded.ok()?, zstd::TOO_LONG)
             }
         };
-        // What may become inline is one segment; data of more than a sector has more.
-        if codec == Codec::Lzo && judge.inline && decoded > judge.target.sector_size as usize {
-            return None;
-        }
         judge.lengths(decoded as u64, too_long);
         Some(decoded)
     }

@@ -5,6 +5,10 @@ use btrfs_payload_zlib::{Event, Fault, FaultKind, walk};
 use super::judge::{DECODE_LIMIT, Judge};
 use super::report::Severity::{self, Error, Warning};
 
+/// A payload that decodes to more than it claims: the kernel cuts what is too much, the fallback
+/// of `btrfs receive` gives up.
+pub(super) const TOO_LONG: Severity = Error;
+
 pub(super) fn judge(judge: &mut Judge<'_>) {
     let mut faults = Vec::new();
     let walked = walk(judge.payload, DECODE_LIMIT, &mut |event| {
@@ -31,8 +35,7 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
         judge.add(code, severity, Some(offset), kind.to_string());
     }
     if sound {
-        // The kernel cuts what is too much, the fallback of `btrfs receive` gives up.
-        judge.decoded(walked.decoded, Error);
+        judge.decoded(walked.decoded, TOO_LONG);
     }
 }
 

@@ -5,6 +5,9 @@ use btrfs_payload_zstd::{Event, Fault, FaultKind, walk};
 use super::judge::{DECODE_LIMIT, Judge};
 use super::report::Severity::{self, Error, Note, Warning};
 
+/// A frame that decodes to more than it claims: every reader cuts what is too much.
+pub(super) const TOO_LONG: Severity = Warning;
+
 pub(super) fn judge(judge: &mut Judge<'_>) {
     let mut faults = Vec::new();
     let walked = walk(judge.payload, DECODE_LIMIT, &mut |event| {
@@ -26,7 +29,7 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
         judge.add(code, severity, Some(offset), kind.to_string());
     }
     if sound {
-        judge.decoded(walked.decoded, Warning);
+        judge.decoded(walked.decoded, TOO_LONG);
     }
 }
 

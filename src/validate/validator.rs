@@ -1,0 +1,160 @@
+//! The portable contract: one payload, every kernel since 5.19, the fallback of `btrfs receive`.
+//!
+//! The claims are held against the rules of the ioctl, the payload's structure is walked by its
+//! codec, and then the lengths are compared: what is decoded with what is claimed and shown.
+//! A payload that may become inline has to satisfy the inline decoders and the regular ones.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::judge::Judge;
+use super::quick::Quick;
+use super::report::Report;
+use super::{lzo, zlib, zstd};
+use crate::rules::{Codec, ExtentFields, Target};
+
+/// Judges a payload against its claims, for a filesystem.
+///
+/// The report has every finding, not only the first. Without an error in it, every kernel since
+/// 5.19 (whatever its page size) and the fallback decoders of `btrfs receive` give the bytes
+/// that [`decode()`] gives.
+///
+/// The payload may end with the zeroes that fill its last sector, as the kernel hands it out.
+///
+/// Input is not trusted: for any bytes and any claims this does not panic, takes time in
+/// proportion to the payload, and holds no more memory than a few extents.
+///
+/// Each thread keeps the decoders for the next payload; [`Validator`] is for whoever wants to
+/// say when they go.
+///
+/// ```
+/// use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
+/// use btrfs_payload::validate::validate;
+///
+/// let fields = ExtentFields::whole(8192, EncodedIoId::ZSTD);
+/// let report = validate(b"certainly no zstd frame", &fields, &Target::default());
+/// let finding = report.errors().next().unwrap();
+/// assert_eq!((finding.code, finding.offset), ("zstd-magic", Some(0)));
+/// ```
+#[must_use]
+pub fn validate(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
+    VALIDATOR.with_borrow_mut(|validator| validator.validate(payload, fields, target))
+}
+
+/// As [`validate()`], but walks every payload byte by byte, also one that the strict decoders
+/// accept. The reports are the same; this is how tests see that they are.
+#[must_use]
+pub fn validate_by_walking(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
+    walk(Judge::new(payload, fields, target)).report
+}
+
+thread_local! {
+    static VALIDATOR: RefCell<Validator> = RefCell::new(Validator::new());
+}
+
+/// The `len` bytes that a file shows of a sound payload: the slice of the decoded bytes that
+/// the claims name, with zeroes where the payload decodes to less.
+///
+/// # Errors
+/// [`DecodeError::NotSound`] with everything that [`validate()`] finds.
+pub fn decode(
+    payload: &[u8],
+    fields: &ExtentFields,
+    target: &Target,
+) -> Result<Bytes, DecodeError> {
+    VALIDATOR.with_borrow_mut(|validator| validator.decode(payload, fields, target))
+}
+
+/// Why a payload is not decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// There is no answer that every reader would give. The report says why;
+    /// [`super::predict()`] tells what a single kernel would read.
+    #[error("the payload is not sound: {}", first(.0))]
+    NotSound(Report),
+}
+
+fn first(report: &Report) -> String {
+    report
+        .errors()
+        .next()
+        .map_or_else(String::new, ToString::to_string)
+}
+
+/// Judges one payload after another; keeps decoders and buffers, so that nothing is allocated
+/// for a payload without findings.
+#[derive(Debug)]
+pub struct Validator {
+    quick: Quick,
+}
+
+impl Default for Validator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Validator {
+    /// Allocates some 400 KiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            quick: Quick::new(),
+        }
+    }
+
+    /// As [`validate()`]: the same findings, sooner where there are none.
+    pub fn validate(&mut self, payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
+        let mut judge = Judge::new(payload, fields, target);
+        match self.quick.judge(&mut judge, false) {
+            Some(_) => judge.report,
+            None => walk(judge).report,
+        }
+    }
+
+    /// As [`decode()`].
+    ///
+    /// # Errors
+    /// As [`decode()`].
+    pub fn decode(
+        &mut self,
+        payload: &[u8],
+        fields: &ExtentFields,
+        target: &Target,
+    ) -> Result<Bytes, DecodeError> {
+        let mut judge = Judge::new(payload, fields, target);
+        let mut bytes = match self.quick.judge(&mut judge, true) {
+            Some(len) => self.quick.bytes(len).to_vec(),
+            None => {
+                judge = walk(judge);
+                std::mem::take(&mut judge.decoded)
+            }
+        };
+        // Sound claims are at most 128 KiB, so the conversions cannot fail for them.
+        let range = usize::try_from(fields.unencoded_offset)
+            .ok()
+            .zip(usize::try_from(fields.len).ok());
+        match range {
+            Some((start, len)) if judge.report.is_sound() => {
+                bytes.resize(start + len, 0);
+                Ok(Bytes::from(bytes).slice(start..))
+            }
+            _ => Err(DecodeError::NotSound(judge.report)),
+        }
+    }
+}
+
+/// Walks the payload and finds everything.
+fn walk(mut judge: Judge<'_>) -> Judge<'_> {
+    match judge.fields.codec() {
+        Some(Codec::Zlib) => zlib::judge(&mut judge),
+        Some(Codec::Lzo) => lzo::judge(&mut judge),
+        Some(Codec::Zstd) => zstd::judge(&mut judge),
+        // The rules have said that no such type exists; there is no way to look inside.
+        None => {}
+    }
+    judge
+}
