@@ -400,9 +400,10 @@ fn a_payload_is_a_file_beside_the_manifest() {
         extents.assert_found(&[(Some(2), "manifest-payload-name")]);
     }
     let mut edited = extents.lines.clone();
-    edited[1]["payload"] = json!("x".repeat(300));
+    edited[1]["payload"] = json!("x".repeat(300_000));
     extents.write_sealed(&edited);
-    extents.assert_found(&[(Some(2), "manifest-payload-missing")]);
+    extents.assert_found(&[(Some(2), "manifest-payload-name")]);
+    assert!(extents.check().stdout.len() < 1000);
     extents.restore();
     symlink("../outside", &path).unwrap();
     extents.assert_found(&[(Some(2), "manifest-payload-name")]);
@@ -474,6 +475,11 @@ fn no_output_has_control_characters() {
     }
     fs::write(extents.path(EVIL), "").unwrap();
     assert_clean(extents.check());
+    // What a shell makes of `*`.
+    assert_clean(run(
+        room,
+        ["check", &format!("--{}", EVIL.replace('\n', ""))],
+    ));
     // Names of files that are there, and of files that are not.
     fs::write(room.join(EVIL), lines(9000)).unwrap();
     let payload = ["--codec", "zstd", "--unencoded-len", "9000"];
@@ -494,6 +500,23 @@ fn no_output_has_control_characters() {
             assert_clean(run(room, arguments));
         }
     }
+}
+
+/// A file of a few bytes a line does not become gigabytes of findings.
+#[test]
+fn what_is_no_manifest_is_given_up() {
+    let extents = Extents::new("zstd");
+    let long = format!("{{\"kind\":\"{}\"}}\n", "x".repeat(100_000));
+    let text = [&extents.text, &long, &"x\n".repeat(1_000_000)]
+        .map(String::as_str)
+        .concat();
+    fs::write(extents.path("manifest.jsonl"), text).unwrap();
+    let check = extents.check();
+    crate::assert_trouble(
+        &check,
+        &["line 1007: too many lines are none of a manifest"],
+    );
+    assert!(check.stdout.len() < 200_000, "{}", check.stdout.len());
 }
 
 /// Of several inputs one that cannot be read does not hide the others.
@@ -582,7 +605,8 @@ fn only_what_this_program_made_is_replaced() {
     assert_eq!(again(&extents).code, Some(2));
 }
 
-/// docs/manifest.md has the codes as the program explains them, and the tests above show each.
+/// docs/manifest.md and docs/json.md have the codes as the program explains them, and the tests
+/// show each.
 #[test]
 fn the_codes_are_documented_and_shown() {
     let explained = run(
@@ -602,12 +626,20 @@ fn the_codes_are_documented_and_shown() {
             ),
         )
     });
-    let ours: Vec<_> = explained
-        .filter(|(code, _)| code.starts_with("manifest-"))
-        .collect();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        explained.partition(|(code, _)| code.starts_with("manifest-"));
     assert!(ours.len() > 15);
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manifest.md");
-    let docs = fs::read_to_string(docs).unwrap();
+    let docs = |name: &str| {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        fs::read_to_string(docs.join(name)).unwrap()
+    };
+    let (json, on_btrfs) = (docs("json.md"), include_str!("on_btrfs.rs"));
+    for code in ["unreadable-extent", "compressed-without-checksums"] {
+        let row = others.iter().find(|(got, _)| got == code);
+        assert!(json.contains(&row.unwrap().1), "{code}");
+        assert!(on_btrfs.contains(code), "{code}");
+    }
+    let docs = docs("manifest.md");
     let tests = include_str!("manifest.rs");
     let is_code = |line: &&str| line.starts_with("| `manifest-");
     let documented: BTreeSet<&str> = docs.lines().filter(is_code).collect();

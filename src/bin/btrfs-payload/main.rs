@@ -13,12 +13,13 @@ mod read;
 mod stream;
 mod write;
 
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, shown};
 
 /// Makes, judges and moves the compressed payloads of btrfs extents.
 #[derive(Parser)]
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results, everything else is trouble; clap knows which.
-            let _ = error.print();
+            print_usage(&error);
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -116,6 +117,19 @@ fn main() -> ExitCode {
             output::trouble(&error);
             ExitCode::from(2)
         }
+    }
+}
+
+/// Prints what clap has to say. It quotes arguments as they are, and a shell's `*` may have put
+/// any file's name there: then without colours, so that nothing is left that is not to be shown.
+fn print_usage(error: &clap::Error) {
+    let is_plain = |argument: OsString| argument.to_str() == Some(&shown(&argument).to_string());
+    if std::env::args_os().all(is_plain) {
+        let _ = error.print();
+        return;
+    }
+    for line in error.to_string().lines() {
+        let _ = writeln!(io::stderr(), "{}", shown(line));
     }
 }
 

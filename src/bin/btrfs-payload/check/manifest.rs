@@ -13,6 +13,10 @@ use crate::args::Claims;
 use crate::manifest::{self, Encoded, FORMAT, Header, Line};
 use crate::output::trouble;
 
+/// Lines that are none of a manifest, and are said one by one: with more of them the file is
+/// something else.
+const MOST_DAMAGED: u64 = 1000;
+
 impl Check<'_> {
     pub(super) fn manifest(&mut self, input: &Path, file: File, claims: &Claims) -> Result<()> {
         let directory = match input.parent() {
@@ -23,12 +27,16 @@ impl Check<'_> {
         let mut whole = manifest::Whole::default();
         let mut names = HashSet::new();
         let mut lines = manifest::Lines::new(input, file);
-        // The lines before the present one, and where it is.
+        let mut damaged: u64 = 0;
         while let Some((number, line)) = lines.next()? {
             let place = Place::line(number);
             let line = match line {
                 Ok(line) => line,
                 Err(reason) => {
+                    damaged = damaged.saturating_add(1);
+                    if damaged > MOST_DAMAGED {
+                        bail!("{}: too many lines are none of a manifest", lines.place());
+                    }
                     self.other(input, place, &error("manifest-line", reason))?;
                     continue;
                 }

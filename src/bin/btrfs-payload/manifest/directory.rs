@@ -27,10 +27,11 @@ pub(crate) struct Payload {
 /// is anything else is not opened, and a finding.
 pub(crate) fn payload(directory: &Path, name: &str) -> Result<Result<Payload, Finding>> {
     if !is_file_name(name) {
-        return Ok(Err(fault(
-            "manifest-payload-name",
-            format!("{} is not a plain file name", shown(name)),
-        )));
+        let message = match name.get(..LONGEST_NAME) {
+            Some(start) if start != name => format!("{}... is too long a name", shown(start)),
+            _ => format!("{} is not a plain file name", shown(name)),
+        };
+        return Ok(Err(fault("manifest-payload-name", message)));
     }
     let path = directory.join(name);
     // Neither does a link lead out of the directory, nor a pipe make us wait.
@@ -41,7 +42,7 @@ pub(crate) fn payload(directory: &Path, name: &str) -> Result<Result<Payload, Fi
     };
     let file = match rustix::fs::open(&path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(Errno::NOENT | Errno::NAMETOOLONG) => {
+        Err(Errno::NOENT) => {
             let message = format!("there is no file {}", shown(name));
             return Ok(Err(fault("manifest-payload-missing", message)));
         }
@@ -70,9 +71,14 @@ fn fault(code: &'static str, message: String) -> Finding {
     }
 }
 
+/// Bytes of a name (`NAME_MAX`, include/uapi/linux/limits.h).
+const LONGEST_NAME: usize = 255;
+
 /// True for the name of a file in the present directory.
 fn is_file_name(name: &str) -> bool {
-    Path::new(name).file_name() == Some(name.as_ref()) && !name.contains('\0')
+    Path::new(name).file_name() == Some(name.as_ref())
+        && !name.contains('\0')
+        && name.len() <= LONGEST_NAME
 }
 
 /// A warning about files beside a manifest that it does not name, where there are any.

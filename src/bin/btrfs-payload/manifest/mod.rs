@@ -183,6 +183,8 @@ pub(crate) type Numbered = (u64, Result<Line, String>);
 impl Lines {
     /// Far more than any line of ours has, bytes; a name can be of any length.
     const LONGEST: u64 = 1 << 20;
+    /// Characters that are said of a line that is none.
+    const QUOTED: usize = 200;
 
     pub(crate) fn new(path: &Path, file: File) -> Self {
         Self {
@@ -224,7 +226,8 @@ impl Lines {
             Err(error) => {
                 // It counts the lines of this one line, and may quote what is in there.
                 let text = error.to_string();
-                let reason = text.split(" at line ").next().unwrap_or_default();
+                let reason: String = text.chars().take(Self::QUOTED).collect();
+                let reason = reason.split(" at line ").next().unwrap_or_default();
                 let reason = format!("no line of a manifest: {}", Escaped(reason.as_bytes()));
                 if first {
                     bail!("{}, column {}: {reason}", self.place(), error.column());
