@@ -3,82 +3,129 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::rules::{ExtentFields, Target};
-use crate::validate::{Report, validate};
+use crate::rules::limits::u64_of;
+use crate::rules::{ExtentFields, Target, can_be_inline};
+use crate::validate::{NotSound, validate};
 
-/// A payload together with what is true of it.
+/// A payload together with what is true of it, and the places that it was judged for.
 ///
-/// There are only checked ways to make one, so that what reaches a kernel or a send stream has
-/// been judged.
+/// There are only checked ways to make one. Whoever puts it into a file or a send stream asks
+/// [`EncodedExtent::check_place`] first, so that it gets to no place that nobody has thought of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedExtent {
     payload: Bytes,
     fields: ExtentFields,
+    /// Of the filesystems it was judged for, bytes.
+    sector_size: u32,
+    /// It is sound where it may become inline, or never does.
+    sound_inline: bool,
 }
 
-/// Why a payload cannot become an [`EncodedExtent`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+/// The extent was judged, but not for such a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ExtentError {
-    /// The payload is not sound; the report says why. Encode the data anew, or write it plain.
-    #[error("the payload is not sound: {}", .0.errors().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    NotSound(Report),
-    /// The slice is not one of whole sectors inside the decoded bytes.
+pub enum WrongPlace {
+    /// The filesystem has sectors of another size. Judge the payload for it, or make another.
     #[error(
-        "no slice of {len} bytes at {unencoded_offset} in {unencoded_len} decoded bytes: it \
-         begins at a sector, is not empty, and ends inside"
+        "the extent was judged for {got}-byte sectors, and the filesystem has {expected}-byte \
+         sectors"
     )]
-    Slice {
-        /// Where the slice begins, bytes.
-        unencoded_offset: u64,
-        /// Its length, bytes.
-        len: u64,
-        /// What there is, bytes.
-        unencoded_len: u64,
+    SectorSize {
+        /// What it was judged for, bytes.
+        got: u32,
+        /// What the place has, bytes.
+        expected: u32,
     },
+    /// It may become an inline extent here, and is sound as a regular one only: every other
+    /// place in the file takes it. Make another payload, or write plain data.
+    #[error(
+        "{len} bytes at offset 0 may become an inline extent, which the extent is not sound as"
+    )]
+    Inline {
+        /// Bytes of the file that it stands for.
+        len: u64,
+    },
+}
+
+/// The file cannot show that part of the extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "no slice of {len} bytes at {unencoded_offset}: the extent shows {shown} decoded bytes at \
+     {shown_offset}, and a slice of it begins at a sector, is not empty, and ends inside"
+)]
+pub struct NoSuchSlice {
+    /// Where the slice begins in the decoded bytes.
+    pub unencoded_offset: u64,
+    /// Its length, bytes.
+    pub len: u64,
+    /// Where in the decoded bytes it would have to begin at the earliest.
+    pub shown_offset: u64,
+    /// How many there are from there on.
+    pub shown: u64,
 }
 
 impl EncodedExtent {
     /// An extent whose payload is sound for this target: every kernel since 5.19 and the
     /// fallback decoders of `btrfs receive` give the same bytes.
     ///
+    /// It is as sound at every other place that a filesystem of this sector size takes it at,
+    /// but for the start of a file, where short extents become inline: whether it is sound there
+    /// is found out too, and remembered.
+    ///
     /// # Errors
-    /// [`ExtentError::NotSound`] with everything that is wrong. A payload that some kernel may
-    /// come to harm on is never sound.
-    pub fn new(payload: Bytes, fields: ExtentFields, target: &Target) -> Result<Self, ExtentError> {
+    /// [`NotSound`] with everything that is wrong. A payload that some kernel may come to harm
+    /// on is never sound.
+    pub fn new(payload: Bytes, fields: ExtentFields, target: &Target) -> Result<Self, NotSound> {
         let report = validate(&payload, &fields, target);
-        if report.is_sound() {
-            Ok(Self { payload, fields })
-        } else {
-            Err(ExtentError::NotSound(report))
+        if !report.is_sound() {
+            return Err(NotSound(report));
+        }
+        let sector_size = target.sector_size;
+        let start = likely_inline(Target::new(sector_size));
+        let may_be_inline = |place| can_be_inline(u64_of(payload.len()), &fields, place);
+        let sound_inline = may_be_inline(target)
+            || !may_be_inline(&start)
+            || validate(&payload, &fields, &start).is_sound();
+        Ok(Self {
+            payload,
+            fields,
+            sector_size,
+            sound_inline,
+        })
+    }
+
+    /// An extent fresh from one of our encoders, sound everywhere on filesystems of this sector
+    /// size: the properties in tests/ stand for it.
+    pub(crate) fn of_our_encoder(payload: Bytes, fields: ExtentFields, sector_size: u32) -> Self {
+        Self {
+            payload,
+            fields,
+            sector_size,
+            sound_inline: true,
         }
     }
 
-    /// An extent fresh from one of our encoders, for which the properties in tests/ stand.
-    pub(crate) fn of_our_encoder(payload: Bytes, fields: ExtentFields) -> Self {
-        Self { payload, fields }
-    }
-
     /// The same payload, of which the file shows only the `len` bytes from `unencoded_offset`
-    /// on: a bookend.
+    /// on: a bookend. It has to lie in what the extent shows: nobody has judged the rest.
     ///
     /// # Errors
-    /// [`ExtentError::Slice`] when the slice is empty, begins inside a sector or leaves the
-    /// decoded bytes.
-    pub fn slice(
-        &self,
-        unencoded_offset: u64,
-        len: u64,
-        sector_size: u32,
-    ) -> Result<Self, ExtentError> {
+    /// [`NoSuchSlice`] when the slice is empty, begins inside a sector or leaves the extent.
+    pub fn slice(&self, unencoded_offset: u64, len: u64) -> Result<Self, NoSuchSlice> {
+        let ExtentFields {
+            len: shown,
+            unencoded_offset: shown_offset,
+            ..
+        } = self.fields;
         let inside = unencoded_offset
-            .checked_add(len)
-            .is_some_and(|end| end <= self.fields.unencoded_len);
-        if len == 0 || !inside || !unencoded_offset.is_multiple_of(u64::from(sector_size)) {
-            return Err(ExtentError::Slice {
+            .checked_sub(shown_offset)
+            .and_then(|skipped| shown.checked_sub(skipped))
+            .is_some_and(|rest| len <= rest);
+        if len == 0 || !inside || !unencoded_offset.is_multiple_of(u64::from(self.sector_size)) {
+            return Err(NoSuchSlice {
                 unencoded_offset,
                 len,
-                unencoded_len: self.fields.unencoded_len,
+                shown_offset,
+                shown,
             });
         }
         Ok(Self {
@@ -88,7 +135,33 @@ impl EncodedExtent {
                 unencoded_offset,
                 ..self.fields
             },
+            ..*self
         })
+    }
+
+    /// Whether the extent was judged for this place: a filesystem of this sector size, and, where
+    /// it may become inline, such extents. That is at offset 0 of a file that is no longer than
+    /// the extent. The mount option `max_inline`, which nobody sees from outside, is taken for
+    /// the largest.
+    ///
+    /// What the kernel itself looks at is not asked here: alignment, and whether the file keeps
+    /// checksums ([`WriteCall`](crate::rules::WriteCall)).
+    ///
+    /// # Errors
+    /// [`WrongPlace`] says what is different.
+    pub fn check_place(&self, place: &Target) -> Result<(), WrongPlace> {
+        if self.sector_size != place.sector_size {
+            return Err(WrongPlace::SectorSize {
+                got: self.sector_size,
+                expected: place.sector_size,
+            });
+        }
+        let payload_len = u64_of(self.payload.len());
+        if !self.sound_inline && can_be_inline(payload_len, &self.fields, &likely_inline(*place)) {
+            let len = self.fields.len;
+            return Err(WrongPlace::Inline { len });
+        }
+        Ok(())
     }
 
     /// The payload, without padding.
@@ -101,5 +174,19 @@ impl EncodedExtent {
     #[must_use]
     pub fn fields(&self) -> &ExtentFields {
         &self.fields
+    }
+
+    /// Sector size of the filesystems it was judged for, bytes.
+    #[must_use]
+    pub fn sector_size(&self) -> u32 {
+        self.sector_size
+    }
+}
+
+/// The place, with as much as a mount option can let become inline.
+fn likely_inline(place: Target) -> Target {
+    Target {
+        max_inline: place.sector_size,
+        ..place
     }
 }

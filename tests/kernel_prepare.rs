@@ -250,7 +250,7 @@ fn slices_of_one_payload() {
         // Each at the start of a file, and each behind a hole.
         for (from, len) in slices {
             for offset in [0, 12_288] {
-                let slice = whole.slice(from, len, 4096).unwrap();
+                let slice = whole.slice(from, len).unwrap();
                 let path = fs.join(format!("{codec} {from} {len} {offset}"));
                 ioctl::encoded_write(create(&path), offset, &slice).unwrap();
                 let mut expected = vec![0; usize::try_from(offset).unwrap()];
@@ -263,7 +263,7 @@ fn slices_of_one_payload() {
         let path = fs.join(format!("{codec} middle"));
         let file = create(&path);
         ioctl::encoded_write(&file, 0, &whole).unwrap();
-        let slice = whole.slice(40_960, 8192, 4096).unwrap();
+        let slice = whole.slice(40_960, 8192).unwrap();
         ioctl::encoded_write(&file, 16_384, &slice).unwrap();
         let mut expected = data.clone();
         expected.copy_within(40_960..49_152, 16_384);

@@ -146,7 +146,11 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
             return TestResult::error(format!("{:?}", report.findings()));
         }
         let sector_size = options.target.sector_size as usize;
-        // Where it cannot be inline.
+        // Where as much as can be is inline, and where nothing is.
+        let inline = Target {
+            max_inline: options.target.sector_size,
+            ..options.target
+        };
         let elsewhere = options.target.at(1 << 20);
         if decode(payload, fields, &options.target).unwrap() != data {
             return TestResult::error("decodes to something else");
@@ -162,8 +166,10 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
             return TestResult::error("padding confuses the judge");
         }
         TestResult::from_bool(
-            validate(payload, fields, &elsewhere).findings().is_empty()
-                && receive(payload, fields).is_ok_and(|bytes| bytes == data),
+            [inline, elsewhere].iter().all(|place| {
+                extent.check_place(place).is_ok()
+                    && validate(payload, fields, place).findings().is_empty()
+            }) && receive(payload, fields).is_ok_and(|bytes| bytes == data),
         )
     }
     check(300, property as fn(Data, Choice) -> TestResult);
@@ -248,7 +254,7 @@ fn every_slice_of_what_we_prepare_is_sound() {
             return TestResult::discard();
         }
         let len = len % (data.len() - start) + 1;
-        let slice = extent.slice(start as u64, len as u64, sector_size).unwrap();
+        let slice = extent.slice(start as u64, len as u64).unwrap();
         let target = options.target.at(u64::from(sector_size));
         let bytes = decode(slice.payload(), slice.fields(), &target).unwrap();
         let good = bytes == data[start..start + len]

@@ -6,11 +6,10 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::extent::WrongPlace;
 use crate::rules::WriteRule;
 use crate::rules::limits::MAX_EXTENT;
-
-/// Entries a scatter list can have (`UIO_MAXIOV`, include/uapi/linux/uio.h).
-pub(super) const UIO_MAXIOV: usize = 1024;
+use crate::validate::NotSound;
 
 /// Why an encoded write failed. Unless it says otherwise, nothing was written.
 #[derive(Debug, Error)]
@@ -31,15 +30,12 @@ pub enum WriteError {
              file without O_APPEND"
     )]
     Append,
-    /// The scatter list has more entries than a system call takes. Found before the call.
-    #[error(
-        "the scatter list has {got} entries, a system call takes {}: use fewer",
-        UIO_MAXIOV
-    )]
-    TooManySlices {
-        /// Entries.
-        got: usize,
-    },
+    /// The extent was not judged for such a place. Found before the call.
+    #[error(transparent)]
+    WrongPlace(#[from] WrongPlace),
+    /// The claims do not hold: only from [`super::encoded_write_vectored`], before the call.
+    #[error(transparent)]
+    NotSound(#[from] NotSound),
     /// EINVAL: the arguments, or the file, break these rules.
     #[error("the kernel refuses the write (EINVAL): {}", join(.rules))]
     Refused {
@@ -133,7 +129,8 @@ impl WriteError {
             Self::Fault => Errno::FAULT,
             Self::Busy => Errno::BUSY,
             Self::Append
-            | Self::TooManySlices { .. }
+            | Self::WrongPlace(_)
+            | Self::NotSound(_)
             | Self::NothingWritten { .. }
             | Self::Short { .. } => return None,
             Self::Other(error) => return error.raw_os_error(),

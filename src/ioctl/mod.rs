@@ -1,8 +1,8 @@
 //! The thin kernel interface: extents go in and come out as they are.
 //!
-//! Nothing is encoded, decoded or judged here. The kernel does not look into a payload when it
-//! takes one, so [`encoded_write`] accepts only an [`EncodedExtent`](crate::extent::EncodedExtent);
-//! [`submit`] is the way around it for tests.
+//! Nothing is encoded or decoded here. The kernel does not look into a payload when it takes one,
+//! so [`encoded_write`] takes only an [`EncodedExtent`](crate::extent::EncodedExtent), and only at
+//! a place that it was judged for; [`submit`] is the way around it for tests.
 //!
 //! | file | what it does |
 //! | --- | --- |

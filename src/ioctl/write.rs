@@ -6,12 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::error::UIO_MAXIOV;
 use super::sys::{self, EncodedIoArgs};
 use super::{WriteError, probe};
 use crate::extent::EncodedExtent;
 use crate::rules::limits::RESERVED_BYTES;
-use crate::rules::{ExtentFields, WriteCall, WriteRule};
+use crate::rules::{ExtentFields, Target, WriteCall, WriteRule};
 
 /// `ioctl(fd, BTRFS_IOC_ENCODED_WRITE, args)`: makes the extent part of the file at `offset`.
 ///
@@ -20,48 +19,27 @@ use crate::rules::{ExtentFields, WriteCall, WriteRule};
 /// disk after `fsync`, not before.
 ///
 /// A write that begins behind the end of the file leaves a hole; one that ends behind it makes
-/// the file longer, to the exact byte.
+/// the file longer, to the exact byte. The kernel takes an extent at places it was not judged
+/// for; here it is refused. Nobody else should change the size of the file meanwhile: that
+/// decides, too, whether an extent becomes inline.
 ///
 /// # Errors
-/// [`WriteError`]; what to do about each is in the table of [`crate::ioctl`].
+/// [`WriteError::WrongPlace`] for a place that the extent was not judged for; what to do about
+/// the others is in the table of [`crate::ioctl`].
 #[doc(alias = "BTRFS_IOC_ENCODED_WRITE")]
 pub fn encoded_write(
     fd: impl AsFd,
     offset: u64,
     extent: &EncodedExtent,
 ) -> Result<usize, WriteError> {
-    let payload = [IoSlice::new(extent.payload())];
-    encoded_write_vectored(fd, offset, extent.fields(), &payload)
-}
-
-/// Like [`encoded_write`], with the payload in pieces (1024 at the most) and claims that nobody
-/// has checked.
-///
-/// The kernel does not check them either. The caller answers for a payload that is what
-/// `fields` say, and above all never hands over one that is judged `unsafe-payload`.
-///
-/// # Errors
-/// As [`encoded_write`].
-pub fn encoded_write_vectored(
-    fd: impl AsFd,
-    offset: u64,
-    fields: &ExtentFields,
-    payload: &[IoSlice<'_>],
-) -> Result<usize, WriteError> {
     let fd = fd.as_fd();
-    if is_append(fd) {
-        return Err(WriteError::Append);
-    }
-    if payload.len() > UIO_MAXIOV {
-        let got = payload.len();
-        return Err(WriteError::TooManySlices { got });
-    }
-    let expected = payload
-        .iter()
-        .fold(0usize, |sum, slice| sum.saturating_add(slice.len()));
+    extent.check_place(&place(fd, offset)?)?;
+    let (fields, payload) = (extent.fields(), extent.payload());
     // An offset beyond 2^63 - 1 is negative to the kernel, and refused.
     let args = EncodedIoArgs::new(offset.cast_signed(), fields);
-    match rustix::io::retry_on_intr(|| sys::encoded_write(fd, args, payload)) {
+    let expected = payload.len();
+    let call = || sys::encoded_write(fd, args, &[IoSlice::new(payload)]);
+    match rustix::io::retry_on_intr(call) {
         Ok(got) if got == expected && got > 0 => Ok(got),
         Ok(0) => Err(WriteError::NothingWritten {
             payload_len: expected,
@@ -71,6 +49,41 @@ pub fn encoded_write_vectored(
             broken_rules(fd, offset, fields, expected)
         })),
     }
+}
+
+/// Like [`encoded_write`], for a payload in pieces and claims that nobody has checked: they are
+/// put together and judged for this place first.
+///
+/// # Errors
+/// [`WriteError::NotSound`] with everything that is wrong, and as [`encoded_write`].
+pub fn encoded_write_vectored(
+    fd: impl AsFd,
+    offset: u64,
+    fields: &ExtentFields,
+    payload: &[IoSlice<'_>],
+) -> Result<usize, WriteError> {
+    let place = place(fd.as_fd(), offset)?;
+    let mut joined = Vec::new();
+    for piece in payload {
+        joined.extend_from_slice(piece);
+    }
+    let extent = EncodedExtent::new(joined.into(), *fields, &place)?;
+    encoded_write(fd, offset, &extent)
+}
+
+/// The place, as far as it decides what becomes of an extent there.
+fn place(fd: BorrowedFd<'_>, offset: u64) -> Result<Target, WriteError> {
+    if is_append(fd) {
+        return Err(WriteError::Append);
+    }
+    let error = |errno| cause(fd, errno, Vec::new);
+    let filesystem = sys::fs_info(fd).map_err(error)?;
+    let stat = rustix::fs::fstat(fd).map_err(error)?;
+    Ok(Target {
+        node_size: filesystem.node_size,
+        file_size: u64::try_from(stat.st_size).unwrap_or(0),
+        ..Target::new(filesystem.sector_size).at(offset)
+    })
 }
 
 /// True where the descriptor has `O_APPEND`: the kernel then writes at the end of the file,

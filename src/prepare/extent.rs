@@ -187,7 +187,9 @@ impl Preparer {
         }
         let payload = keep_payload(&mut self.arena, best);
         Ok(Prepared::Encoded(EncodedExtent::of_our_encoder(
-            payload, fields,
+            payload,
+            fields,
+            target.sector_size,
         )))
     }
 }

@@ -49,3 +49,8 @@ pub fn round_up(bytes: u64, sector_size: u32) -> Option<u64> {
 pub fn is_sector_size(bytes: u32) -> bool {
     bytes.is_power_of_two() && (MIN_SECTOR_SIZE..=MAX_SECTOR_SIZE).contains(&bytes)
 }
+
+/// A length in memory, as wide as claims are. No platform of Rust's has longer ones.
+pub(crate) fn u64_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

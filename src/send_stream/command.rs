@@ -12,7 +12,7 @@ use super::issue::CommandError;
 use super::kind::{CommandKind, command_table};
 use super::raw::RawCommand;
 use super::value::{Attributes, Field, Timespec, Uuid};
-use crate::extent::EncodedExtent;
+use crate::extent::{EncodedExtent, WrongPlace};
 use crate::rules::{EncodedIoId, ExtentFields, Target, WriteCall, WriteRule};
 
 /// A command that can be written.
@@ -137,10 +137,16 @@ impl Command {
 }
 
 impl EncodedWrite {
-    /// The command that writes a checked extent at an offset of a file.
-    #[must_use]
-    pub fn new(path: Bytes, file_offset: u64, extent: &EncodedExtent) -> Self {
-        Self::claimed(path, file_offset, extent.fields(), extent.payload().clone())
+    /// The command that writes a judged extent at an offset of a file, on a filesystem of the
+    /// sector size that it was judged for. Whatever the stream does before, the file may be
+    /// empty when it is received.
+    ///
+    /// # Errors
+    /// [`WrongPlace::Inline`] at offset 0, for an extent that was not judged as an inline one.
+    pub fn new(path: Bytes, file_offset: u64, extent: &EncodedExtent) -> Result<Self, WrongPlace> {
+        extent.check_place(&Target::new(extent.sector_size()).at(file_offset))?;
+        let (fields, payload) = (extent.fields(), extent.payload().clone());
+        Ok(Self::claimed(path, file_offset, fields, payload))
     }
 
     /// The command for a payload of which nothing is known but what somebody claims.

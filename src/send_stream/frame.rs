@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::crc::command_crc;
 use super::format::{Attribute, COMMAND_HEADER_LEN, NANOSECONDS, ValueType, Version};
 use super::kind::CommandKind;
+use crate::extent::WrongPlace;
 use crate::rules::WriteRule;
 
 /// Why a command cannot be written: a receiver would refuse it, or take it for something else.
@@ -74,6 +75,9 @@ pub enum EncodeError {
     /// An encoded write that `btrfs receive` fails on, or takes without writing anything.
     #[error("encoded_write: {0}")]
     EncodedWrite(WriteRule),
+    /// An extent that was not judged for the place it is to get.
+    #[error("encoded_write: {0}")]
+    WrongPlace(#[from] WrongPlace),
     /// A command that is to be framed anew has a wrong checksum: a right one would hide it.
     #[error("the command at offset {offset} has a wrong checksum and cannot be framed anew")]
     Checksum {

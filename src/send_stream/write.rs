@@ -12,7 +12,7 @@ use super::format::{Attribute, MAGIC, Version};
 use super::frame::{EncodeError, check_version, frame};
 use super::kind::CommandKind;
 use super::raw::{Place, RawCommand};
-use crate::extent::EncodedExtent;
+use crate::extent::{EncodedExtent, WrongPlace};
 use crate::rules::ExtentFields;
 
 /// Commands are gathered up to this length and written together, bytes.
@@ -56,6 +56,8 @@ pub struct Writer<W> {
     flush_len: usize,
     version: Version,
     ended: bool,
+    /// What the extents written so far were judged for, bytes.
+    sector_size: Option<u32>,
 }
 
 impl Writer<io::Sink> {
@@ -93,6 +95,7 @@ impl<W: Write> Writer<W> {
             flush_len: FLUSH_LEN,
             version,
             ended: false,
+            sector_size: None,
         }
     }
 
@@ -146,17 +149,27 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes a checked extent.
+    /// Writes a judged extent. A stream is for one filesystem, so all of them are for one
+    /// sector size: that of the first.
     ///
     /// # Errors
-    /// As [`Writer::command`].
+    /// [`EncodeError::WrongPlace`] for a place that the extent was not judged for, and as
+    /// [`Writer::command`].
     pub fn encoded_write(
         &mut self,
         path: &Bytes,
         file_offset: u64,
         extent: &EncodedExtent,
     ) -> Result<(), WriteError> {
-        self.command(&EncodedWrite::new(path.clone(), file_offset, extent))
+        let (got, expected) = (extent.sector_size(), self.sector_size);
+        if let Some(expected) = expected.filter(|&expected| expected != got) {
+            let wrong = WrongPlace::SectorSize { got, expected };
+            return Err(EncodeError::from(wrong).into());
+        }
+        let command = EncodedWrite::new(path.clone(), file_offset, extent);
+        self.command(&command.map_err(EncodeError::from)?)?;
+        self.sector_size = Some(got);
+        Ok(())
     }
 
     /// Writes a payload of which nothing is known but what somebody claims.

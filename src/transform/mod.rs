@@ -35,7 +35,7 @@ pub use decompress::{DecompressOptions, decompress};
 pub use error::TransformError;
 pub use escape::Escaped;
 pub use finding::StreamFinding;
-pub use payload::{DecodedExtent, NotDecodable, decode_extent};
+pub use payload::{DecodedExtent, decode_extent};
 pub use recompress::{RecompressOptions, Saving, recompress};
 pub use reframe::{ReframeOptions, reframe};
 pub use rewrite::RewriteSummary;

@@ -5,11 +5,10 @@
 //! as long as the fallback decoders read the payload.
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::rules::{ExtentFields, Sectors, Target, limits};
 use crate::send_stream::command::EncodedWrite;
-use crate::validate::{self, DecodeError, Finding, Report, Severity, validate};
+use crate::validate::{self, Finding, NotSound, Severity, validate};
 
 /// The data of an encoded write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +18,6 @@ pub struct DecodedExtent {
     /// The ioctl refuses the payload; a receiver has to decode it.
     pub falls_back: bool,
 }
-
-/// There is no data that every receiver would write.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the payload is not sound")]
-pub struct NotDecodable(
-    /// Everything that is wrong with it.
-    pub Report,
-);
 
 /// Codes of the rules of the ioctl whose breach makes `btrfs receive` decode the payload: they
 /// are about the place, not about the payload.
@@ -73,8 +64,8 @@ pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Vec<Finding> {
 /// fallback decoders, on any filesystem.
 ///
 /// # Errors
-/// [`NotDecodable`] when some kernel since 5.19 or the fallback decoders would not give them.
-pub fn decode_extent(write: &EncodedWrite) -> Result<DecodedExtent, NotDecodable> {
+/// [`NotSound`] when some kernel since 5.19 or the fallback decoders would not give them.
+pub fn decode_extent(write: &EncodedWrite) -> Result<DecodedExtent, NotSound> {
     let fields = write.fields();
     // A payload is judged on a filesystem it was made for; what the rules say of another one
     // is not the payload's fault.
@@ -87,17 +78,17 @@ pub fn decode_extent(write: &EncodedWrite) -> Result<DecodedExtent, NotDecodable
                 falls_back: false,
             });
         }
-        Err(DecodeError::NotSound(report)) => report,
+        Err(NotSound(report)) => report,
     };
     if !report.errors().all(makes_fall_back) {
-        return Err(NotDecodable(report));
+        return Err(NotSound(report));
     }
     match decode_elsewhere(write, &fields, target) {
         Some(data) => Ok(DecodedExtent {
             data,
             falls_back: true,
         }),
-        None => Err(NotDecodable(report)),
+        None => Err(NotSound(report)),
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Data;
-use super::payload::{NotDecodable, decode_extent, sectors_of};
+use super::payload::{decode_extent, sectors_of};
 use super::source::{Batch, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
@@ -22,6 +22,7 @@ use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{
     Command, CommandKind, EncodeError, RawCommand, Version, WriteError, Writer,
 };
+use crate::validate::NotSound;
 
 /// Sums of a rewritten stream. Lengths are bytes; sectors are those of the target filesystem.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,9 +88,9 @@ pub(super) enum Reworked {
 /// Why an encoded write cannot be reworked.
 pub(super) enum Unsound {
     /// It is passed on and reported.
-    Pass(NotDecodable),
+    Pass(NotSound),
     /// It cannot stay in the output.
-    Stop(NotDecodable),
+    Stop(NotSound),
     Error(TransformError),
 }
 
@@ -188,14 +189,14 @@ impl<K: Rework> Worker<K> {
             Ok(Reworked::Kept { falls_back }) => part.kept(raw, &write, falls_back),
             Ok(Reworked::Encoded(extent)) => part.replaced(raw, &write, &extent),
             Ok(Reworked::Plain(data)) => part.decoded(raw, &write, &data),
-            Err(Unsound::Pass(NotDecodable(report))) => {
+            Err(Unsound::Pass(NotSound(report))) => {
                 let errors = report.errors();
                 let findings = errors.map(|finding| StreamFinding::of_payload(raw, finding));
                 part.findings.extend(findings);
                 part.summary.unsound += 1;
                 part.kept(raw, &write, false)
             }
-            Err(Unsound::Stop(NotDecodable(report))) => Err(TransformError::Undecodable {
+            Err(Unsound::Stop(NotSound(report))) => Err(TransformError::Undecodable {
                 offset: raw.offset(),
                 report,
             }),

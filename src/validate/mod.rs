@@ -25,5 +25,5 @@ pub use btrfs_payload_common::Piece;
 pub use codes::{Explanation, explain, explanations};
 pub use dump::{DumpLine, Headline, Structure, dump};
 pub use predict::{Outcome, predict};
-pub use report::{Finding, Report, Severity};
-pub use validator::{DecodeError, Validator, decode, validate, validate_by_walking};
+pub use report::{Finding, NotSound, Report, Severity};
+pub use validator::{Validator, decode, validate, validate_by_walking};

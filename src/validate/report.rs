@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use thiserror::Error;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -81,4 +82,19 @@ impl Report {
             .iter()
             .filter(|finding| finding.severity == Severity::Error)
     }
+}
+
+/// The payload is not sound, and the report says why. Encode the data again, or write it plain.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the payload is not sound: {}", first(.0))]
+pub struct NotSound(
+    /// Everything that is wrong with it.
+    pub Report,
+);
+
+fn first(report: &Report) -> String {
+    report
+        .errors()
+        .next()
+        .map_or_else(String::new, ToString::to_string)
 }

@@ -7,11 +7,10 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use super::judge::Judge;
 use super::quick::Quick;
-use super::report::Report;
+use super::report::{NotSound, Report};
 use super::{lzo, zlib, zstd};
 use crate::rules::{Codec, ExtentFields, Target};
 
@@ -58,30 +57,10 @@ thread_local! {
 /// the claims name, with zeroes where the payload decodes to less.
 ///
 /// # Errors
-/// [`DecodeError::NotSound`] with everything that [`validate()`] finds.
-pub fn decode(
-    payload: &[u8],
-    fields: &ExtentFields,
-    target: &Target,
-) -> Result<Bytes, DecodeError> {
+/// [`NotSound`]: there is no answer that every reader would give. [`super::predict()`] tells
+/// what a single kernel would read.
+pub fn decode(payload: &[u8], fields: &ExtentFields, target: &Target) -> Result<Bytes, NotSound> {
     VALIDATOR.with_borrow_mut(|validator| validator.decode(payload, fields, target))
-}
-
-/// Why a payload is not decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// There is no answer that every reader would give. The report says why;
-    /// [`super::predict()`] tells what a single kernel would read.
-    #[error("the payload is not sound: {}", first(.0))]
-    NotSound(Report),
-}
-
-fn first(report: &Report) -> String {
-    report
-        .errors()
-        .next()
-        .map_or_else(String::new, ToString::to_string)
 }
 
 /// Judges one payload after another; keeps decoders and buffers, so that nothing is allocated
@@ -124,7 +103,7 @@ impl Validator {
         payload: &[u8],
         fields: &ExtentFields,
         target: &Target,
-    ) -> Result<Bytes, DecodeError> {
+    ) -> Result<Bytes, NotSound> {
         let mut judge = Judge::new(payload, fields, target);
         let mut bytes = match self.quick.judge(&mut judge, true) {
             Some(len) => self.quick.bytes(len).to_vec(),
@@ -142,7 +121,7 @@ impl Validator {
                 bytes.resize(start + len, 0);
                 Ok(Bytes::from(bytes).slice(start..))
             }
-            _ => Err(DecodeError::NotSound(judge.report)),
+            _ => Err(NotSound(judge.report)),
         }
     }
 }

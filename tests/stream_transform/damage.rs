@@ -7,8 +7,8 @@ use btrfs_payload::Kernel;
 use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::{Codec, EncodedIoId, Target};
 use btrfs_payload::send_stream::{Reader, Version, command};
-use btrfs_payload::transform::{CheckOptions, NotDecodable, TransformError, check, decode_extent};
-use btrfs_payload::validate::{Outcome, Severity, predict};
+use btrfs_payload::transform::{CheckOptions, TransformError, check, decode_extent};
+use btrfs_payload::validate::{NotSound, Outcome, Severity, predict};
 use bytes::Bytes;
 use quickcheck::quickcheck;
 
@@ -148,7 +148,7 @@ fn judged_as_predicted(payload: Vec<u8>, id: EncodedIoId, len: u64, offset: u64)
         match (&outcome, &data) {
             (Outcome::Data { bytes, .. }, Ok(data)) => assert_eq!(bytes, &data.data),
             (Outcome::Refused(_), Ok(data)) => assert!(data.falls_back),
-            (_, Err(NotDecodable(_))) => {}
+            (_, Err(NotSound(_))) => {}
             (outcome, Ok(_)) => panic!("sound, but Linux {kernel}: {outcome:?}"),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use btrfs_payload::Kernel;
-use btrfs_payload::validate::{DecodeError, Outcome, decode, predict};
+use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
 use crate::args::{Claims, read_payload};
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let (bytes, verdict) = match args.as_kernel {
         None => match decode(&payload, &fields, &target) {
             Ok(bytes) => (bytes.to_vec(), Verdict::Sound),
-            Err(DecodeError::NotSound(report)) => {
+            Err(NotSound(report)) => {
                 for finding in report.findings() {
                     remark(format_args!("{finding}"));
                 }
@@ -49,7 +49,6 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 ));
                 return Ok(Verdict::NotSound);
             }
-            Err(error) => return Err(error.into()),
         },
         Some(kernel) => as_kernel(kernel, predict(&payload, &fields, &target, kernel)),
     };
