@@ -179,6 +179,23 @@ fn a_cut_anywhere_is_found() {
     }
 }
 
+#[test]
+fn a_change_of_any_byte_is_found() {
+    let extents = Extents::of(&lines(5000), "lzo");
+    let path = extents.path("manifest.jsonl");
+    let whole = extents.text.as_bytes();
+    // The end line has no digest of its own; there also changes of case.
+    let end = extents.text.trim_end().rfind('\n').unwrap();
+    let anywhere = (0..whole.len()).map(|at| (at, 1));
+    for (at, flip) in anywhere.chain((end..whole.len()).map(|at| (at, 0x20))) {
+        let mut text = whole.to_vec();
+        text[at] ^= flip;
+        fs::write(&path, text).unwrap();
+        let check = extents.check();
+        assert!(matches!(check.code, Some(1 | 2)), "byte {at}: {check:?}");
+    }
+}
+
 /// The lines as they were before they had an end: whole, and cut.
 #[test]
 fn a_manifest_without_an_end_is_incomplete() {

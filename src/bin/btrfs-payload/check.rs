@@ -53,7 +53,8 @@ Examples:
 Exit status:
   0  every payload is sound
   1  a payload is not sound, or what is around it: a manifest, a stream, an unreadable extent
-  2  wrong usage, or an input cannot be read; the other inputs are judged all the same";
+  2  wrong usage, or an input cannot be read; the other inputs are judged all the same, but none
+     of their faults changes the status";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if let Some(code) = &args.explain {

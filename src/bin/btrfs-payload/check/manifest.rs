@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::rules::{Target, limits};
-use btrfs_payload::validate::{Finding, Severity, decode, validate};
+use btrfs_payload::validate::{decode, validate};
 
 use super::{Check, Place};
 use crate::args::Claims;
-use crate::manifest::{self, Encoded, FORMAT, Header, Line};
+use crate::manifest::{self, Encoded, FORMAT, Header, Line, fault};
 use crate::output::trouble;
 
 /// Lines that are none of a manifest, and are said one by one: with more of them the file is
@@ -37,7 +37,7 @@ impl Check<'_> {
                     if damaged > MOST_DAMAGED {
                         bail!("{}: too many lines are none of a manifest", lines.place());
                     }
-                    self.other(input, place, &error("manifest-line", reason))?;
+                    self.other(input, place, &fault("manifest-line", reason))?;
                     continue;
                 }
             };
@@ -94,10 +94,11 @@ impl Check<'_> {
         let manifest::Payload { bytes, len } = &payload;
         let digests = &encoded.digests;
         if *len != encoded.payload_len {
-            let message = format!("{} bytes expected, the file has {len}", encoded.payload_len);
-            self.other(input, place, &error("manifest-payload-len", message))?;
+            let claimed = encoded.payload_len;
+            let message = format!("payload_len is {claimed}, the file has {len} bytes");
+            self.other(input, place, &fault("manifest-payload-len", message))?;
         } else if let Some(message) = other_digest(digests.payload_sha256.as_deref(), bytes) {
-            self.other(input, place, &error("manifest-payload-digest", message))?;
+            self.other(input, place, &fault("manifest-payload-digest", message))?;
         }
         let fields = &encoded.fields;
         let report = validate(bytes, fields, target);
@@ -111,7 +112,7 @@ impl Check<'_> {
             && let Some(message) = other_digest(digests.data_sha256.as_deref(), &data)
         {
             let message = format!("the payload decodes to other data: {message}");
-            self.other(input, place, &error("manifest-data-digest", message))?;
+            self.other(input, place, &fault("manifest-data-digest", message))?;
         }
         Ok(())
     }
@@ -138,15 +139,6 @@ fn header_target(header: &Header) -> Result<Target> {
 fn other_digest(expected: Option<&str>, bytes: &[u8]) -> Option<String> {
     let got = manifest::sha256(bytes);
     expected
-        .filter(|expected| !expected.eq_ignore_ascii_case(&got))
+        .filter(|expected| *expected != got)
         .map(|_| format!("the SHA-256 is {got}, not the one given here"))
-}
-
-fn error(code: &'static str, message: String) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        offset: None,
-        message,
-    }
 }

@@ -11,7 +11,7 @@ use btrfs_payload::validate::{Finding, Severity};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Line, Lines, NAME};
+use super::{Line, Lines, NAME, fault};
 use crate::args::cannot_read;
 use crate::output::{count, shown};
 
@@ -62,15 +62,6 @@ pub(crate) fn payload(directory: &Path, name: &str) -> Result<Result<Payload, Fi
     Ok(Ok(Payload { bytes, len }))
 }
 
-fn fault(code: &'static str, message: String) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        offset: None,
-        message,
-    }
-}
-
 /// Bytes of a name (`NAME_MAX`, include/uapi/linux/limits.h).
 const LONGEST_NAME: usize = 255;
 
@@ -97,16 +88,15 @@ pub(crate) fn extra_files(directory: &Path, names: &HashSet<String>) -> Result<O
             first.push(shown(&name).to_string());
         }
     }
+    let message = format!(
+        "{} beside it that no line names: {}{}",
+        count(extra, "file"),
+        first.join(", "),
+        if extra > SHOWN as u64 { ", ..." } else { "" }
+    );
     Ok((extra > 0).then(|| Finding {
-        code: "manifest-extra-file",
         severity: Severity::Warning,
-        offset: None,
-        message: format!(
-            "{} beside it that no line names: {}{}",
-            count(extra, "file"),
-            first.join(", "),
-            if extra > SHOWN as u64 { ", ..." } else { "" }
-        ),
+        ..fault("manifest-extra-file", message)
     }))
 }
 

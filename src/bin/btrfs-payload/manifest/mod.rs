@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use btrfs_payload::rules::{EncodedIoId, ExtentFields};
 use btrfs_payload::transform::Escaped;
+use btrfs_payload::validate::{Finding, Severity};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -246,6 +247,16 @@ impl Lines {
     /// The digest of all lines before the present one.
     pub(crate) fn digest(&self) -> String {
         format!("{:x}", self.digest.clone().finalize())
+    }
+}
+
+/// A finding that makes a manifest unsound.
+pub(crate) fn fault(code: &'static str, message: String) -> Finding {
+    Finding {
+        code,
+        severity: Severity::Error,
+        offset: None,
+        message,
     }
 }
 

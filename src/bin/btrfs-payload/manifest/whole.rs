@@ -3,7 +3,7 @@
 
 use btrfs_payload::validate::{Finding, Severity};
 
-use super::{Counts, End, Line};
+use super::{Counts, End, Line, fault};
 
 /// The lines so far.
 #[derive(Debug, Default)]
@@ -32,16 +32,16 @@ impl Whole {
     /// Looks at the next line. `digest` is that of all lines before it.
     pub(crate) fn line(&mut self, line: &Line, digest: impl FnOnce() -> String) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut fault = |code, message| findings.push(error(code, message));
+        let mut say = |code, message| findings.push(fault(code, message));
         let first = !std::mem::replace(&mut self.any, true);
         if self.ended {
             if !std::mem::replace(&mut self.continued, true) {
-                fault("manifest-after-end", "lines follow the end line".to_owned());
+                say("manifest-after-end", "lines follow the end line".to_owned());
             }
             return findings;
         }
         if first != matches!(line, Line::File(_)) {
-            fault(
+            say(
                 "manifest-header",
                 if first {
                     "the first line is not the header, of kind file".to_owned()
@@ -53,7 +53,7 @@ impl Whole {
         self.counts.add(line);
         match line {
             Line::File(header) => self.size = self.size.or(header.size),
-            Line::End(end) => self.end(end, &digest(), &mut fault),
+            Line::End(end) => self.end(end, &digest(), &mut say),
             Line::Encoded(encoded) => {
                 let without = encoded.digests.payload_sha256.is_none();
                 self.without_digest = self.without_digest.saturating_add(u64::from(without));
@@ -61,25 +61,25 @@ impl Whole {
             Line::Plain { .. } | Line::Hole { .. } => {}
         }
         if let Some((offset, len)) = line.extent() {
-            self.extent(offset, len, &mut fault);
+            self.extent(offset, len, &mut say);
         }
         findings
     }
 
-    fn extent(&mut self, offset: u64, len: u64, fault: &mut impl FnMut(&'static str, String)) {
+    fn extent(&mut self, offset: u64, len: u64, say: &mut impl FnMut(&'static str, String)) {
         let covered = self.covered;
         if let Some(last) = self.last.filter(|&last| offset < last) {
-            fault(
+            say(
                 "manifest-order",
                 format!("an extent at {offset} after one at {last}"),
             );
         } else if offset < covered {
-            fault(
+            say(
                 "manifest-overlap",
                 format!("an extent at {offset}, and the lines before reach to {covered}"),
             );
         } else if offset > covered {
-            fault("manifest-gap", gap(covered, offset));
+            say("manifest-gap", gap(covered, offset));
         }
         let end = offset.checked_add(len);
         if self
@@ -91,7 +91,7 @@ impl Whole {
                 || "any file".to_owned(),
                 |size| format!("the end of the file at {size}"),
             );
-            fault(
+            say(
                 "manifest-beyond-end",
                 format!("{len} bytes at {offset} go past {size}"),
             );
@@ -100,20 +100,20 @@ impl Whole {
         self.covered = covered.max(end.unwrap_or(u64::MAX));
     }
 
-    fn end(&mut self, end: &End, digest: &str, fault: &mut impl FnMut(&'static str, String)) {
+    fn end(&mut self, end: &End, digest: &str, say: &mut impl FnMut(&'static str, String)) {
         self.ended = true;
         let size = *self.size.get_or_insert(end.size);
         if size != end.size {
             let message = format!("the header says {size} bytes, the end line {}", end.size);
-            fault("manifest-size", message);
+            say("manifest-size", message);
         }
         if self.covered > size {
             // Said already where the header has the size.
             let message = format!("the lines reach to {}, the file to {size}", self.covered);
-            fault("manifest-size", message);
+            say("manifest-size", message);
         }
         if end.counts != self.counts {
-            let say = |counts: &Counts| {
+            let text = |counts: &Counts| {
                 let Counts {
                     encoded,
                     plain,
@@ -121,11 +121,11 @@ impl Whole {
                 } = counts;
                 format!("{encoded} encoded, {plain} plain, {holes} holes")
             };
-            let message = format!("{} expected, got {}", say(&end.counts), say(&self.counts));
-            fault("manifest-counts", message);
+            let message = format!("{} expected, got {}", text(&end.counts), text(&self.counts));
+            say("manifest-counts", message);
         }
-        if !end.lines_sha256.eq_ignore_ascii_case(digest) {
-            fault(
+        if end.lines_sha256 != digest {
+            say(
                 "manifest-changed",
                 format!("the SHA-256 of the lines before is {digest}, not the one given here"),
             );
@@ -136,16 +136,16 @@ impl Whole {
     pub(crate) fn finish(self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Some(size) = self.size.filter(|&size| self.covered < size) {
-            findings.push(error("manifest-gap", gap(self.covered, size)));
+            findings.push(fault("manifest-gap", gap(self.covered, size)));
         }
         if !self.ended {
             let message = "there is no end line: lines may be missing".to_owned();
-            findings.push(error("manifest-no-end", message));
+            findings.push(fault("manifest-no-end", message));
         }
         if self.without_digest > 0 {
             findings.push(Finding {
                 severity: Severity::Warning,
-                ..error(
+                ..fault(
                     "manifest-no-digest",
                     format!(
                         "payload_sha256 is missing {} times: whether these are the right payloads \
@@ -161,13 +161,4 @@ impl Whole {
 
 fn gap(from: u64, to: u64) -> String {
     format!("extents are missing: no line has the bytes from {from} to {to}")
-}
-
-fn error(code: &'static str, message: String) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        offset: None,
-        message,
-    }
 }
