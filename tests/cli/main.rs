@@ -3,6 +3,7 @@
 //! * [`golden`]: what it prints, in files beside their cases;
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
+//! * [`files`]: what is replaced and what never is, and who may read what is made;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none).
 
@@ -10,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod dump;
+mod files;
 mod golden;
 mod manifest;
 mod material;

@@ -54,6 +54,11 @@ pub(crate) fn content(name: &str) -> Vec<u8> {
     }
 }
 
+/// A send stream with encoded writes.
+pub(crate) fn stream() -> Vec<u8> {
+    std::fs::read(testdata().join("send-streams/full-v2-compressed.stream")).unwrap()
+}
+
 /// A payload of testdata, and the flags that make its claims.
 pub(crate) struct Payload {
     pub(crate) name: String,

@@ -4,6 +4,7 @@ use std::fs::{self, File, FileTimes, Permissions};
 use std::io::IoSlice;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use btrfs_payload::ioctl::{self, Submission};
@@ -12,9 +13,9 @@ use rustix::fs::XattrFlags;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::material::{content, lines, noise};
+use crate::material::{content, lines, noise, stream};
 use crate::support::{self, Options, create};
-use crate::{assert_trouble, run, tree};
+use crate::{Run, assert_trouble, run, tree};
 
 fn json(text: &str) -> Vec<Value> {
     let line = |line| serde_json::from_str(line).unwrap();
@@ -346,6 +347,48 @@ fn what_is_no_file_has_no_extents() {
     let read = run(fs.outside(), ["read", &path("empty"), "--out", "extents"]);
     assert_eq!(read.code, Some(0), "{read:?}");
     assert_eq!(tree(&fs.outside().join("extents")), ["manifest.jsonl"]);
+}
+
+/// What is said to be done is there after a power loss, whole and under its name.
+#[test]
+fn what_is_done_outlives_a_power_loss() {
+    let name = "what_is_done_outlives_a_power_loss";
+    let Some(fs) = support::btrfs(name, &Options::default().sized(256 << 20)) else {
+        return;
+    };
+    let room = fs.outside();
+    fs::write(room.join("source"), lines(3 << 20)).unwrap();
+    fs::write(room.join("payload"), content("valid zlib-inline")).unwrap();
+    fs::write(room.join("stream"), stream()).unwrap();
+    let commands = [
+        "decode payload --codec zlib --unencoded-len 3000 -o DEST",
+        "stream recompress stream -o DEST",
+        "prepare source --codec lzo --out DEST",
+        "write source DEST",
+    ];
+    for (number, command) in commands.into_iter().enumerate() {
+        let run = |dest: &str, force: &[&str]| {
+            let arguments = command.split(' ').map(|word| word.replace("DEST", dest));
+            let arguments = arguments.chain(force.iter().map(|word| (*word).to_owned()));
+            let run = run(room, arguments);
+            assert_eq!(run.code, Some(0), "{run:?}");
+        };
+        let expected = format!("{number}");
+        run(&expected, &[]);
+        let dest = fs.join(&expected);
+        // A new name, and one that replaces another.
+        for force in [&[][..], &["--force"]] {
+            run(dest.to_str().unwrap(), force);
+            fs.lose_power();
+            let diff = Command::new("diff")
+                .arg("-r")
+                .arg(&dest)
+                .arg(room.join(&expected))
+                .output();
+            let diff = Run::from(diff.unwrap());
+            assert_eq!(diff.code, Some(0), "{command} {force:?}: {diff:?}");
+        }
+    }
 }
 
 /// Sources with holes keep them, and take no more space than their data.

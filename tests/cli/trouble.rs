@@ -197,7 +197,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
 }
 
 /// The program as a user without privileges, who can reach and run it.
-fn as_nobody(room: &Path) -> Command {
+pub(crate) fn as_nobody(room: &Path) -> Command {
     fs::set_permissions(room, Permissions::from_mode(0o755)).unwrap();
     let copy = room.join("program");
     if !copy.exists() {
@@ -249,7 +249,7 @@ fn no_permission_is_trouble() {
     fs::set_permissions(path("closed"), Permissions::from_mode(0o755)).unwrap();
 }
 
-fn fifo(room: &Path) -> PathBuf {
+pub(crate) fn fifo(room: &Path) -> PathBuf {
     let path = room.join("pipe");
     assert!(
         Command::new("mkfifo")

@@ -186,6 +186,16 @@ impl Mount {
         self.remount();
     }
 
+    /// Unmounts and mounts again what the device had by now, as after a power loss.
+    pub fn lose_power(&self) {
+        let copy = self.image().with_extension("copy");
+        let mut cp = Command::new("cp");
+        run(cp.arg("--sparse=always").arg(self.image()).arg(&copy));
+        self.unmount();
+        fs::rename(copy, self.image()).expect("the copy as image");
+        self.mount();
+    }
+
     /// The file that is the device.
     pub fn image(&self) -> PathBuf {
         self.directory.path().join(DEVICE).join("image")

@@ -1,11 +1,16 @@
 //! Arguments that several subcommands share.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::prepare::{Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
+use rustix::fs::OFlags;
 
 use crate::output::shown;
 
@@ -186,19 +191,39 @@ pub(crate) fn sector_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "a power of two from 4096 to 65536 is expected".to_owned())
 }
 
-/// Reads a payload, `-` for standard input. More than any payload can be is refused before it
-/// is read.
+/// Opens an input to be read once, `-` for standard input.
+pub(crate) fn open_input(path: &Path) -> Result<File> {
+    if path == Path::new("-") {
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        return stdin.map(File::from).context("cannot read standard input");
+    }
+    File::open(path).with_context(|| cannot_read(path))
+}
+
+/// Opens a regular file, and does not wait for a writer where it is a pipe.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.with_context(|| cannot_read(path))?;
+    let metadata = file.metadata().with_context(|| cannot_read(path))?;
+    if !metadata.is_file() {
+        bail!("{} is not a regular file", shown(path));
+    }
+    Ok(file)
+}
+
+/// Reads a payload, `-` for standard input.
 pub(crate) fn read_payload(path: &Path) -> Result<Vec<u8>> {
-    use std::io::Read;
+    payload_in(&open_input(path)?, path)
+}
+
+/// Reads a payload from an open file of that name. More than any payload can be is refused
+/// before it is read.
+pub(crate) fn payload_in(input: &File, path: &Path) -> Result<Vec<u8>> {
     // A payload and its padding end at 128 KiB; the judge says so of anything longer, but has no
     // need to see gigabytes for it.
     const ENOUGH: u64 = 2 * limits::MAX_EXTENT;
     let mut payload = Vec::new();
-    let input: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(std::fs::File::open(path).with_context(|| cannot_read(path))?)
-    };
     input
         .take(ENOUGH + 1)
         .read_to_end(&mut payload)

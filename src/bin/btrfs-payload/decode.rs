@@ -7,8 +7,10 @@ use btrfs_payload::Kernel;
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
-use crate::args::{Claims, read_payload};
-use crate::output::{NewFile, Output, remark, shown};
+use crate::args::{Claims, open_input, payload_in};
+use crate::new_file::OutFile;
+use crate::origin::Origin;
+use crate::output::{Output, remark, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,17 +25,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "7.2", require_equals = true)]
     as_kernel: Option<Kernel>,
 
-    /// Write to this file instead of standard output
+    /// Write to this file instead of standard output. Links are followed, pipes and devices
+    /// written to as they are
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it exists
+    /// Replace a regular file that exists
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let payload = read_payload(&args.payload)?;
+    let input = open_input(&args.payload)?;
+    let payload = payload_in(&input, &args.payload)?;
     let (fields, target) = (args.claims.fields()?, args.claims.target());
     let (bytes, verdict) = match args.as_kernel {
         None => match decode(&payload, &fields, &target) {
@@ -56,11 +60,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         None => output.bytes(&bytes)?,
         Some(path) => {
             use std::io::Write;
-            let mut file = NewFile::create(path, args.force)?;
+            let mut file = OutFile::create(path, args.force)?;
             file.file()
                 .write_all(&bytes)
                 .with_context(|| format!("cannot write {}", shown(path)))?;
-            file.finish()?;
+            file.finish(&Origin::of(&input))?;
         }
     }
     Ok(verdict)

@@ -1,12 +1,16 @@
 //! The program: one file per subcommand, and the only place that prints.
 
 mod args;
+mod attributes;
 mod check;
 mod completions;
 mod decode;
 mod dump;
 mod interrupt;
 mod manifest;
+mod new_directory;
+mod new_file;
+mod origin;
 mod output;
 mod prepare;
 mod read;
@@ -62,6 +66,11 @@ Examples:
   btrfs-payload check extents/manifest.jsonl
   btrfs-payload dump extents/000000000000.zstd --codec zstd --unencoded-len 131072
   btrfs-payload write disk.img /mnt/disk.img --codec zstd --level 15 --verify
+
+Output files and directories appear whole or not at all, and are on the disk by then. --force
+replaces regular files, and directories that prepare and read have made; nothing else is ever
+replaced: symbolic links are followed, as cp does (those to nothing are refused), pipes and
+devices are written to as they are. Who may not read the input may not read the output.
 
 Exit status:
   0  sound, or done

@@ -1,19 +1,13 @@
-//! Results on stdout, trouble on stderr, and files that appear whole or not at all.
+//! Results on stdout, trouble on stderr.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use btrfs_payload::transform::Escaped;
 use clap::ValueEnum;
 use serde::Serialize;
-use tempfile::{NamedTempFile, TempDir};
-
-use crate::interrupt::Temporary;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,10 +77,9 @@ pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> Escaped<'_> {
 }
 
 /// Says what went wrong: the error, then its causes.
-#[allow(clippy::print_stderr)]
 pub(crate) fn trouble(error: &anyhow::Error) {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    eprintln!("btrfs-payload: {}", causes.join(": "));
+    remark(format_args!("{}", causes.join(": ")));
 }
 
 /// A number and what it counts: `1 extent`, `2 extents`.
@@ -96,9 +89,11 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 }
 
 /// A remark that is neither a result nor a failure.
-#[allow(clippy::print_stderr)]
 pub(crate) fn remark(line: std::fmt::Arguments<'_>) {
-    eprintln!("btrfs-payload: {line}");
+    // One write, so that lines of other processes do not mix in. If it fails there is nowhere
+    // left to complain.
+    let line = format!("btrfs-payload: {line}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// One object as a line on standard error, where standard output has a stream.
@@ -141,155 +136,5 @@ pub(crate) fn stream_progress(bytes: u64) -> indicatif::ProgressBar {
     match indicatif::ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-/// A directory that takes its name when it is complete.
-pub(crate) struct NewDirectory {
-    parts: TempDir,
-    temporary: Temporary,
-    name: PathBuf,
-    force: bool,
-}
-
-impl NewDirectory {
-    /// Nothing of that name may exist, except an empty directory; `force` replaces a directory
-    /// that this program made and nobody put anything into, and never any other.
-    pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
-        if !is_free(name)? {
-            if !crate::manifest::is_ours(name)? {
-                bail!(
-                    "{} exists already and is no directory of this program's alone; name another",
-                    shown(name)
-                );
-            }
-            if !force {
-                bail!("{} exists already; --force replaces it", shown(name));
-            }
-        }
-        let parent = existing_parent(name)?;
-        let parts = tempfile::Builder::new()
-            .prefix(".btrfs-payload-")
-            .permissions(fs::Permissions::from_mode(0o777)) // less the umask
-            .tempdir_in(parent)
-            .map_err(|error| in_words(&error))
-            .with_context(|| format!("cannot make {} in {}", shown(name), shown(parent)))?;
-        Ok(Self {
-            temporary: Temporary::new(parts.path()),
-            parts,
-            name: name.to_owned(),
-            force,
-        })
-    }
-
-    /// Writes a file into it.
-    pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<()> {
-        fs::write(self.parts.path().join(name), content)
-            .with_context(|| format!("cannot write {} for {}", shown(name), shown(&self.name)))
-    }
-
-    /// Opens a file in it for writing.
-    pub(crate) fn open(&self, name: &str) -> Result<BufWriter<File>> {
-        File::create_new(self.parts.path().join(name))
-            .map(BufWriter::new)
-            .with_context(|| format!("cannot write {} for {}", shown(name), shown(&self.name)))
-    }
-
-    /// Gives it its name.
-    pub(crate) fn finish(self) -> Result<()> {
-        let complete = || format!("cannot complete {}", shown(&self.name));
-        if self.force && self.name.symlink_metadata().is_ok() {
-            // Both have a name at every moment; the old one then goes with the temporary name.
-            let (new, name) = (self.parts.path(), self.name.as_path());
-            let exchange = rustix::fs::RenameFlags::EXCHANGE;
-            let here = rustix::fs::CWD;
-            let exchanged = rustix::fs::renameat_with(here, new, here, name, exchange);
-            return exchanged.map_err(io::Error::from).with_context(complete);
-        }
-        fs::rename(self.parts.path(), &self.name).with_context(complete)?;
-        // Its name is no longer the temporary one; there is nothing to remove.
-        drop(self.temporary);
-        let _ = self.parts.keep();
-        Ok(())
-    }
-}
-
-/// A file that takes its name when it is complete.
-pub(crate) struct NewFile {
-    parts: NamedTempFile,
-    temporary: Temporary,
-    name: PathBuf,
-    force: bool,
-}
-
-impl NewFile {
-    pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
-        if !force && name.symlink_metadata().is_ok() {
-            bail!("{} exists already; --force replaces it", shown(name));
-        }
-        if name.is_dir() {
-            bail!("{} is a directory; name a file in it", shown(name));
-        }
-        let parent = existing_parent(name)?;
-        let parts = tempfile::Builder::new()
-            .prefix(".btrfs-payload-")
-            .permissions(fs::Permissions::from_mode(0o666)) // less the umask
-            .tempfile_in(parent)
-            .map_err(|error| in_words(&error))
-            .with_context(|| format!("cannot make {} in {}", shown(name), shown(parent)))?;
-        Ok(Self {
-            temporary: Temporary::new(parts.path()),
-            parts,
-            name: name.to_owned(),
-            force,
-        })
-    }
-
-    pub(crate) fn file(&mut self) -> &mut File {
-        self.parts.as_file_mut()
-    }
-
-    /// Gives it its name.
-    pub(crate) fn finish(self) -> Result<()> {
-        let persisted = if self.force {
-            self.parts.persist(&self.name)
-        } else {
-            self.parts.persist_noclobber(&self.name)
-        };
-        drop(self.temporary);
-        persisted
-            .map(drop)
-            .map_err(|error| error.error)
-            .with_context(|| format!("cannot complete {}", shown(&self.name)))
-    }
-}
-
-/// The directory that `path` is in; it has to be there.
-fn existing_parent(path: &Path) -> Result<&Path> {
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    if !parent.is_dir() {
-        bail!(
-            "cannot make {}: there is no directory {}",
-            shown(path),
-            shown(parent)
-        );
-    }
-    Ok(parent)
-}
-
-/// An error without the temporary name that it is about, which nobody has chosen.
-fn in_words(error: &io::Error) -> io::Error {
-    io::Error::from(error.kind())
-}
-
-fn is_free(name: &Path) -> Result<bool> {
-    match fs::read_dir(name) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot look into {}", shown(name))),
     }
 }

@@ -1,7 +1,7 @@
 //! `prepare`: extents of a file, a table of what is saved, and a verdict on each.
 
 use std::fs::File;
-use std::io::{BufWriter, Read};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -13,9 +13,11 @@ use btrfs_payload::validate::validate;
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{Compression, cannot_read, sector_size};
+use crate::args::{Compression, cannot_read, open_input, sector_size};
 use crate::manifest::{self, Digests, Encoded, Line};
-use crate::output::{NewDirectory, Output, count, progress, shown};
+use crate::new_directory::NewDirectory;
+use crate::origin::Origin;
+use crate::output::{Output, count, progress, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Replace the directory if it is one of these
+    /// Replace the directory if it is one of these, with nothing in it but what its manifest names
     #[arg(long)]
     force: bool,
 }
@@ -77,11 +79,11 @@ struct Total {
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let options = args.compression.checked_options(args.sector_size)?;
-    let input = Input::open(&args.file)?;
+    let (input, origin) = Input::open(&args.file)?;
     let directory = args
         .out
         .as_ref()
-        .map(|out| NewDirectory::create(out, args.force))
+        .map(|out| NewDirectory::create(out, args.force, &origin))
         .transpose()?;
     let mut table = Table {
         output,
@@ -143,15 +145,16 @@ enum Input {
     /// A file and its size, bytes.
     File(File, u64),
     /// What is read from its beginning to its end.
-    Stream(Box<dyn Read + Send>),
+    Stream(File),
 }
 
 impl Input {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path) -> Result<(Self, Origin)> {
+        let file = open_input(path)?;
+        let origin = Origin::of(&file);
         if path == Path::new("-") {
-            return Ok(Self::Stream(Box::new(std::io::stdin())));
+            return Ok((Self::Stream(file), origin));
         }
-        let file = File::open(path).with_context(|| cannot_read(path))?;
         let metadata = file.metadata().with_context(|| cannot_read(path))?;
         if metadata.is_dir() {
             bail!(
@@ -160,11 +163,12 @@ impl Input {
             );
         }
         // Files of the kernel's (proc) have data and no size.
-        Ok(if metadata.is_file() && metadata.len() > 0 {
+        let input = if metadata.is_file() && metadata.len() > 0 {
             Self::File(file, metadata.len())
         } else {
-            Self::Stream(Box::new(file))
-        })
+            Self::Stream(file)
+        };
+        Ok((input, origin))
     }
 }
 

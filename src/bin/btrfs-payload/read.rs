@@ -9,9 +9,11 @@ use btrfs_payload::ioctl::{self, FileExtentKind};
 use btrfs_payload::rules::limits;
 
 use crate::Verdict;
-use crate::args::cannot_read;
+use crate::args::{cannot_read, open_file};
 use crate::manifest::{self, Digests, Encoded, Line};
-use crate::output::{NewDirectory, Output, progress, remark};
+use crate::new_directory::NewDirectory;
+use crate::origin::Origin;
+use crate::output::{Output, progress, remark};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,19 +24,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// Replace the directory if it is one of these
+    /// Replace the directory if it is one of these, with nothing in it but what its manifest names
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let file = File::open(&args.file).with_context(|| cannot_read(&args.file))?;
+    let file = open_file(&args.file)?;
     let probe = ioctl::probe(&file).with_context(|| cannot_read(&args.file))?;
     let size = file
         .metadata()
         .with_context(|| cannot_read(&args.file))?
         .len();
-    let directory = NewDirectory::create(&args.out, args.force)?;
+    let directory = NewDirectory::create(&args.out, args.force, &Origin::of(&file))?;
     let mut manifest = manifest::Writer::new(directory.open(manifest::NAME)?);
     let mut note = |line: &Line, output: &mut Output| -> Result<()> {
         manifest.line(line)?;

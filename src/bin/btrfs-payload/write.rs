@@ -1,27 +1,28 @@
 //! `write`: a file becomes compressed extents of a file on btrfs.
 
-use std::fs::{self, File, FileTimes};
-use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, Item, WriteSummary};
 use btrfs_payload::prepare::{Content, FileExtent, Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
-use btrfs_payload::transform::Escaped;
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{Compression, cannot_read};
-use crate::output::{NewFile, Output, count, progress, remark, shown};
+use crate::args::{Compression, cannot_read, open_file};
+use crate::attributes;
+use crate::new_file::NewFile;
+use crate::output::{Output, count, progress, remark, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The file to write
     src: PathBuf,
 
-    /// The new file, on btrfs; it appears when it is complete
+    /// The new file, on btrfs; it appears when it is complete. Links are followed, pipes and
+    /// devices refused
     dest: PathBuf,
 
     #[command(flatten)]
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long)]
     verify: bool,
 
-    /// Replace the file if it exists
+    /// Replace a regular file that exists
     #[arg(long)]
     force: bool,
 }
@@ -61,14 +62,8 @@ struct FallbackLine {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let source = File::open(&args.src).with_context(|| cannot_read(&args.src))?;
+    let source = open_file(&args.src)?;
     let metadata = source.metadata().with_context(|| cannot_read(&args.src))?;
-    if !metadata.is_file() {
-        bail!(
-            "{} is not a regular file, and no other has a size, holes and attributes to keep",
-            shown(&args.src)
-        );
-    }
     if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
         bail!(
             "{} has data and does not tell its size; copy it to a file first",
@@ -82,7 +77,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let options = args.compression.options(sector_size_of(dest.file())?);
     let summary =
         write(args, &source, metadata.len(), dest.file(), &options).with_context(cannot_write)?;
-    keep_attributes(&source, &metadata, dest.file()).with_context(cannot_write)?;
+    attributes::keep(&source, &metadata, dest.file());
     dest.finish()?;
     report(args, metadata.len(), &summary, output)?;
     Ok(Verdict::Sound)
@@ -143,58 +138,6 @@ fn write(
     } else {
         writer.finish()?
     })
-}
-
-/// Mode, owner, extended attributes and times, as far as the process may set them.
-fn keep_attributes(source: &File, metadata: &fs::Metadata, dest: &File) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    // Owner first: changing it clears the set-id bits of the mode.
-    let owner = std::os::unix::fs::fchown(dest, Some(metadata.uid()), Some(metadata.gid()));
-    if let Err(error) = owner {
-        if error.kind() != io::ErrorKind::PermissionDenied {
-            return Err(error.into());
-        }
-        remark(format_args!("the owner is not kept: {error}"));
-    }
-    copy_xattrs(source, dest)?;
-    dest.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
-    dest.set_times(
-        FileTimes::new()
-            .set_accessed(metadata.accessed()?)
-            .set_modified(metadata.modified()?),
-    )?;
-    Ok(())
-}
-
-/// Extended attributes except `btrfs.compression`, which speaks of writes to come, and those
-/// that the process may not set.
-fn copy_xattrs(source: &File, dest: &File) -> Result<()> {
-    // The kernel's own limits (include/uapi/linux/limits.h): 64 KiB of names, 64 KiB a value.
-    let mut names = vec![0; 64 * 1024];
-    let used = match rustix::fs::flistxattr(source, &mut names) {
-        Ok(used) => used,
-        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Err(errno) => return Err(io::Error::from(errno).into()),
-    };
-    let mut value = vec![0; 64 * 1024];
-    for name in names
-        .get(..used)
-        .unwrap_or_default()
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
-        let len = rustix::fs::fgetxattr(source, name, &mut value).map_err(io::Error::from)?;
-        let value = value.get(..len).unwrap_or_default();
-        let set = rustix::fs::fsetxattr(dest, name, value, rustix::fs::XattrFlags::empty());
-        if let Err(errno) = set {
-            remark(format_args!(
-                "the attribute {} is not kept: {}",
-                Escaped(name),
-                io::Error::from(errno)
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) -> Result<()> {

@@ -100,41 +100,45 @@ pub(crate) fn extra_files(directory: &Path, names: &HashSet<String>) -> Result<O
     }))
 }
 
-/// True for a directory that this program made: its manifest begins with our header, and
-/// nothing is in there but the payloads that the manifest names.
+/// Why a directory is not one that this program made: its manifest begins with our header, and
+/// nothing is in there but the payloads that the manifest names. `None` for one that is.
 ///
 /// # Errors
 /// The directory or the manifest cannot be read.
-pub(crate) fn is_ours(directory: &Path) -> Result<bool> {
+pub(crate) fn not_ours(directory: &Path) -> Result<Option<String>> {
     let path = directory.join(NAME);
+    let reason = |reason: &str| Ok(Some(format!("{NAME} {reason}")));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = match rustix::fs::open(&path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(false),
+        Err(Errno::NOENT | Errno::NOTDIR) => return reason("is not there"),
+        Err(Errno::LOOP | Errno::NXIO) => return reason("is not a regular file"),
         Err(errno) => return Err(errno).with_context(|| cannot_read(&path)),
     };
     let metadata = file.metadata().with_context(|| cannot_read(&path))?;
     if !metadata.is_file() {
-        return Ok(false);
+        return reason("is not a regular file");
     }
     let Some(names) = names_of_ours(Lines::new(&path, file)) else {
-        return Ok(false);
+        return reason("is not a manifest of this program's");
     };
     for entry in fs::read_dir(directory).with_context(|| cannot_read(directory))? {
         let entry = entry.with_context(|| cannot_read(directory))?;
         let name = entry.file_name();
-        let is_named = name == NAME || name.to_str().is_some_and(|name| names.contains(name));
         let is_file = match entry.file_type() {
             Ok(kind) => kind.is_file(),
             // It has just gone.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| cannot_read(directory)),
         };
-        if !is_named || !is_file {
-            return Ok(false);
+        if !is_file {
+            return Ok(Some(format!("{} is not a regular file", shown(&name))));
+        }
+        if name != NAME && !name.to_str().is_some_and(|name| names.contains(name)) {
+            return Ok(Some(format!("{} is not in its manifest", shown(&name))));
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// The payloads that a manifest names; `None` where it is no manifest of ours. It may be cut.

@@ -26,7 +26,7 @@ use btrfs_payload::validate::{Finding, Severity};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub(crate) use directory::{Payload, extra_files, is_ours, payload};
+pub(crate) use directory::{Payload, extra_files, not_ours, payload};
 pub(crate) use whole::Whole;
 pub(crate) use writer::{Writer, header};
 

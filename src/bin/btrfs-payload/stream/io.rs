@@ -2,19 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
-use crate::args::cannot_read;
-use crate::output::stream_progress;
+use crate::args::{cannot_read, open_input};
+use crate::new_file::{self, OutFile};
+use crate::origin::Origin;
+use crate::output::{shown, stream_progress};
 
 /// A stream to read.
 pub(crate) struct Input {
-    reader: Box<dyn Read + Send>,
+    reader: File,
+    origin: Origin,
     name: PathBuf,
     read: Arc<AtomicU64>,
     bar: indicatif::ProgressBar,
@@ -23,20 +25,19 @@ pub(crate) struct Input {
 impl Input {
     /// Opens a file, or standard input for `-`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let (reader, size): (Box<dyn Read + Send>, u64) = if path == Path::new("-") {
-            // Not through the buffer of `io::stdin`: streams are read in large pieces.
-            let stdin = io::stdin().as_fd().try_clone_to_owned();
-            let stdin = stdin.context("cannot read standard input")?;
-            (Box::new(File::from(stdin)), 0)
+        // Not through the buffer of `io::stdin`: streams are read in large pieces.
+        let reader = open_input(path)?;
+        let metadata = reader.metadata().with_context(|| cannot_read(path))?;
+        if metadata.is_dir() {
+            anyhow::bail!("{} is a directory, not a send stream", shown(path));
+        }
+        let size = if path == Path::new("-") {
+            0
         } else {
-            let file = File::open(path).with_context(|| cannot_read(path))?;
-            let metadata = file.metadata().with_context(|| cannot_read(path))?;
-            if metadata.is_dir() {
-                anyhow::bail!("{} is a directory, not a send stream", path.display());
-            }
-            (Box::new(file), metadata.len())
+            metadata.len()
         };
         Ok(Self {
+            origin: Origin::of(&reader),
             reader,
             name: path.to_owned(),
             read: Arc::default(),
@@ -58,6 +59,11 @@ impl Input {
         self.bar.clone()
     }
 
+    /// Who may see what is made from it.
+    pub(crate) fn origin(&mut self) -> Origin {
+        std::mem::take(&mut self.origin)
+    }
+
     /// Bytes read so far, while others read.
     pub(crate) fn read_so_far(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)
@@ -74,12 +80,10 @@ impl Read for Input {
     }
 }
 
-/// Standard output without a buffer. Streams are no text: a terminal is not a place for one.
-pub(crate) fn stdout() -> Result<File> {
-    let stdout = io::stdout();
-    if stdout.is_terminal() {
+/// Standard output. Streams are no text: a terminal is not a place for one.
+pub(crate) fn stdout() -> Result<OutFile> {
+    if io::stdout().is_terminal() {
         anyhow::bail!("a send stream is not written to a terminal; use -o FILE or a pipe");
     }
-    let stdout = stdout.as_fd().try_clone_to_owned();
-    Ok(File::from(stdout.context("cannot write standard output")?))
+    Ok(OutFile::Open(new_file::stdout()?))
 }

@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::io::{Input, stdout};
 use crate::Verdict;
 use crate::args::all_cores;
-use crate::output::{Format, NewFile, Output, remark, trouble};
+use crate::new_file::OutFile;
+use crate::output::{Format, Output, remark, trouble};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct InOut {
@@ -21,11 +22,12 @@ pub(super) struct InOut {
     #[arg(default_value = "-")]
     input: PathBuf,
 
-    /// Write to this file, which appears when it is whole; `-` for standard output
+    /// Write to this file, which appears when it is whole; `-` for standard output. Links are
+    /// followed, pipes and devices written to as they are
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 
-    /// Replace the file if it exists
+    /// Replace a regular file that exists
     #[arg(long)]
     force: bool,
 
@@ -77,7 +79,8 @@ impl InOut {
     ) -> Result<Verdict> {
         let to_stdout = self.output == Path::new("-");
         let stdout = to_stdout.then(stdout).transpose()?;
-        let input = Input::open(&self.input)?;
+        let mut input = Input::open(&self.input)?;
+        let origin = input.origin();
         let (name, bar) = (input.name(), input.bar());
         let mut report = |finding: &StreamFinding| {
             bar.suspend(|| remark(format_args!("{name}: {finding}")));
@@ -93,16 +96,14 @@ impl InOut {
             };
             work(input, &mut out, jobs, &mut report)
         };
-        let worked = if let Some(mut stdout) = stdout {
-            ratio(&mut stdout)
-        } else {
-            let mut file = NewFile::create(&self.output, self.force)?;
-            let worked = ratio(file.file());
-            if worked.is_ok() {
-                file.finish()?;
-            }
-            worked
+        let mut out = match stdout {
+            Some(stdout) => stdout,
+            None => OutFile::create(&self.output, self.force)?,
         };
+        let worked = ratio(out.file());
+        if worked.is_ok() {
+            out.finish(&origin)?;
+        }
         bar.finish_and_clear();
         match worked {
             Ok(summary) => {
