@@ -101,6 +101,9 @@ fn read(directory: &str) -> Vec<Case> {
     cases
 }
 
+/// A reader that is no kernel.
+const RECEIVE: &str = "btrfs receive";
+
 fn cases() -> Vec<Case> {
     read("cases")
 }
@@ -174,7 +177,7 @@ impl Case {
                 Ok(_) => Some("other bytes".to_owned()),
                 Err(errno) => Some(errno.to_string()),
             };
-            readers.push(("btrfs receive".to_owned(), otherwise));
+            readers.push((RECEIVE.to_owned(), otherwise));
         }
         readers
     }
@@ -192,6 +195,13 @@ impl Case {
             Outcome::DependsOnMemory { .. } => Some("depends on memory".to_owned()),
             Outcome::Unsafe => Some("unsafe-payload".to_owned()),
         }
+    }
+
+    /// True for an inline extent as Linux 7 makes them, which kernels read; that the fallback of
+    /// `btrfs receive` fails with some is only a warning.
+    fn is_whole_sector(&self) -> bool {
+        let code = |finding: &Expected| finding.code == "decodes-too-long";
+        self.findings.iter().any(code) && !self.has(Severity::Error)
     }
 
     fn has(&self, severity: Severity) -> bool {
@@ -276,7 +286,10 @@ fn somebody_breaks_on_every_error_and_nobody_on_less() {
     let mut complaints = Vec::new();
     for case in cases() {
         let readers = case.readers();
-        let broken: Vec<_> = readers.iter().filter(|(_, how)| how.is_some()).collect();
+        let broken: Vec<_> = readers
+            .iter()
+            .filter(|(who, how)| how.is_some() && !(who == RECEIVE && case.is_whole_sector()))
+            .collect();
         if case.has(Severity::Error) && broken.is_empty() {
             complaints.push(format!("{}: an error, and all is well", case.name));
         }

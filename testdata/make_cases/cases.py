@@ -4,6 +4,7 @@ Offsets of findings are worked out in these files from how the payload is put to
 """
 
 import cases_call
+import cases_inline
 import cases_lzo
 import cases_zlib
 import cases_zstd
