@@ -29,7 +29,10 @@ pub mod send_stream;
 pub mod transform;
 pub mod validate;
 
-pub use btrfs_payload_common::{End, Errno, Kernel, MAX_EXTENT, Machine};
+pub use btrfs_payload_common::{
+    Behaviour, Change, End, Errno, Kernel, MAX_EXTENT, Machine, Releases, UnknownKernel,
+    name_releases,
+};
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]

@@ -331,7 +331,7 @@ fn the_models_say_what_was_observed() {
         for (who, observed) in &case.observed {
             let fits = match who.strip_prefix("Linux ") {
                 Some(release) => {
-                    let kernel = Kernel::of_release(release).unwrap();
+                    let kernel = release.parse().unwrap();
                     was_predicted(&case.predict(kernel, 4096), observed)
                 }
                 None => {

@@ -2,6 +2,8 @@
 //!
 //! The verdict files are described in testdata/README.md. Another directory of them is named by
 //! the environment variable `BTRFS_PAYLOAD_VERDICTS`; files end in `.jsonl` or `.jsonl.zst`.
+//! Rows without a payload are what more kernels did with the row of the same name, there or in
+//! testdata.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +28,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 /// One encoded write and what kernels did with it.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Case {
     name: String,
     sector_size: u32,
@@ -59,7 +61,23 @@ enum CaseOption {
     ReadOnlyDescriptor,
 }
 
-#[derive(Deserialize, Debug)]
+/// What more kernels did with a case.
+#[derive(Deserialize)]
+struct More {
+    name: String,
+    kernels: BTreeMap<String, Observed>,
+    #[serde(default)]
+    depends_on_memory_state: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Row {
+    Case(Box<Case>),
+    More(More),
+}
+
+#[derive(Deserialize, Debug, Clone)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 enum Observed {
     Refused {
@@ -80,24 +98,46 @@ enum Observed {
     NotRun,
 }
 
-/// The kernels of the verdict files: line, page size.
+/// The kernels of the verdict files: a release, then the size of pages where it is not 4 KiB.
 fn kernel_named(name: &str) -> (Kernel, u32) {
-    match name.split_once('-') {
-        None => (name.parse().unwrap(), 4096),
-        Some((line, "64k-pages")) => (line.parse().unwrap(), 65536),
-        Some(_) => panic!("no model for kernel {name}"),
-    }
+    let kernel = name.parse().unwrap_or_else(|error| panic!("{error}"));
+    let sizes = [("16k", 16384), ("64k", 65536)];
+    let page_size = sizes
+        .into_iter()
+        .find(|(size, _)| name.split('-').any(|part| part == *size))
+        .map_or(4096, |(_, bytes)| bytes);
+    (kernel, page_size)
+}
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/kernel-verdicts")
 }
 
 fn directory() -> PathBuf {
-    std::env::var_os("BTRFS_PAYLOAD_VERDICTS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/kernel-verdicts"),
-        PathBuf::from,
-    )
+    std::env::var_os("BTRFS_PAYLOAD_VERDICTS").map_or_else(testdata, PathBuf::from)
 }
 
 fn cases() -> Vec<Case> {
-    let mut files: Vec<PathBuf> = fs::read_dir(directory())
+    let (mut cases, more) = rows(&directory());
+    let mut by_name: BTreeMap<String, Case> = BTreeMap::new();
+    if !more.is_empty() {
+        by_name.extend(rows(&testdata()).0.into_iter().map(|c| (c.name.clone(), c)));
+        by_name.extend(cases.iter().map(|c| (c.name.clone(), c.clone())));
+    }
+    for more in more {
+        let case = by_name.get(&more.name);
+        let case = case.unwrap_or_else(|| panic!("no case is called {}", more.name));
+        cases.push(Case {
+            kernels: more.kernels,
+            depends_on_memory_state: more.depends_on_memory_state,
+            ..case.clone()
+        });
+    }
+    cases
+}
+
+fn rows(directory: &Path) -> (Vec<Case>, Vec<More>) {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
         .expect("the directory of verdict files")
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
@@ -106,7 +146,7 @@ fn cases() -> Vec<Case> {
         })
         .collect();
     files.sort();
-    let mut cases = Vec::new();
+    let (mut cases, mut more) = (Vec::new(), Vec::new());
     for path in files {
         let file = fs::File::open(&path).unwrap();
         let lines: Box<dyn Read> = if path.extension().is_some_and(|e| e == "zst") {
@@ -118,12 +158,15 @@ fn cases() -> Vec<Case> {
         };
         for (number, line) in BufReader::new(lines).lines().enumerate() {
             let line = line.unwrap();
-            let case = serde_json::from_str(&line)
+            let row = serde_json::from_str(&line)
                 .unwrap_or_else(|e| panic!("{}:{}: {e}", path.display(), number + 1));
-            cases.push(case);
+            match row {
+                Row::Case(case) => cases.push(*case),
+                Row::More(row) => more.push(row),
+            }
         }
     }
-    cases
+    (cases, more)
 }
 
 impl Case {
@@ -151,20 +194,26 @@ impl Case {
         }
     }
 
-    fn answer(&self, payload: &[u8], fields: &ExtentFields, target: &Target) -> WriteAnswer {
+    fn answer(
+        &self,
+        payload: &[u8],
+        fields: &ExtentFields,
+        target: &Target,
+        kernel: Kernel,
+    ) -> WriteAnswer {
         WriteCall {
             flags: self.flags,
             reserved_is_zero: !self.has(CaseOption::ReservedNonzero),
             writable: !self.has(CaseOption::ReadOnlyDescriptor),
             ..WriteCall::new(payload.len() as u64, fields, target)
         }
-        .answer()
+        .answer(kernel)
     }
 
     /// What we say of the case, with the rules of the call itself applied.
     fn predicted(&self, payload: &[u8], kernel: Kernel, page_size: u32) -> Outcome {
         let (fields, target) = (self.fields(), self.target(page_size));
-        match self.answer(payload, &fields, &target) {
+        match self.answer(payload, &fields, &target, kernel) {
             WriteAnswer::Refused(errno) => Outcome::Refused(errno),
             WriteAnswer::NothingWritten => Outcome::NothingWritten,
             WriteAnswer::Taken => predict(payload, &fields, &target, kernel),
@@ -345,9 +394,9 @@ fn what_was_refused_or_not_written_follows_from_the_rules_alone() {
     for case in cases() {
         let payload = BASE64.decode(&case.payload).unwrap();
         for (name, observed) in &case.kernels {
-            let (_, page_size) = kernel_named(name);
+            let (kernel, page_size) = kernel_named(name);
             let (fields, target) = (case.fields(), case.target(page_size));
-            let answer = case.answer(&payload, &fields, &target);
+            let answer = case.answer(&payload, &fields, &target, kernel);
             match observed {
                 Observed::Refused { errno } => {
                     let WriteAnswer::Refused(predicted) = answer else {

@@ -441,7 +441,7 @@ fn any_bytes_and_any_claims_are_judged_and_predicted_within_bounds() {
                     good.len() as u64 <= len
                 }
                 Outcome::Refused(_) | Outcome::NothingWritten => {
-                    WriteCall::new(payload.len() as u64, &fields, &target).answer()
+                    WriteCall::new(payload.len() as u64, &fields, &target).answer(kernel)
                         != WriteAnswer::Taken
                 }
                 _ => true,

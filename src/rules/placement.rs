@@ -10,11 +10,12 @@
 //! | `len` is at most a sector | all |
 //! | the payload is at most `max_inline` and fits a leaf | all |
 //! | the file is not longer than `len` | all |
-//! | sector size equals page size | 6.12 line only |
-//! | the payload is smaller than a sector | 6.18 line |
-//! | `len` and payload are at most a page | 7.2 line |
+//! | sectors are not smaller than a page | 6.10 to 6.14 |
+//! | `len` and payload are at most a page | since 6.19, which takes sectors larger than a page |
+//!
+//! Since 6.16 the payload has to be smaller than a sector, which the ioctl asks of it anyway.
 
-use btrfs_payload_common::Kernel;
+use btrfs_payload_common::{Behaviour, Kernel};
 
 use super::limits::INLINE_OVERHEAD;
 use super::{EncodedIoId, ExtentFields, Target};
@@ -37,10 +38,12 @@ pub fn placement(
     target: &Target,
     kernel: Kernel,
 ) -> Placement {
+    let on_subpage =
+        !kernel.has(Behaviour::NoInlineOnSubpage) || kernel.has(Behaviour::InlineOnSubpage);
+    let fits_page = fields.len.max(payload_len) <= u64::from(target.page_size);
     let fits = can_be_inline(payload_len, fields, target)
-        && (kernel != Kernel::V6_12 || target.sector_size == target.page_size)
-        && (kernel < Kernel::V6_18 || payload_len < u64::from(target.sector_size))
-        && (kernel < Kernel::V7_2 || fields.len.max(payload_len) <= u64::from(target.page_size));
+        && (on_subpage || target.sector_size >= target.page_size)
+        && (fits_page || !kernel.has(Behaviour::SectorsBeyondPages));
     if fits {
         Placement::Inline
     } else {

@@ -13,7 +13,7 @@
 //! | 5 | `len` is 0 | 0: nothing is written |
 //! | 6 | LZO type of another sector size, NODATASUM, sizes, alignment | EINVAL |
 
-use btrfs_payload_common::Errno;
+use btrfs_payload_common::{Behaviour, Errno, Kernel};
 use thiserror::Error;
 
 use super::limits::{MAX_EXTENT, MAX_FILE_SIZE};
@@ -227,12 +227,22 @@ impl<'a> WriteCall<'a> {
         }
     }
 
-    /// What every kernel since 6.2 answers. Older ones take NODATASUM files, to the harm of
-    /// the data; stable updates of 6.1 have the fix.
+    /// What a kernel answers.
+    ///
+    /// Kernels without [`Behaviour::RefusesNodatasum`] take NODATASUM files, to the harm of the
+    /// data, and those without [`Behaviour::SectorsBeyondPages`] have no such ioctl where sectors
+    /// are larger than a page.
     #[must_use]
-    pub fn answer(&self) -> WriteAnswer {
+    pub fn answer(&self, kernel: Kernel) -> WriteAnswer {
+        let beyond_pages = self.target.sector_size > self.target.page_size;
+        if beyond_pages && !kernel.has(Behaviour::SectorsBeyondPages) {
+            return WriteAnswer::Refused(Errno::Enotty);
+        }
+        let holds = |rule: &WriteRule| {
+            *rule != WriteRule::NoDataSum || kernel.has(Behaviour::RefusesNodatasum)
+        };
         self.broken_rules()
-            .next()
+            .find(holds)
             .map_or(WriteAnswer::Taken, |rule| rule.answer())
     }
 
@@ -428,9 +438,10 @@ mod tests {
         fields.len = 0;
         target.offset = 3;
         let call = WriteCall::new(9000, &fields, &target);
-        assert_eq!(call.answer(), WriteAnswer::NothingWritten);
+        let kernel = Kernel::NEWEST;
+        assert_eq!(call.answer(kernel), WriteAnswer::NothingWritten);
         let call = WriteCall { flags: 1, ..call };
-        assert_eq!(call.answer(), WriteAnswer::Refused(Errno::Einval));
+        assert_eq!(call.answer(kernel), WriteAnswer::Refused(Errno::Einval));
     }
 
     #[test]
@@ -443,8 +454,31 @@ mod tests {
                 fields.unencoded_offset = offset;
                 target.offset = offset;
                 let call = WriteCall::new(len, &fields, &target);
-                assert_ne!(call.answer(), WriteAnswer::Taken);
+                assert_ne!(call.answer(Kernel::NEWEST), WriteAnswer::Taken);
             }
         }
+    }
+
+    #[test]
+    fn files_without_checksums_and_sectors_beyond_pages_depend_on_the_kernel() {
+        let (fields, mut target) = sound();
+        target.nodatasum = true;
+        let answer = |target: &Target, kernel| WriteCall::new(4000, &fields, target).answer(kernel);
+        for (release, expected) in [
+            ("6.1.78", WriteAnswer::Taken),
+            ("6.1.79", WriteAnswer::Refused(Errno::Einval)),
+            ("6.7.5", WriteAnswer::Taken),
+            ("6.8", WriteAnswer::Refused(Errno::Einval)),
+        ] {
+            assert_eq!(answer(&target, release.parse().unwrap()), expected);
+        }
+        target = Target {
+            sector_size: 16384,
+            page_size: 4096,
+            ..Target::default()
+        };
+        let before = answer(&target, Kernel::V6_18);
+        assert_eq!(before, WriteAnswer::Refused(Errno::Enotty));
+        assert_eq!(answer(&target, Kernel::line(6, 19)), WriteAnswer::Taken);
     }
 }

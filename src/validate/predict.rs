@@ -75,7 +75,7 @@ pub enum Outcome {
 /// ```
 #[must_use]
 pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: Kernel) -> Outcome {
-    match WriteCall::new(bytes_u64(payload.len()), fields, target).answer() {
+    match WriteCall::new(bytes_u64(payload.len()), fields, target).answer(kernel) {
         WriteAnswer::Refused(errno) => return Outcome::Refused(errno),
         WriteAnswer::NothingWritten => return Outcome::NothingWritten,
         WriteAnswer::Taken => {}
@@ -266,7 +266,7 @@ mod tests {
             };
             for compression in compressions {
                 let fields = ExtentFields::whole(8192, compression);
-                let outcome = predict(&[1; 100], &fields, &target, Kernel::V7_2);
+                let outcome = predict(&[1; 100], &fields, &target, Kernel::NEWEST);
                 assert_eq!(outcome, Outcome::Refused(Errno::Einval));
                 let _ = crate::validate::validate(&[1; 100], &fields, &target);
             }

@@ -54,7 +54,7 @@ pub fn prediction(case: &Case, target: &Target, kernel: Kernel) -> Outcome {
         writable: !case.read_only,
         ..WriteCall::new(case.payload.len() as u64, &case.fields, target)
     };
-    match call.answer() {
+    match call.answer(kernel) {
         WriteAnswer::Refused(errno) => Outcome::Refused(errno),
         WriteAnswer::NothingWritten => Outcome::NothingWritten,
         WriteAnswer::Taken => predict(&case.payload, &case.fields, target, kernel),

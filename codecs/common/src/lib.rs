@@ -3,20 +3,26 @@
 //! * [`Cursor`]: reads a byte slice and knows absolute offsets, so that an error deep in a
 //!   nested structure names the byte of the payload (or of the send stream) it is about;
 //! * [`Piece`]: one structure of a payload as a walker reports it;
-//! * [`Kernel`], [`Machine`], [`Reading`], [`Errno`]: the vocabulary of the kernel models.
+//! * [`Kernel`], [`Behaviour`], [`Machine`]: which kernel is asked for, and what it does unlike
+//!   others;
+//! * [`Reading`], [`End`], [`Errno`]: how a reader ends.
 //!
 //! Every codec crate has the same rooms: `layout` (the byte table and the format's numbers),
 //! `encode`, `decode` (strict, capped), `walk` (every byte accounted for), `kernel` (what the
 //! kernel's reader makes of a payload), `receive` (what the fallback decoder of `btrfs receive`
 //! makes of it) and `error`.
 
+mod behaviour;
 mod cursor;
 mod kernel;
 mod piece;
+mod reading;
 
+pub use behaviour::{Behaviour, Change};
 pub use cursor::{Cursor, Truncated};
-pub use kernel::{End, Errno, Kernel, Machine, Reading, UnknownKernel};
+pub use kernel::{Kernel, Machine, Releases, UnknownKernel, name_releases};
 pub use piece::Piece;
+pub use reading::{End, Errno, Reading};
 
 /// The largest number of bytes one compressed extent can hold before compression, and the
 /// largest payload the ioctl looks at, in bytes (`BTRFS_MAX_UNCOMPRESSED` and

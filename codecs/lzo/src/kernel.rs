@@ -1,25 +1,26 @@
 //! What the kernel's readers deliver of a payload.
 //!
 //! `T` is the total, `L` a segment's length, `D` the extent on disk (the payload, zero-padded
-//! to the sector), `W(x)` is [`worst`]`(x)`. The page decides where the sector does not: up to
+//! to the sector), `W(x)` is [`worst`]`(x)`. The page decides where the sector does not: before
 //! 6.18 kernels bound `L` by the page.
 //!
 //! | condition | regular extent | inline extent | where, which kernels |
 //! | --- | --- | --- | --- |
-//! | payload of at most 8 bytes | see `T` | EUCLEAN | `lzo_decompress`; 6.1.192, 6.12.117, 6.18.44, 7.2 |
+//! | payload of fewer than 8 bytes | see `T` | EUCLEAN | `lzo_decompress`, all |
+//! | payload of 8 bytes, `L` is 0 | EIO | EUCLEAN, before `InlineLzoHeaders` EIO | `lzo_decompress` |
 //! | `T` > `D` or > 128 KiB, `T` rounded up to the sector < `D` | EIO, nothing delivered | | `lzo_decompress_bio`, all |
 //! | `T` not the stored length, or `L` not `T` - 8 | | EUCLEAN | `lzo_decompress`, all |
 //! | `T` is 1 to 4 | no segment: zeroes | EUCLEAN | all |
-//! | `L` > `W(page)`, from 7.0 `W(sector)` | EIO | EUCLEAN above `W` + 8 | all |
+//! | `L` > `W(page)`, from 6.18 `W(sector)` | EIO | EUCLEAN above `W` + 8 | all |
 //! | segment runs past `T` inside `D` | decoded | EUCLEAN | all |
 //! | segment runs past `D` | undefined | EUCLEAN | EUCLEAN in kernels with the check, some of each line are without |
 //! | instruction wrong, end marker missing or not last | EIO | EIO | lib/lzo, all |
 //! | run-length marker | decoded | decoded | lib/lzo, all |
 //! | decodes to more than `W(sector)` | EIO | | all |
-//! | decodes to more than a page (6.1) or sector (since 6.8) | | EIO | `lzo_decompress` |
+//! | decodes to more than a page, or since 6.8 a sector | | EIO | `lzo_decompress` |
 //! | decodes to more or less than a sector, within that | joined | | all |
 //! | wanted bytes are there | done, the rest is not looked at | cut | all |
-//! | segments end early | zeroes | zeroes (6.1), EIO (since 6.8) | all |
+//! | segments end early | zeroes | zeroes, EIO since 6.8 | all |
 //! | fewer than 4 bytes left of a sector | skipped, not looked at | | all |
 //!
 //! A failing segment fails the whole read; the reader then retries page by page, and pages that
@@ -28,14 +29,14 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use btrfs_payload_common::{End, Errno, Kernel, MAX_EXTENT, Machine, Reading};
+use btrfs_payload_common::{Behaviour, End, Errno, MAX_EXTENT, Machine, Reading};
 
 use crate::layout::{LEN_SIZE, length_at, padding, round_up, worst};
 use crate::lzo1x;
 
 /// Greatest `L` that the machine's kernel takes, bytes.
 fn segment_limit(machine: &Machine) -> usize {
-    if machine.kernel >= Kernel::V7_2 {
+    if machine.kernel.has(Behaviour::SectorChunks) {
         worst(machine.sector_size)
     } else {
         worst(machine.page_size)
@@ -122,16 +123,17 @@ pub fn inline(stored: &[u8], want: usize, machine: &Machine, out: &mut Vec<u8>) 
     out.clear();
     let error = |errno| Reading::certain(End::Error(errno));
     let headers = 2 * LEN_SIZE;
+    let least = headers + usize::from(machine.kernel.has(Behaviour::InlineLzoHeaders));
     let n = stored.len();
     let segment = stored.get(headers..).unwrap_or_default();
-    if n <= headers
+    if n < least
         || n > segment_limit(machine).saturating_add(headers)
         || length_at(stored, 0) != Some(n)
         || length_at(stored, LEN_SIZE) != Some(segment.len())
     {
         return error(Errno::Euclean);
     }
-    let old = machine.kernel < Kernel::V6_12;
+    let old = !machine.kernel.has(Behaviour::InlineLzoShort);
     let cap = if old {
         machine.page_size
     } else {

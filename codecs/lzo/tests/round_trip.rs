@@ -4,7 +4,7 @@
 
 mod data;
 
-use btrfs_payload_common::{End, Kernel, Machine};
+use btrfs_payload_common::{Behaviour, End, Kernel, Machine};
 use btrfs_payload_lzo::{
     DecodeError, Decoder, Effort, EncodeError, Encoder, Event, FaultKind, Options, kernel, layout,
     lzo1x, receive, walk,
@@ -84,13 +84,15 @@ fn check(encoder: &mut Encoder, data: &[u8], sector_size: usize) {
             };
             if data.len() <= sector_size && payload.len() <= 2048 && page_size <= sector_size {
                 let reading = kernel::inline(&payload, data.len(), &machine, &mut out);
-                // Kernel 6.1 decodes inline extents into a page.
-                if data.len() <= page_size || kernel > Kernel::V6_1 {
+                // Old kernels decode inline extents into a page.
+                if data.len() <= page_size || kernel.has(Behaviour::InlineLzoShort) {
                     assert_eq!(reading.end, End::Complete, "{machine:?}");
                     assert!(out == data, "inline, {machine:?}");
                 }
             }
-            if payload.len() <= 131_072 && (kernel >= Kernel::V7_2 || page_size >= sector_size) {
+            if payload.len() <= 131_072
+                && (kernel.has(Behaviour::SectorChunks) || page_size >= sector_size)
+            {
                 let want = layout::round_up(data.len(), page_size);
                 let reading = kernel::regular(&disk, want, &machine, &mut out);
                 assert_eq!(reading.end, End::Complete, "{machine:?}");

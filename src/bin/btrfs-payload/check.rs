@@ -172,7 +172,7 @@ struct KernelLine<'a> {
     input: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     extent: Option<u64>,
-    kernel: &'static str,
+    kernel: String,
     outcome: String,
 }
 
@@ -353,7 +353,7 @@ impl Check<'_> {
             kind: "kernel",
             input: &input.to_string_lossy(),
             extent: place.extent,
-            kernel: kernel.name(),
+            kernel: kernel.to_string(),
             outcome,
         })
     }
