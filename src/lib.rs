@@ -7,18 +7,19 @@
 //! since 5.19 and through the fallback decoders of `btrfs receive`, and of every payload it is
 //! given it says whether that holds, and if not, which rule is broken at which byte.
 //!
-//! Rooms, top to bottom (an arrow only ever points down):
+//! From top to bottom; imports only ever go down:
 //!
-//! | room | what it does |
-//! | --- | --- |
-//! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel |
-//! | [`prepare`] | makes extents: splitting, encoding |
-//! | [`ioctl`] | hands extents to the kernel and takes them back |
-//! | [`send_stream`] | reads and writes send streams |
-//! | [`extent`] | [`extent::EncodedExtent`]: what the three above make, move and take |
-//! | [`validate`] | judges payloads: findings, and what a named kernel would return |
-//! | [`rules`] | every number and size rule; what a caller claims of a payload |
-//! | `codecs/` | one crate per compression type: zlib, LZO, zstd |
+//! | module | what it does | stands on |
+//! | --- | --- | --- |
+//! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel | `send_stream`, `prepare`, `extent`, `validate`, `rules`, `pipeline` |
+//! | [`prepare`] | makes extents: splitting, encoding | `extent`, `validate`, `rules`, `pipeline` |
+//! | [`ioctl`] | hands extents to the kernel and takes them back | `extent`, `validate`, `rules` |
+//! | [`send_stream`] | reads and writes send streams | `extent`, `rules` |
+//! | [`extent`] | [`extent::EncodedExtent`]: what is made, moved and taken | `validate`, `rules` |
+//! | [`validate`] | judges payloads: findings, and what a named kernel returns | `rules` |
+//! | [`rules`] | every number and size rule; what a caller claims of a payload | |
+//! | `pipeline` | work on many threads, results in order, memory bounded | |
+//! | `codecs/` | one crate per compression type: zlib, LZO, zstd | |
 
 pub mod extent;
 pub mod ioctl;
