@@ -255,7 +255,9 @@ impl Case {
             | (Outcome::Uninitialised { .. }, Observed::UninitialisedMemory)
             | (Outcome::Unsafe, Observed::NotRun) => true,
             (
-                Outcome::Data { bytes, placement },
+                Outcome::Data {
+                    bytes, placement, ..
+                },
                 Observed::Data {
                     len,
                     sha256,
@@ -272,6 +274,7 @@ impl Case {
                     errno,
                     good,
                     placement,
+                    ..
                 },
                 Observed::ReadError {
                     errno: seen,
@@ -293,27 +296,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An outcome in one line: the bytes themselves would drown the rest.
+/// An outcome in one line, with a digest of what is read.
 fn brief(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Data { bytes, placement } => format!(
-            "data, {} bytes, {}, {placement:?}",
-            bytes.len(),
-            &hex(&Sha256::digest(bytes))[..8]
-        ),
-        Outcome::ReadError {
-            errno,
-            good,
-            placement,
-        } => format!("{errno} after {} bytes, {placement:?}", good.len()),
-        Outcome::Uninitialised { good, placement } => {
-            format!("uninitialised after {} bytes, {placement:?}", good.len())
-        }
-        Outcome::DependsOnMemory { roomy, tight } => {
-            format!("{} or {}", brief(roomy), brief(tight))
-        }
-        other => format!("{other:?}"),
-    }
+    let digest = outcome.read().map_or_else(String::new, |(bytes, _)| {
+        format!(", {}", &hex(&Sha256::digest(bytes))[..8])
+    });
+    format!("{outcome}{digest}, {:?}", outcome.placement())
 }
 
 #[derive(Default)]

@@ -11,8 +11,10 @@ pub(super) struct Judge<'a> {
     /// Some kernel makes an inline extent of it.
     pub(super) inline: bool,
     pub(super) report: Report,
-    /// What a payload without a fault in its structure decodes to.
+    /// What the payload decodes to, up to the first fault in its structure.
     pub(super) decoded: Vec<u8>,
+    /// There is no such fault.
+    pub(super) whole: bool,
 }
 
 /// Decoded bytes beyond which nobody looks: an extent and a sector.
@@ -28,6 +30,7 @@ impl<'a> Judge<'a> {
             inline: can_be_inline(payload.len() as u64, fields, target),
             report: Report::default(),
             decoded: Vec::new(),
+            whole: false,
         };
         for rule in WriteCall::new(payload.len() as u64, fields, target).broken_rules() {
             judge.add(rule.code(), Severity::Error, None, rule.to_string());
@@ -116,6 +119,7 @@ impl<'a> Judge<'a> {
     pub(super) fn decoded(&mut self, bytes: Vec<u8>, too_long: Severity) {
         self.lengths(bytes.len() as u64, too_long);
         self.decoded = bytes;
+        self.whole = true;
     }
 
     /// Compares the number of decoded bytes with the claims.

@@ -24,6 +24,6 @@ mod zstd;
 pub use btrfs_payload_common::Piece;
 pub use codes::{Explanation, explain, explanations};
 pub use dump::{DumpLine, Headline, Structure, dump};
-pub use predict::{Outcome, predict};
+pub use predict::{Agreement, Outcome, predict, predict_all};
 pub use report::{Finding, NotSound, Report, Severity};
 pub use validator::{Validator, decode, validate, validate_by_walking};

@@ -9,13 +9,23 @@
 //! first decoded byte and stops as soon as it has filled the range asked for. An inline extent
 //! is one page's work: all or nothing.
 
-use btrfs_payload_common::{End, Errno, Kernel, Machine, Reading};
+use std::fmt;
 
+use btrfs_payload_common::{End, Errno, Kernel, Machine, Reading, Releases, name_releases};
+
+use super::validator::right_bytes;
 use crate::rules::{
     Codec, ExtentFields, Placement, Target, WriteAnswer, WriteCall, limits, placement,
 };
 
 /// What a kernel does with an encoded write and with reads of it.
+///
+/// `Display` has it as a sentence without its subject: `reads 39264 right bytes, then zeroes,
+/// without an error`.
+///
+/// `right` counts the bytes, from the first on, that are what the payload holds: what it decodes
+/// to by the strict rules of its format up to its first fault, and if there is none, zeroes after
+/// it. Where it is less than what is read, the file shows something else without a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The ioctl fails.
@@ -26,6 +36,8 @@ pub enum Outcome {
     Data {
         /// The `len` bytes that the file shows.
         bytes: Vec<u8>,
+        /// How many of them are right, bytes.
+        right: usize,
         /// The kind of extent.
         placement: Placement,
     },
@@ -35,6 +47,8 @@ pub enum Outcome {
         errno: Errno,
         /// The bytes before the first page that cannot be read.
         good: Vec<u8>,
+        /// How many of them are right, bytes.
+        right: usize,
         /// The kind of extent.
         placement: Placement,
     },
@@ -42,6 +56,8 @@ pub enum Outcome {
     Uninitialised {
         /// The bytes in front that are decoder output.
         good: Vec<u8>,
+        /// How many of them are right, bytes.
+        right: usize,
         /// The kind of extent.
         placement: Placement,
     },
@@ -54,6 +70,128 @@ pub enum Outcome {
     },
     /// Some kernel may come to harm: never submitted, so what happens is not known.
     Unsafe,
+}
+
+impl Outcome {
+    /// Its stable name, for example `read-error`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::NothingWritten => "nothing-written",
+            Self::Data { .. } => "data",
+            Self::ReadError { .. } => "read-error",
+            Self::Uninitialised { .. } => "uninitialised-memory",
+            Self::DependsOnMemory { .. } => "depends-on-memory",
+            Self::Unsafe => "unsafe",
+        }
+    }
+
+    /// The bytes that can be read and come from a decoder, and how many of them are right.
+    /// `None` where nothing is read; of two outcomes, those of the roomy one.
+    #[must_use]
+    pub fn read(&self) -> Option<(&[u8], usize)> {
+        match self {
+            Self::Data { bytes, right, .. } => Some((bytes, *right)),
+            Self::ReadError { good, right, .. } | Self::Uninitialised { good, right, .. } => {
+                Some((good, *right))
+            }
+            Self::DependsOnMemory { roomy, .. } => roomy.read(),
+            Self::Refused(_) | Self::NothingWritten | Self::Unsafe => None,
+        }
+    }
+
+    /// The error that the writer or the reader is given; of two outcomes, that of the tight one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused(errno) | Self::ReadError { errno, .. } => Some(*errno),
+            Self::DependsOnMemory { tight, .. } => tight.errno(),
+            _ => None,
+        }
+    }
+
+    /// Whether the extent is inline or regular; `None` where none is written.
+    #[must_use]
+    pub fn placement(&self) -> Option<Placement> {
+        match self {
+            Self::Data { placement, .. }
+            | Self::ReadError { placement, .. }
+            | Self::Uninitialised { placement, .. } => Some(*placement),
+            Self::DependsOnMemory { roomy, .. } => roomy.placement(),
+            Self::Refused(_) | Self::NothingWritten | Self::Unsafe => None,
+        }
+    }
+
+    /// Counts what is right of what is read.
+    fn judged(mut self, count: &mut impl FnMut(&[u8]) -> usize) -> Self {
+        match &mut self {
+            Self::Data { bytes, right, .. } => *right = count(bytes),
+            Self::ReadError { good, right, .. } | Self::Uninitialised { good, right, .. } => {
+                *right = if good.is_empty() { 0 } else { count(good) };
+            }
+            Self::DependsOnMemory { roomy, .. } => {
+                let inner = std::mem::replace(roomy.as_mut(), Self::Unsafe);
+                **roomy = inner.judged(count);
+            }
+            Self::Refused(_) | Self::NothingWritten | Self::Unsafe => {}
+        }
+        self
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => write!(f, "refuses the write with {errno}"),
+            Self::NothingWritten => f.write_str("writes nothing and returns 0"),
+            Self::Data { bytes, right, .. } => {
+                write!(f, "reads {}", What(bytes, *right))?;
+                if *right < bytes.len() {
+                    f.write_str(", without an error")?;
+                }
+                Ok(())
+            }
+            Self::ReadError { errno, good, .. } if good.is_empty() => {
+                write!(f, "reads nothing, {errno}")
+            }
+            Self::ReadError {
+                errno, good, right, ..
+            } => write!(f, "reads {}, then {errno}", What(good, *right)),
+            Self::Uninitialised { good, .. } if good.is_empty() => {
+                f.write_str("reads memory that no decoder wrote (undefined-read), without an error")
+            }
+            Self::Uninitialised { good, right, .. } => write!(
+                f,
+                "reads {}, then memory that no decoder wrote (undefined-read), without an error",
+                What(good, *right)
+            ),
+            Self::DependsOnMemory { roomy, tight } => {
+                write!(f, "{roomy}, or, depending on its memory, {tight}")
+            }
+            Self::Unsafe => f.write_str("may come to harm (unsafe-payload); never submitted"),
+        }
+    }
+}
+
+/// Bytes that are read, and how many of them are right, in words.
+struct What<'a>(&'a [u8], usize);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &Self(bytes, right) = self;
+        let rest = bytes.get(right..).unwrap_or_default();
+        let right = match right {
+            0 => "no right byte".to_owned(),
+            1 => "1 right byte".to_owned(),
+            _ => format!("{right} right bytes"),
+        };
+        match rest {
+            [] => f.write_str(&right),
+            _ if rest.iter().all(|&byte| byte == 0) => write!(f, "{right}, then zeroes"),
+            _ => write!(f, "{right}, then {} wrong", rest.len()),
+        }
+    }
 }
 
 /// What `kernel` does with an encoded write of `payload` and with reads of the result.
@@ -90,10 +228,45 @@ pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: K
         sector_size: extent.sector_size,
         page_size: extent.page_size,
     };
-    match placement(bytes_u64(payload.len()), fields, target, kernel) {
+    let outcome = match placement(bytes_u64(payload.len()), fields, target, kernel) {
         Placement::Inline => inline(codec, payload, extent, &machine),
         Placement::Regular => regular(codec, payload, extent, &machine),
+    };
+    outcome.judged(&mut |read| right_bytes(payload, fields, target, read))
+}
+
+/// Kernels that do the same with a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreement {
+    /// Their releases in few words, for example `5.19 to 6.6.47, 6.7`.
+    pub kernels: String,
+    /// What they do.
+    pub outcome: Outcome,
+}
+
+/// What all kernels do, as [`predict()`] says: those that do the same together, in the order of
+/// the oldest among them.
+#[must_use]
+pub fn predict_all(payload: &[u8], fields: &ExtentFields, target: &Target) -> Vec<Agreement> {
+    let mut outcomes: Vec<(Outcome, Vec<Kernel>)> = Vec::new();
+    for kernel in Kernel::ALL {
+        let outcome = predict(payload, fields, target, kernel);
+        match outcomes.iter_mut().find(|(known, _)| *known == outcome) {
+            Some((_, kernels)) => kernels.push(kernel),
+            None => outcomes.push((outcome, vec![kernel])),
+        }
     }
+    let agreement = |(outcome, kernels): (Outcome, Vec<Kernel>)| {
+        let alike = |releases: &Releases| {
+            let behaves = |kernel: &Kernel| kernel.behaves_like(releases.first);
+            kernels.iter().any(behaves)
+        };
+        Agreement {
+            kernels: name_releases(alike),
+            outcome,
+        }
+    };
+    outcomes.into_iter().map(agreement).collect()
 }
 
 /// The numbers of a taken write, as sizes in memory.
@@ -126,7 +299,7 @@ impl Extent {
         })
     }
 
-    /// Decoded position behind the last byte that a reader can ask for: whole sectors.
+    /// Decoded position after the last byte that a reader can ask for: whole sectors.
     fn want(&self) -> usize {
         self.start + self.len.next_multiple_of(self.sector_size)
     }
@@ -161,18 +334,21 @@ fn inline(codec: Codec, payload: &[u8], extent: Extent, machine: &Machine) -> Ou
             decoded.resize(extent.len, 0);
             Outcome::Data {
                 bytes: std::mem::take(&mut decoded),
+                right: 0,
                 placement: Placement::Inline,
             }
         }
         End::Error(errno) => Outcome::ReadError {
             errno,
             good: Vec::new(),
+            right: 0,
             placement: Placement::Inline,
         },
         End::Uninitialised => {
             decoded.truncate(extent.len);
             Outcome::Uninitialised {
                 good: std::mem::take(&mut decoded),
+                right: 0,
                 placement: Placement::Inline,
             }
         }
@@ -202,20 +378,24 @@ fn regular(codec: Codec, payload: &[u8], extent: Extent, machine: &Machine) -> O
         match end {
             End::Complete => Outcome::Data {
                 bytes: shown(decoded, extent.len),
+                right: 0,
                 placement,
             },
             End::Error(_) if good_bytes == extent.len => Outcome::Data {
                 bytes: shown(decoded, extent.len),
+                right: 0,
                 placement,
             },
             // Whatever the decoder says, a failed read of data is an input/output error.
             End::Error(_) => Outcome::ReadError {
                 errno: Errno::Eio,
                 good: shown(decoded, good_bytes),
+                right: 0,
                 placement,
             },
             End::Uninitialised => Outcome::Uninitialised {
                 good: shown(decoded, good_bytes),
+                right: 0,
                 placement,
             },
             End::Unsafe => Outcome::Unsafe,
@@ -233,6 +413,7 @@ fn both(reading: Reading, placement: Placement, outcome: impl FnOnce(End) -> Out
             tight: Box::new(Outcome::ReadError {
                 errno,
                 good: Vec::new(),
+                right: 0,
                 placement,
             }),
         },

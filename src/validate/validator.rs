@@ -63,6 +63,37 @@ pub fn decode(payload: &[u8], fields: &ExtentFields, target: &Target) -> Result<
     VALIDATOR.with_borrow_mut(|validator| validator.decode(payload, fields, target))
 }
 
+/// How many of the bytes that a reader got, from the first on, are what the file is to show of
+/// the payload: what it decodes to by the strict rules of its format up to its first fault, and
+/// if there is none, zeroes after it.
+pub(super) fn right_bytes(
+    payload: &[u8],
+    fields: &ExtentFields,
+    target: &Target,
+    read: &[u8],
+) -> usize {
+    VALIDATOR.with_borrow_mut(|validator| {
+        let mut judge = Judge::new(payload, fields, target);
+        let quick = validator.quick.judge(&mut judge, true);
+        let (decoded, whole) = match quick {
+            Some(len) => (validator.quick.bytes(len), true),
+            None => {
+                judge = walk(judge);
+                (judge.decoded.as_slice(), judge.whole)
+            }
+        };
+        let start = usize::try_from(fields.unencoded_offset).unwrap_or(usize::MAX);
+        let held = decoded.get(start..).unwrap_or_default();
+        let held = held.get(..read.len()).unwrap_or(held);
+        let rest = read.strip_prefix(held);
+        match rest {
+            Some(rest) if whole => held.len() + rest.iter().take_while(|&&byte| byte == 0).count(),
+            Some(_) => held.len(),
+            None => read.iter().zip(held).take_while(|(a, b)| a == b).count(),
+        }
+    })
+}
+
 /// Judges one payload after another; keeps decoders and buffers, so that nothing is allocated
 /// for a payload without findings.
 #[derive(Debug)]

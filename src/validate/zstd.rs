@@ -30,6 +30,8 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
     }
     if sound {
         judge.decoded(walked.decoded, TOO_LONG);
+    } else {
+        judge.decoded = walked.decoded;
     }
 }
 

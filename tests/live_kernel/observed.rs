@@ -132,9 +132,14 @@ pub fn distorted(predicted: &Outcome) -> Option<Outcome> {
                 *errno = Errno::Eio;
             }
         }
-        Outcome::Uninitialised { placement, good } => {
+        Outcome::Uninitialised {
+            placement,
+            good,
+            right,
+        } => {
             outcome = Outcome::ReadError {
                 errno: Errno::Eio,
+                right: *right,
                 good: std::mem::take(good),
                 placement: *placement,
             };

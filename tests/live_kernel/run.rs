@@ -218,15 +218,20 @@ fn repeat(options: &Options, codec: Codec, number: u64) -> String {
 
 fn summary(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Data { bytes, placement } => {
+        Outcome::Data {
+            bytes, placement, ..
+        } => {
             format!("{} bytes of data, {placement:?}", bytes.len())
         }
         Outcome::ReadError {
             errno,
             good,
             placement,
+            ..
         } => format!("{errno} after {} good bytes, {placement:?}", good.len()),
-        Outcome::Uninitialised { good, placement } => {
+        Outcome::Uninitialised {
+            good, placement, ..
+        } => {
             format!("uninitialised after {} bytes, {placement:?}", good.len())
         }
         Outcome::DependsOnMemory { roomy, tight } => {

@@ -96,6 +96,14 @@ impl Kernel {
                 .any(|since| self.is_of_line(*since) && self.point >= since.point)
     }
 
+    /// True when the two have the same behaviours.
+    #[must_use]
+    pub fn behaves_like(self, other: Self) -> bool {
+        Behaviour::ALL
+            .into_iter()
+            .all(|behaviour| self.has(behaviour) == other.has(behaviour))
+    }
+
     /// True when the point release is not known, and the newest of the line is meant.
     #[must_use]
     pub const fn is_line(self) -> bool {

@@ -9,15 +9,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::Kernel;
+use btrfs_payload::Errno;
 use btrfs_payload::ioctl::{self, FileExtentKind, ReadError};
-use btrfs_payload::rules::{ExtentFields, Target};
-use btrfs_payload::validate::{Finding, Outcome, Severity, predict, validate};
+use btrfs_payload::rules::{ExtentFields, Placement, Target};
+use btrfs_payload::validate::{Finding, Outcome, Severity, predict, predict_all, validate};
 use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, read_payload};
-use crate::output::{Output, count, progress, shown, trouble};
+use crate::kernels::{Named, Which};
+use crate::output::{Output, count, progress, remark, shown, trouble};
 use crate::stream::check_stream;
 
 #[derive(Debug, clap::Args)]
@@ -31,9 +32,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     claims: Claims,
 
-    /// Say also what this kernel does (6.1, 6.12, 6.18 or 7.2); the verdict stays that of all
-    #[arg(long, value_name = "VERSION")]
-    kernel: Vec<Kernel>,
+    /// Say also what this kernel does: a release (6.8.12, 6.1.0-50-amd64), a line (6.18), the
+    /// running one, or all together; the verdict stays that of all
+    #[arg(long, value_name = "RELEASE|running|all")]
+    kernel: Vec<Which>,
 
     /// Explain a finding's code and stop; `all` for every code
     #[arg(long, value_name = "CODE")]
@@ -47,7 +49,7 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload check extents/manifest.jsonl
   btrfs-payload check /mnt/compressed/file
-  btrfs-payload check a.zstd --codec zstd --unencoded-len 131072 --kernel 6.1
+  btrfs-payload check a.zstd --codec zstd --unencoded-len 131072 --kernel all
   btrfs-payload check --explain lzo-header-straddles
 
 Exit status:
@@ -59,6 +61,14 @@ Exit status:
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if let Some(code) = &args.explain {
         return explain_code(code, output);
+    }
+    for which in &args.kernel {
+        if let Which::One(Named {
+            note: Some(note), ..
+        }) = which
+        {
+            remark(format_args!("{note}"));
+        }
     }
     let mut check = Check {
         output,
@@ -99,7 +109,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 /// The work and what it has found in the present input.
 struct Check<'a> {
     output: &'a mut Output,
-    kernels: &'a [Kernel],
+    kernels: &'a [Which],
     verdict: Verdict,
     extents: u64,
     unsound: u64,
@@ -165,14 +175,23 @@ struct FindingLine<'a> {
     message: &'a str,
 }
 
-/// What a kernel does, as a JSON line.
+/// What kernels do, as a JSON line.
 #[derive(Serialize)]
 struct KernelLine<'a> {
     kind: &'static str,
     input: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     extent: Option<u64>,
-    kernel: String,
+    /// A release, or several in words.
+    kernel: &'a str,
+    result: &'static str,
+    /// Bytes that can be read and come from a decoder.
+    read: Option<usize>,
+    /// How many of them, from the first on, are right.
+    right: Option<usize>,
+    errno: Option<&'static str>,
+    placement: Option<&'static str>,
+    /// All of it in words.
     outcome: String,
 }
 
@@ -310,9 +329,18 @@ impl Check<'_> {
         for finding in findings {
             self.finding(input, place, finding)?;
         }
-        for &kernel in self.kernels {
-            let outcome = in_words(&predict(payload, fields, target, kernel));
-            self.kernel(input, place, kernel, outcome)?;
+        for which in self.kernels {
+            match which {
+                Which::One(named) => {
+                    let outcome = predict(payload, fields, target, named.kernel);
+                    self.kernel(input, place, &named.kernel.to_string(), &outcome)?;
+                }
+                Which::All => {
+                    for agreement in predict_all(payload, fields, target) {
+                        self.kernel(input, place, &agreement.kernels, &agreement.outcome)?;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -343,8 +371,8 @@ impl Check<'_> {
         &mut self,
         input: &Path,
         place: Place,
-        kernel: Kernel,
-        outcome: String,
+        kernel: &str,
+        outcome: &Outcome,
     ) -> Result<()> {
         let place_of = place.of(input);
         self.output
@@ -353,8 +381,16 @@ impl Check<'_> {
             kind: "kernel",
             input: &input.to_string_lossy(),
             extent: place.extent,
-            kernel: kernel.to_string(),
-            outcome,
+            kernel,
+            result: outcome.name(),
+            read: outcome.read().map(|(bytes, _)| bytes.len()),
+            right: outcome.read().map(|(_, right)| right),
+            errno: outcome.errno().map(Errno::name),
+            placement: outcome.placement().map(|placement| match placement {
+                Placement::Inline => "inline",
+                Placement::Regular => "regular",
+            }),
+            outcome: outcome.to_string(),
         })
     }
 
@@ -437,28 +473,6 @@ fn without_checksums(number: u64) -> Finding {
             "{} from here on, and the file has no checksums (NODATASUM)",
             count(number, "compressed extent")
         ),
-    }
-}
-
-/// What a kernel does, as a sentence without its subject.
-fn in_words(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Refused(errno) => format!("refuses the write with {errno}"),
-        Outcome::NothingWritten => "writes nothing and returns 0".to_owned(),
-        Outcome::Data { bytes, .. } => format!("reads {} bytes", bytes.len()),
-        Outcome::ReadError { errno, good, .. } => {
-            format!("reads {} bytes, then {errno}", good.len())
-        }
-        Outcome::Uninitialised { good, .. } => format!(
-            "reads {} bytes, then memory that no decoder wrote (undefined-read)",
-            good.len()
-        ),
-        Outcome::DependsOnMemory { roomy, tight } => format!(
-            "{}, or, depending on its memory, {}",
-            in_words(roomy),
-            in_words(tight)
-        ),
-        Outcome::Unsafe => "may come to harm (unsafe-payload); never submitted".to_owned(),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::Kernel;
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
 use crate::args::{Claims, open_input, payload_in};
+use crate::kernels::Named;
 use crate::new_file::OutFile;
 use crate::origin::Origin;
 use crate::output::{Output, remark, shown};
@@ -20,10 +20,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     claims: Claims,
 
-    /// Give what this kernel would return (6.1, 6.12, 6.18 or 7.2; 7.2 without a version), sound or
-    /// not
-    #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "7.2", require_equals = true)]
-    as_kernel: Option<Kernel>,
+    /// Give what this kernel would return, sound or not: a release (6.8.12), a line (6.18), or the
+    /// running one; without a value, the newest known
+    #[arg(long, value_name = "RELEASE|running", num_args = 0..=1, default_missing_value = "7.3")]
+    as_kernel: Option<Named>,
 
     /// Write to this file instead of standard output. Links are followed, pipes and devices
     /// written to as they are
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = open_input(&args.payload)?;
     let payload = payload_in(&input, &args.payload)?;
     let (fields, target) = (args.claims.fields()?, args.claims.target());
-    let (bytes, verdict) = match args.as_kernel {
+    let (bytes, verdict) = match &args.as_kernel {
         None => match decode(&payload, &fields, &target) {
             Ok(bytes) => (bytes.to_vec(), Verdict::Sound),
             Err(NotSound(report)) => {
@@ -54,7 +54,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 return Ok(Verdict::NotSound);
             }
         },
-        Some(kernel) => as_kernel(kernel, predict(&payload, &fields, &target, kernel)),
+        Some(named) => {
+            let outcome = predict(&payload, &fields, &target, named.kernel);
+            as_kernel(named, &outcome)
+        }
     };
     match &args.output {
         None => output.bytes(&bytes)?,
@@ -70,33 +73,17 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// The bytes that can be read, and a remark where they are not all of them.
-fn as_kernel(kernel: Kernel, outcome: Outcome) -> (Vec<u8>, Verdict) {
-    let (bytes, trouble) = match outcome {
-        Outcome::Data { bytes, .. } => return (bytes, Verdict::Sound),
-        Outcome::Refused(errno) => (Vec::new(), format!("refuses the write with {errno}")),
-        Outcome::NothingWritten => (Vec::new(), "writes nothing and says so with 0".to_owned()),
-        Outcome::ReadError { errno, good, .. } => {
-            let trouble = format!("gives {errno} after {} bytes", good.len());
-            (good, trouble)
-        }
-        Outcome::Uninitialised { good, .. } => {
-            let trouble = format!(
-                "gives memory that no decoder wrote after {} bytes (undefined-read)",
-                good.len()
-            );
-            (good, trouble)
-        }
-        Outcome::DependsOnMemory { roomy, .. } => {
-            let (bytes, _) = as_kernel(kernel, *roomy);
-            let trouble = "may also give EIO at once, depending on its memory".to_owned();
-            (bytes, trouble)
-        }
-        Outcome::Unsafe => (
-            Vec::new(),
-            "may come to harm (unsafe-payload); no bytes are given".to_owned(),
-        ),
-    };
-    remark(format_args!("Linux {kernel} {trouble}"));
+/// The bytes that can be read, and a remark where they are not all of them, or not right.
+fn as_kernel(named: &Named, outcome: &Outcome) -> (Vec<u8>, Verdict) {
+    if let Some(note) = &named.note {
+        remark(format_args!("{note}"));
+    }
+    let bytes = outcome
+        .read()
+        .map_or_else(Vec::new, |(bytes, _)| bytes.to_vec());
+    if matches!(outcome, Outcome::Data { bytes, right, .. } if *right == bytes.len()) {
+        return (bytes, Verdict::Sound);
+    }
+    remark(format_args!("Linux {} {outcome}", named.kernel));
     (bytes, Verdict::NotSound)
 }

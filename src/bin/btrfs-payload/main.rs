@@ -7,6 +7,7 @@ mod completions;
 mod decode;
 mod dump;
 mod interrupt;
+mod kernels;
 mod manifest;
 mod new_directory;
 mod new_file;
