@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::order::Order;
+use super::parents::Parents;
 use super::payload;
 use super::source::BATCH_LEN;
 use crate::pipeline;
@@ -22,9 +23,11 @@ use crate::validate::Severity;
 pub struct CheckOptions {
     /// The filesystem that is to receive it.
     pub target: Target,
-    /// Names that are remembered, at some 70 bytes each; where a stream makes more, the check
-    /// of paths stops with a note.
+    /// Names that are remembered, at some 70 bytes each, those of the parents and of all streams
+    /// of the input together; where there are more, the check of paths stops with a note.
     pub max_names: usize,
+    /// Subvolumes that are there when the stream is received.
+    pub parents: Parents,
 }
 
 impl Default for CheckOptions {
@@ -33,6 +36,7 @@ impl Default for CheckOptions {
             target: Target::default(),
             // Seven eighths of a power of two fill a hash table; 32 MiB.
             max_names: 7 << 16,
+            parents: Parents::default(),
         }
     }
 }
@@ -102,7 +106,11 @@ pub fn check(
 ) -> Result<CheckSummary, TransformError> {
     let mut source = Source {
         reader: Reader::new(input),
-        order: Order::new(options.max_names),
+        order: Order::new(
+            options.parents.subvolumes(),
+            options.target,
+            options.max_names,
+        ),
         error: None,
     };
     let mut summary = CheckSummary::default();

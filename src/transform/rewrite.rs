@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Data;
+use super::order;
 use super::payload::{decode_extent, sectors_of};
 use super::source::{Batch, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
@@ -48,6 +49,8 @@ pub struct RewriteSummary {
     pub sectors_in: u64,
     /// Sectors it takes as it went.
     pub sectors_out: u64,
+    /// `CLONE` commands that the target filesystem does not take, passed on as they are.
+    pub refused_clones: u64,
     /// `FILEATTR` commands left out, which version 1 does not have and receivers ignore.
     pub fileattr_left_out: u64,
 }
@@ -60,6 +63,7 @@ impl RewriteSummary {
         self.encoded_out += part.encoded_out;
         self.replaced += part.replaced;
         self.unsound += part.unsound;
+        self.refused_clones += part.refused_clones;
         self.sectors_in += part.sectors_in;
         self.sectors_out += part.sectors_out;
     }
@@ -219,6 +223,10 @@ impl Part {
         if raw.kind() == Some(CommandKind::Write) {
             return self.pass_write(raw);
         }
+        if let Some(finding) = misplaced_clone(raw, &self.target) {
+            self.findings.push(finding);
+            self.summary.refused_clones += 1;
+        }
         self.writer
             .raw(raw)
             .map_err(|error| not_written(offset, error))
@@ -346,6 +354,19 @@ pub(super) fn must_decode(write: &EncodedWrite) -> Result<Bytes, Unsound> {
         Ok(decoded) => Ok(decoded.data),
         Err(error) => Err(Unsound::Stop(error)),
     }
+}
+
+/// A clone between sectors of the target filesystem. Lengths are right or not by the files that
+/// they are cloned from, which are not followed here.
+fn misplaced_clone(raw: &RawCommand, target: &Target) -> Option<StreamFinding> {
+    if raw.kind() != Some(CommandKind::Clone) {
+        return None;
+    }
+    let Ok(Command::Clone(clone)) = Command::parse(raw) else {
+        return None;
+    };
+    let (code, severity, message) = order::misplaced_clone(&clone, target)?;
+    Some(StreamFinding::of(raw, code, severity, message))
 }
 
 /// Writing to memory fails for one reason only: the command is not one to write.

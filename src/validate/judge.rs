@@ -54,12 +54,14 @@ impl<'a> Judge<'a> {
     }
 
     /// True when `behind` zero bytes at the end of the payload are what fills the last sector
-    /// of a regular extent.
+    /// of a regular extent, here or on a filesystem with smaller sectors.
     pub(super) fn is_sector_padding(&self, behind: usize) -> bool {
-        let sector_size = self.target.sector_size as usize;
+        let largest = self.target.sector_size as usize;
+        let smallest = limits::MIN_SECTOR_SIZE as usize;
+        let mut sizes = std::iter::successors(Some(smallest), |size| size.checked_mul(2))
+            .take_while(|&size| size <= largest);
         !self.inline
-            && behind < sector_size
-            && self.payload.len().is_multiple_of(sector_size.max(1))
+            && sizes.any(|size| behind < size && self.payload.len().is_multiple_of(size))
             && self
                 .payload
                 .iter()

@@ -94,7 +94,7 @@ fn faults() -> Vec<(Vec<u8>, Findings)> {
             vec![("unused-attribute", Warning)],
         ),
         (
-            stream(1, &[frame(13, &xattr(b"a\0b"))]),
+            stream(1, &[frame(13, &xattr(b"user.a\0b"))]),
             vec![("zero-byte", Error)],
         ),
         (

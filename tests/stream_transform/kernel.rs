@@ -6,10 +6,11 @@ use std::os::unix::fs::FileExt;
 
 use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::Codec;
+use btrfs_payload::transform::{CheckOptions, StreamFinding, check};
 
 use crate::support::{self, Mount, Options, assert_same_tree};
 use crate::tree::{self, run, text};
-use crate::work::{Work, checked, checked_for};
+use crate::work::{Work, checked, checked_for, jobs};
 
 /// The stream that `btrfs send` makes of these arguments; `one` and `two` are snapshots.
 fn send(fs: &Mount, arguments: &str) -> Vec<u8> {
@@ -96,7 +97,15 @@ fn streams_of_this_kernel() {
     for arguments in SENDS {
         let stream = send(&fs, arguments);
         let (findings, summary) = checked(&stream);
-        assert_eq!(findings, [], "btrfs send {arguments}");
+        let mut codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+        // What it clones within a file is not there yet: the size comes last.
+        codes.dedup();
+        let expected: &[&str] = match *arguments {
+            "--proto 2 --no-data one" => &["data-left-out", "clone-beyond-end"],
+            _ if arguments.contains("--no-data") => &["data-left-out"],
+            _ => &[],
+        };
+        assert_eq!(codes, expected, "btrfs send {arguments}");
         assert_eq!(summary.whole_bytes, stream.len() as u64, "{arguments}");
         assert_eq!(summary, checked_for(&stream, 4096, 1).1, "{arguments}");
     }
@@ -106,6 +115,19 @@ fn streams_of_this_kernel() {
     let v2 = sent("--proto 2");
     let encoded = sent("--proto 2 --compressed-data");
     let force: &[&str] = &["--force-decompress"];
+    // On top of the parent, in front of it or given beside it.
+    for pair in [&v1, &v2, &encoded] {
+        let (findings, _) = checked(&pair.concat());
+        assert_eq!(findings, []);
+        let mut options = CheckOptions::default();
+        options
+            .parents
+            .read(&pair[0][..], options.max_names)
+            .unwrap();
+        assert_eq!(options.parents.len(), 1);
+        let report = |finding: &StreamFinding| panic!("{finding}");
+        check(&pair[1][..], &options, jobs(2), report).unwrap();
+    }
 
     // From plain data.
     let zstd = round(

@@ -9,6 +9,7 @@ mod frames;
 mod kernel;
 mod order;
 mod program;
+mod receive_rules;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../send_stream/tree.rs"]

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use btrfs_payload::Errno;
 use btrfs_payload::ioctl::{self, FileExtentKind, ReadError};
 use btrfs_payload::rules::{ExtentFields, Placement, Target};
+use btrfs_payload::transform::CheckOptions;
 use btrfs_payload::validate::{Finding, Outcome, Severity, predict, predict_all, validate};
 use serde::Serialize;
 
@@ -307,8 +308,11 @@ impl Check<'_> {
     fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
         self.is_stream = true;
         let name = input.to_string_lossy();
-        let target = claims.filesystem.target();
-        let verdict = check_stream(&name, stream, target, all_cores(), self.output)?;
+        let options = CheckOptions {
+            target: claims.filesystem.target(),
+            ..CheckOptions::default()
+        };
+        let verdict = check_stream(&name, stream, &options, all_cores(), self.output)?;
         self.verdict = self.verdict.max(verdict);
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::rules::Target;
 use btrfs_payload::transform::{CheckOptions, CheckSummary, Escaped, StreamFinding, check};
 use serde::Serialize;
 
@@ -24,6 +23,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     filesystem: Filesystem,
 
+    /// A stream received before, such as that of the parent; several, oldest first, with one
+    /// --parent for each
+    #[arg(long = "parent", value_name = "FILE")]
+    parents: Vec<PathBuf>,
+
     /// Threads that judge payloads [default: all cores]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -33,7 +37,12 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs send --proto 2 --compressed-data /mnt/snapshot | btrfs-payload stream check
   btrfs-payload stream check backup.stream --sector-size 16384
+  btrfs-payload stream check --parent sunday.stream --parent monday.stream tuesday.stream
   btrfs-payload check --explain path-unknown
+
+An increment is checked against the tree of its parent where that is in the same input (cat
+sunday.stream monday.stream | ...) or given with --parent, and a clone against the subvolume it
+is from. Where neither is, what the stream has not made itself may be there.
 
 Lines of --format json:
   {\"kind\":\"finding\"} input, code, severity, stream_offset (bytes), command (number), name (of
@@ -85,8 +94,19 @@ struct StreamLine<'a> {
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = Input::open(&args.input)?;
     let jobs = args.jobs.unwrap_or_else(all_cores);
+    let mut options = CheckOptions {
+        target: args.filesystem.target(),
+        ..CheckOptions::default()
+    };
+    for path in &args.parents {
+        let parent = Input::open(path)?;
+        let (name, bar) = (parent.name(), parent.bar());
+        let read = options.parents.read(parent, options.max_names);
+        bar.finish_and_clear();
+        read.with_context(|| format!("cannot use {name} as a parent"))?;
+    }
     let (name, bar) = (input.name(), input.bar());
-    let verdict = check_stream(&name, input, args.filesystem.target(), jobs, output);
+    let verdict = check_stream(&name, input, &options, jobs, output);
     bar.finish_and_clear();
     verdict
 }
@@ -95,16 +115,12 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 pub(crate) fn check_stream(
     name: &str,
     input: impl Read + Send,
-    target: Target,
+    options: &CheckOptions,
     jobs: NonZeroUsize,
     output: &mut Output,
 ) -> Result<Verdict> {
-    let options = CheckOptions {
-        target,
-        ..CheckOptions::default()
-    };
     let mut printed = Ok(());
-    let summary = check(input, &options, jobs, |finding| {
+    let summary = check(input, options, jobs, |finding| {
         if printed.is_ok() {
             printed = print(name, finding, output);
         }

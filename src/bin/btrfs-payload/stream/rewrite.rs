@@ -40,11 +40,13 @@ pub(super) struct InOut {
 pub(super) const AFTER_HELP: &str = "\
 The sums go to standard error; --format json makes them one line:
   {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data (bytes of files), encoded_in,
-      encoded_out, replaced, unsound, sectors_in, sectors_out, fileattr_left_out
+      encoded_out, replaced, unsound, sectors_in, sectors_out, refused_clones,
+      fileattr_left_out
 
 Exit status:
   0  done
-  1  a payload is not sound and was passed on, or the stream is damaged
+  1  a payload is not sound, or a clone between sectors, and was passed on; or the stream is
+     damaged
   2  wrong usage, or a file cannot be read or written";
 
 /// The sums as a JSON line.
@@ -62,6 +64,7 @@ struct Line<'a> {
     unsound: u64,
     sectors_in: u64,
     sectors_out: u64,
+    refused_clones: u64,
     fileattr_left_out: u64,
 }
 
@@ -108,7 +111,7 @@ impl InOut {
         match worked {
             Ok(summary) => {
                 sums(&name, &summary, output.format());
-                Ok(if summary.unsound == 0 {
+                Ok(if summary.unsound == 0 && summary.refused_clones == 0 {
                     Verdict::Sound
                 } else {
                     Verdict::NotSound
@@ -160,6 +163,7 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         unsound,
         sectors_in,
         sectors_out,
+        refused_clones,
         fileattr_left_out,
         ..
     } = summary;
@@ -177,6 +181,7 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
             unsound,
             sectors_in,
             sectors_out,
+            refused_clones,
             fileattr_left_out,
         };
         crate::output::json_to_stderr(&line);
@@ -190,6 +195,12 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
     if unsound > 0 {
         remark(format_args!(
             "{name}: {unsound} payloads are NOT sound and were passed on as they are"
+        ));
+    }
+    if refused_clones > 0 {
+        remark(format_args!(
+            "{name}: {refused_clones} clones between sectors are NOT taken by the filesystem and \
+             were passed on as they are"
         ));
     }
     if fileattr_left_out > 0 {

@@ -1,0 +1,86 @@
+//! Subvolumes that are at hand: parents, and what is cloned from.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+
+use super::super::tree::Tree;
+use super::outcome::Trouble;
+use crate::send_stream::Uuid;
+use crate::validate::Severity::{Error, Warning};
+
+/// What the record of a subvolume takes, in names.
+const NAMES_EACH: usize = 8;
+
+/// The subvolumes that are received already.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct Subvolumes {
+    /// By the identity that streams name them by: the one the sender has received them with, or
+    /// else their own.
+    trees: HashMap<Uuid, Tree>,
+    /// Names of the subvolumes of the input.
+    names: HashSet<Bytes>,
+    /// Those that were missed already.
+    missed: HashSet<Uuid>,
+    /// Names in the trees.
+    len: usize,
+}
+
+impl Subvolumes {
+    /// Number of subvolumes.
+    pub(in super::super) fn count(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// The next input may be received elsewhere, where names are free.
+    pub(in super::super) fn free_names(&mut self) {
+        self.names.clear();
+    }
+
+    /// Names that are remembered.
+    pub(super) fn len(&self) -> usize {
+        let each = self
+            .names
+            .len()
+            .max(self.trees.len())
+            .saturating_add(self.missed.len());
+        self.len.saturating_add(each.saturating_mul(NAMES_EACH))
+    }
+
+    pub(super) fn tree(&self, uuid: Uuid) -> Option<&Tree> {
+        self.trees.get(&uuid)
+    }
+
+    pub(super) fn add(&mut self, uuid: Uuid, mut tree: Tree) {
+        self.len = self.len.saturating_add(tree.settle());
+        self.trees.insert(uuid, tree);
+    }
+
+    /// Forgets all but `shared` names, which somebody else uses.
+    pub(super) fn forget(&mut self, shared: usize) {
+        *self = Self {
+            len: shared,
+            ..Self::default()
+        };
+    }
+
+    /// Something wants a subvolume that is not at hand. Where none is, that says nothing.
+    pub(super) fn missing(&mut self, uuid: Uuid, code: &'static str) -> Option<Trouble> {
+        if self.trees.is_empty() || !self.missed.insert(uuid) {
+            return None;
+        }
+        let message = format!(
+            "the subvolume {uuid} is neither in the input nor among the parents given; what it \
+             has is not known"
+        );
+        Some((code, Warning, message))
+    }
+
+    /// The name of a subvolume of the input, which all have different ones.
+    pub(super) fn take_name(&mut self, name: &[u8]) -> Option<Trouble> {
+        (!self.names.insert(Bytes::copy_from_slice(name))).then(|| {
+            let message = "another subvolume of the input has this name".to_owned();
+            ("path-exists", Error, message)
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! Subvolumes that are there before a stream is received.
+
+use std::io::Read;
+
+use super::error::TransformError;
+use super::order::{Order, Subvolumes};
+use crate::rules::Target;
+use crate::send_stream::{Command, Reader};
+use crate::validate::Severity::Error;
+
+/// The trees of the subvolumes that streams have made, to check increments against.
+///
+/// Streams are read one after the other, each after those it builds on. Trees share what they
+/// have in common with that of their parent.
+#[derive(Debug, Clone, Default)]
+pub struct Parents {
+    subvolumes: Subvolumes,
+}
+
+impl Parents {
+    /// Reads a stream, or several, and remembers the subvolumes. What is wrong with a stream is
+    /// not told here; from there on, what it does not name may be there all the same. At most
+    /// `max_names` names are remembered in all; subvolumes that have more are not known.
+    ///
+    /// # Errors
+    /// [`TransformError::Read`] when the input fails or is no whole stream.
+    pub fn read(&mut self, input: impl Read, max_names: usize) -> Result<(), TransformError> {
+        let mut reader = Reader::new(input);
+        // Sizes of sectors and nodes bear on findings only.
+        let known = std::mem::take(&mut self.subvolumes);
+        let mut order = Order::new(known, Target::default(), max_names);
+        let mut findings = Vec::new();
+        while let Some(raw) = reader.read_command()? {
+            match Command::parse(&raw) {
+                Ok(command) if raw.crc_ok() => {
+                    order.follow(&raw, &command, &mut findings);
+                    if findings.drain(..).any(|finding| finding.severity == Error) {
+                        order.lost();
+                    }
+                }
+                _ => order.lost(),
+            }
+        }
+        self.subvolumes = order.into_subvolumes();
+        self.subvolumes.free_names();
+        Ok(())
+    }
+
+    /// Number of subvolumes that are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.subvolumes.count()
+    }
+
+    /// True where none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn subvolumes(&self) -> Subvolumes {
+        self.subvolumes.clone()
+    }
+}
