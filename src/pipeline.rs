@@ -19,7 +19,8 @@ const PLACES_PER_JOB: usize = 4;
 const MAX_WAITING: usize = 24;
 
 /// Hands every item of `source` to one of `jobs` workers and the results to `sink`, in the
-/// order of the items, whatever the number of workers.
+/// order of the items, whatever the number of workers. Where the system gives fewer threads,
+/// there are fewer workers.
 ///
 /// `source` is asked by the workers, one at a time, `sink` by the caller's thread, which is one
 /// of them: while it waits for `source`, results wait too. At most `4 * jobs + 1` items and
@@ -46,7 +47,7 @@ where
         // Declared inside the scope: it goes before the scope waits for the workers.
         let _end = Stop(&line);
         for _ in 1..jobs.get() {
-            scope.spawn(|| {
+            let spawned = thread::Builder::new().spawn_scoped(scope, || {
                 let _panic = StopOnPanic(&line);
                 let mut work = worker();
                 while line.wait_for_room() {
@@ -55,6 +56,10 @@ where
                     }
                 }
             });
+            // The system gives no more threads. The caller's own can do all of the work.
+            if spawned.is_err() {
+                break;
+            }
         }
         let mut work = worker();
         loop {

@@ -53,9 +53,23 @@ pub struct RewriteSummary {
     pub refused_clones: u64,
     /// `FILEATTR` commands left out, which version 1 does not have and receivers ignore.
     pub fileattr_left_out: u64,
+    /// Stream headers that no `END` was before, and that were passed on.
+    pub header_without_end: u64,
+    /// Commands that followed an `END` without a header, and were passed on.
+    pub command_after_end: u64,
 }
 
 impl RewriteSummary {
+    /// True where nothing was passed on that receivers fail at. The order of commands is not
+    /// looked at beyond that; [`check`](super::check) does.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.unsound == 0
+            && self.refused_clones == 0
+            && self.header_without_end == 0
+            && self.command_after_end == 0
+    }
+
     fn add(&mut self, part: &Self) {
         self.bytes_out += part.bytes_out;
         self.data += part.data;
@@ -141,6 +155,8 @@ pub(super) fn rewrite<K: Rework>(
     output.flush().map_err(TransformError::Output)?;
     (summary.commands, summary.bytes_in) = source.progress();
     summary.fileattr_left_out = source.left_out;
+    summary.header_without_end = source.header_without_end;
+    summary.command_after_end = source.command_after_end;
     Ok(summary)
 }
 

@@ -97,6 +97,12 @@ pub(super) struct Source<R> {
     pub(super) kinds: [u64; KINDS],
     /// `FILEATTR` commands left out.
     pub(super) left_out: u64,
+    /// Headers that no `END` was before.
+    pub(super) header_without_end: u64,
+    /// Commands after `END`.
+    pub(super) command_after_end: u64,
+    /// The present stream has had its `END`.
+    stream_ended: bool,
     ended: bool,
 }
 
@@ -114,6 +120,9 @@ impl<R: Read> Source<R> {
             zeroes: None,
             kinds: [0; KINDS],
             left_out: 0,
+            header_without_end: 0,
+            command_after_end: 0,
+            stream_ended: false,
             ended: false,
         }
     }
@@ -147,11 +156,17 @@ impl<R: Read> Source<R> {
 
     fn take(&mut self, raw: RawCommand) -> Result<(), TransformError> {
         if raw.stream() >= self.streams {
+            let is_first = self.streams == 0;
+            self.header_without_end += u64::from(!is_first && !self.stream_ended);
+            self.stream_ended = false;
             self.close();
             self.streams = raw.stream() + 1;
             self.version = (self.plan.version)(raw.version());
             self.items.push(Item::Header);
+        } else if self.stream_ended {
+            self.command_after_end += 1;
         }
+        self.stream_ended |= raw.kind() == Some(CommandKind::End);
         let number = raw.kind().map_or(0, |kind| usize::from(kind.number()));
         if let Some(count) = self.kinds.get_mut(number) {
             *count += 1;

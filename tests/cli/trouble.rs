@@ -8,14 +8,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-use crate::material::{content, lines, noise};
+use crate::material::{content, lines, noise, stream};
+use crate::support::skip;
 use crate::{Run, assert_trouble, program, run, tree};
 
 /// A directory with one file `data`.
@@ -29,38 +30,222 @@ fn room(data: &[u8]) -> TempDir {
 /// until somebody reads.
 const LONG_TABLE: [&str; 5] = ["prepare", "data", "--extent-size", "4096", "--level=-100"];
 
+/// Runs the program with nobody at the other end of standard output.
+fn without_a_reader(room: &Path, arguments: &[&str]) -> Output {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = program(room);
+    command.args(arguments).stdin(Stdio::null());
+    command.stdout(writer).output().unwrap()
+}
+
 #[test]
-fn a_closed_pipe_ends_it_silently() {
-    let room = room(&lines(8 << 20));
-    let commands: [&[&str]; 4] = [
-        &LONG_TABLE,
-        &[
-            "--format",
-            "json",
-            "prepare",
-            "data",
-            "--extent-size",
-            "4096",
-        ],
+fn a_filter_without_a_reader_dies_of_it() {
+    let room = room(&lines(9000));
+    fs::write(room.path().join("payload"), content("valid zlib-inline")).unwrap();
+    fs::write(room.path().join("stream"), stream()).unwrap();
+    let commands: [&[&str]; 11] = [
+        &["prepare", "data"],
+        &["prepare", "data", "--out", "extents"],
+        &["--format", "json", "prepare", "data"],
         &["check", "--explain", "all"],
         &["completions", "bash"],
+        &[
+            "decode",
+            "payload",
+            "--codec",
+            "zlib",
+            "--unencoded-len=3000",
+        ],
+        &["dump", "payload", "--codec", "zlib", "--unencoded-len=3000"],
+        &["stream", "recompress", "stream"],
+        &["stream", "decompress", "stream", "-o", "/dev/stdout"],
+        &["stream", "reframe", "stream"],
+        &["stream", "dump", "stream"],
     ];
     for arguments in commands {
-        let mut command = program(room.path());
-        command.args(arguments).stdin(Stdio::null());
-        let (reader, writer) = std::io::pipe().unwrap();
-        command.stdout(writer).stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
-        drop(command);
-        let mut first = [0; 8];
-        BufReader::new(reader).read_exact(&mut first).unwrap();
-        let run = Run::from(child.wait_with_output().unwrap());
-        assert_eq!(
-            (run.code, run.stderr.as_str()),
-            (Some(0), ""),
-            "{arguments:?}"
-        );
+        let output = without_a_reader(room.path(), arguments);
+        let pipe = Signal::PIPE.as_raw();
+        assert_eq!(output.status.signal(), Some(pipe), "{arguments:?}");
+        assert_eq!(Run::from(output).stderr, "", "{arguments:?}");
     }
+    assert_eq!(tree(room.path()), ["data", "payload", "stream"]);
+}
+
+#[test]
+fn a_verdict_does_not_depend_on_a_reader() {
+    let room = tempfile::tempdir().unwrap();
+    let damaged = [&stream()[..5000], b"x", &stream()[5001..]].concat();
+    let files = [
+        ("good", content("valid zlib-inline")),
+        ("bad", content("case zlib-adler32-wrong")),
+        ("stream", stream()),
+        ("damaged", damaged),
+    ];
+    for (name, content) in files {
+        fs::write(room.path().join(name), content).unwrap();
+    }
+    let payload = ["--codec", "zlib", "--unencoded-len"];
+    let payload = |name, len| [&["check", name], &payload[..], &[len]].concat();
+    for (arguments, code) in [
+        (payload("good", "3000"), 0),
+        (payload("bad", "8192"), 1),
+        (vec!["check", "stream"], 0),
+        (vec!["check", "damaged"], 1),
+        (vec!["stream", "check", "damaged"], 1),
+        (vec!["--format", "json", "stream", "check", "damaged"], 1),
+        (vec!["check", "damaged", "missing"], 2),
+    ] {
+        let run = Run::from(without_a_reader(room.path(), &arguments));
+        assert_eq!(run.code, Some(code), "{arguments:?}: {run:?}");
+    }
+    // Nor does anything panic for want of somebody to complain to.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = program(room.path());
+    command.args(["check", "missing"]).stdin(Stdio::null());
+    assert_eq!(command.stderr(writer).status().unwrap().code(), Some(2));
+}
+
+/// What receivers fail at is passed on, and not called done.
+#[test]
+fn rewriters_tell_of_ends_in_the_wrong_place() {
+    /// END: a header of no bytes, its number and its checksum.
+    const END: usize = 10;
+    let room = tempfile::tempdir().unwrap();
+    let one = stream();
+    let (without_end, end) = one.split_at(one.len() - END);
+    let inputs = [
+        ("one", one.clone(), 0, ""),
+        ("two", [&one[..], &one].concat(), 0, ""),
+        (
+            "glued",
+            [without_end, &one].concat(),
+            1,
+            "1 headers without END",
+        ),
+        (
+            "twice",
+            [&one[..], end, end].concat(),
+            1,
+            "2 commands after END",
+        ),
+    ];
+    for (name, bytes, code, said) in inputs {
+        fs::write(room.path().join(name), &bytes).unwrap();
+        for command in ["recompress", "decompress", "reframe"] {
+            let run = run(
+                room.path(),
+                ["stream", command, name, "-o", "out", "--force"],
+            );
+            assert_eq!(run.code, Some(code), "{command} {name}: {run:?}");
+            assert!(run.stderr.contains(said), "{command} {name}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn output_has_a_limit_where_one_is_asked_for() {
+    let room = tempfile::tempdir().unwrap();
+    fs::write(room.path().join("stream"), stream()).unwrap();
+    fs::write(room.path().join("payload"), content("valid zlib-inline")).unwrap();
+    let decode = [
+        "decode",
+        "payload",
+        "--codec",
+        "zlib",
+        "--unencoded-len=3000",
+    ];
+    let limits = [("2999", "3000", &decode[..])].into_iter();
+    let rewriters = ["recompress", "decompress", "reframe"].map(|command| {
+        let arguments: &[&str] = match command {
+            "recompress" => &["stream", "recompress", "stream"],
+            "decompress" => &["stream", "decompress", "stream"],
+            _ => &["stream", "reframe", "stream"],
+        };
+        ("5k", "1T", arguments)
+    });
+    for (less, enough, arguments) in limits.chain(rewriters) {
+        let limited = |limit| {
+            let more = ["-o", "out", "--max-output", limit];
+            run(room.path(), [arguments, &more].concat())
+        };
+        let limit = format!("{} bytes", less.replace("5k", "5120"));
+        assert_trouble(&limited(less), &["longer than --max-output", &limit]);
+        assert_eq!(tree(room.path()), ["payload", "stream"]);
+        assert_eq!(limited(enough).code, Some(0), "{arguments:?}");
+        fs::remove_file(room.path().join("out")).unwrap();
+    }
+    for wrong in ["", "K", "-1", "1.5M", "16777216T", "5KiB"] {
+        let limit = format!("--max-output={wrong}");
+        let run = run(room.path(), ["stream", "decompress", "stream", &limit]);
+        assert_eq!(run.code, Some(2), "{wrong}: {run:?}");
+    }
+}
+
+#[test]
+fn fewer_threads_than_asked_for_do_the_work() {
+    let room = room(&lines(1 << 20));
+    let expected = run(room.path(), ["prepare", "data", "--jobs", "1"]);
+    let many = run(room.path(), ["prepare", "data", "--jobs", "1000000"]);
+    assert_eq!(many, expected);
+    if !geteuid().is_root() {
+        return skip("fewer_threads_than_asked_for_do_the_work", "needs root");
+    }
+    // A user of whom there is nobody else, who may have one process.
+    let mut command = as_nobody(room.path());
+    let program = command.get_program().to_owned();
+    command = Command::new("prlimit");
+    command
+        .arg("--nproc=1")
+        .arg(program)
+        .args(["prepare", "data", "--jobs", "8"]);
+    command.current_dir(room.path()).stdin(Stdio::null());
+    let run = Run::from(command.uid(61_234).gid(61_234).output().unwrap());
+    assert_eq!(
+        (run.code, &run.stdout),
+        (Some(0), &expected.stdout),
+        "{run:?}"
+    );
+    assert!(
+        run.stderr.contains("an interrupt may leave"),
+        "no limit: {run:?}"
+    );
+}
+
+#[test]
+fn a_pipe_without_a_writer_is_not_waited_for() {
+    let room = tempfile::tempdir().unwrap();
+    fifo(room.path());
+    let started = Instant::now();
+    let check = run(room.path(), ["check", "pipe"]);
+    assert_trouble(&check, &["pipe is a pipe that nobody writes to"]);
+    let claims = ["check", "pipe", "--codec", "zlib", "--unencoded-len=3000"];
+    assert_trouble(&run(room.path(), claims), &["nobody writes to"]);
+    let read = run(room.path(), ["read", "pipe", "--out", "extents"]);
+    assert_trouble(&read, &["pipe is not a regular file"]);
+    let write = run(room.path(), ["write", "pipe", "dest"]);
+    assert_trouble(&write, &["pipe is not a regular file"]);
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_eq!(tree(room.path()), ["pipe"]);
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_trouble() {
+    let room = room(&lines(9000));
+    fs::write(room.path().join("stream"), stream()).unwrap();
+    let limited = |arguments: &[&str]| {
+        let mut command = Command::new("prlimit");
+        command
+            .arg("--fsize=1000")
+            .arg(env!("CARGO_BIN_EXE_btrfs-payload"));
+        let output = command.args(arguments).current_dir(room.path()).output();
+        assert_trouble(&output.unwrap().into(), &["File too large"]);
+        assert_eq!(tree(room.path()), ["data", "stream"]);
+    };
+    limited(&["prepare", "data", "--codec", "lzo", "--out", "extents"]);
+    limited(&["stream", "decompress", "stream", "-o", "out"]);
+    limited(&["write", "data", "copy"]);
 }
 
 #[test]

@@ -4,8 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::prepare::{Keep, Level, Options, Preparer};
@@ -42,8 +45,8 @@ pub(crate) struct Compression {
     #[arg(long, default_value_t = 131_072, value_name = "BYTES")]
     pub(crate) extent_size: usize,
 
-    /// Threads that encode [default: all cores]
-    #[arg(long, value_name = "N")]
+    /// Threads that encode, 1024 at most [default: all cores]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
 }
 
@@ -79,9 +82,35 @@ impl Compression {
     }
 }
 
+/// More threads than any machine has use for; each has tables of its own.
+const MAX_JOBS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// A number of jobs from the command line. They change no byte, so too many are as good as the
+/// most.
+pub(crate) fn jobs(text: &str) -> Result<NonZeroUsize, std::num::ParseIntError> {
+    text.parse().map(|jobs: NonZeroUsize| jobs.min(MAX_JOBS))
+}
+
 /// As many jobs as there are cores.
 pub(crate) fn all_cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    let cores = std::thread::available_parallelism();
+    cores.unwrap_or(NonZeroUsize::MIN).min(MAX_JOBS)
+}
+
+/// A number of bytes from the command line: `1000`, `64K`, `2G`.
+pub(crate) fn byte_count(text: &str) -> Result<u64, String> {
+    let units = [
+        (['K', 'k'], 10),
+        (['M', 'm'], 20),
+        (['G', 'g'], 30),
+        (['T', 't'], 40),
+    ];
+    let unit = |(unit, shift): ([char; 2], u32)| Some((text.strip_suffix(unit)?, shift));
+    let (digits, shift) = units.into_iter().find_map(unit).unwrap_or((text, 0));
+    let number = digits.parse::<u64>().ok();
+    number
+        .and_then(|number| number.checked_mul(1_u64.checked_shl(shift)?))
+        .ok_or_else(|| "a number of bytes, or of K, M, G or T (powers of 1024)".to_owned())
 }
 
 /// What is claimed of a single payload, and where it is to land.
@@ -198,6 +227,25 @@ pub(crate) fn open_input(path: &Path) -> Result<File> {
         return stdin.map(File::from).context("cannot read standard input");
     }
     File::open(path).with_context(|| cannot_read(path))
+}
+
+/// The same for what decides by what it finds: a named pipe that nobody writes to is given up,
+/// instead of waiting for ever.
+pub(crate) fn open_with_writer(path: &Path) -> Result<File> {
+    /// Time that a shell takes to start whoever writes, many times over.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    if !std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        return open_input(path);
+    }
+    // Opening waits for the other end. The thread goes with the process.
+    let (opened, wait) = mpsc::channel();
+    let name = path.to_owned();
+    let thread = thread::Builder::new().spawn(move || opened.send(open_input(&name)));
+    if thread.is_err() {
+        return open_input(path);
+    }
+    wait.recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| bail!("{} is a pipe that nobody writes to", shown(path)))
 }
 
 /// Opens a regular file, and does not wait for a writer where it is a pipe.

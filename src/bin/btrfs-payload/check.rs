@@ -17,7 +17,7 @@ use btrfs_payload::validate::{Finding, Outcome, Severity, predict, predict_all, 
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{Claims, all_cores, cannot_read, read_payload};
+use crate::args::{Claims, all_cores, cannot_read, open_with_writer, payload_in};
 use crate::kernels::{Named, Which};
 use crate::output::{Output, count, progress, remark, shown, trouble};
 use crate::stream::check_stream;
@@ -71,6 +71,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             remark(format_args!("{note}"));
         }
     }
+    output.outlive_reader();
     let mut check = Check {
         output,
         kernels: &args.kernel,
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let [input] = args.inputs.as_slice() else {
             bail!("--codec and --unencoded-len describe one payload; one input is expected");
         };
-        let payload = read_payload(input)?;
+        let payload = payload_in(&open_with_writer(input)?, input)?;
         let (fields, target) = (args.claims.fields()?, args.claims.target());
         check.start();
         let report = validate(&payload, &fields, &target);
@@ -257,7 +258,7 @@ impl Check<'_> {
         if input == Path::new("-") {
             return self.unseekable(input, std::io::stdin(), claims);
         }
-        let mut file = File::open(input).with_context(|| cannot_read(input))?;
+        let mut file = open_with_writer(input)?;
         let metadata = file.metadata().with_context(|| cannot_read(input))?;
         if metadata.is_dir() {
             bail!(

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
-use crate::args::{Claims, open_input, payload_in};
+use crate::args::{Claims, byte_count, open_input, payload_in};
 use crate::kernels::Named;
 use crate::new_file::OutFile;
 use crate::origin::Origin;
@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// Replace a regular file that exists
     #[arg(long)]
     force: bool,
+
+    /// Give up where the output would be longer; K, M, G and T are powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    max_output: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
@@ -59,6 +63,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             as_kernel(named, &outcome)
         }
     };
+    if let Some(most) = args.max_output.filter(|&most| bytes.len() as u64 > most) {
+        bail!("the output would be longer than --max-output, {most} bytes");
+    }
     match &args.output {
         None => output.bytes(&bytes)?,
         Some(path) => {

@@ -7,10 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -45,11 +45,13 @@ fn temporary() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
 /// Starts the thread that waits for signals. Those that are ignored already, as nohup does, stay
 /// ignored.
 pub(crate) fn watch() -> io::Result<()> {
+    // A file that grows past RLIMIT_FSIZE is a write that fails, and no reason to die of.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let ignored = ignored_signals();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
     let mut signals =
         Signals::new(wanted.filter(|signal| ignored >> signal.saturating_sub(1) & 1 == 0))?;
-    thread::spawn(move || {
+    let thread = thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             ENDING.store(true, Ordering::SeqCst);
             let paths = std::mem::take(&mut *temporary());
@@ -62,7 +64,12 @@ pub(crate) fn watch() -> io::Result<()> {
             let _ = emulate_default_handler(signal);
         }
     });
-    Ok(())
+    thread.map(drop)
+}
+
+/// Ends the process as a filter ends whose reader has gone. Does not return.
+pub(crate) fn end_of_pipe() {
+    let _ = emulate_default_handler(SIGPIPE);
 }
 
 /// Does not return once a signal has come: what fails then, fails because of it.

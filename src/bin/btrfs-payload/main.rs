@@ -76,7 +76,9 @@ devices are written to as they are. Who may not read the input may not read the 
 Exit status:
   0  sound, or done
   1  something is not sound
-  2  wrong usage, or a file cannot be read or written";
+  2  wrong usage, or a file cannot be read or written
+When the reader of standard output goes away, check and stream check go on and end as they would
+have; everything else dies of SIGPIPE, which is 141 in a shell.";
 
 /// What a subcommand has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +124,10 @@ fn main() -> ExitCode {
         Ok(Verdict::Sound) => ExitCode::SUCCESS,
         Ok(Verdict::NotSound) => ExitCode::from(1),
         Ok(Verdict::Trouble) => ExitCode::from(2),
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => {
+            interrupt::end_of_pipe();
+            ExitCode::from(2)
+        }
         Err(error) => {
             output::trouble(&error);
             ExitCode::from(2)

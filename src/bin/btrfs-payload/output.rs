@@ -22,6 +22,9 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     stdout: BufWriter<io::StdoutLock<'static>>,
+    /// The exit status is a result too, so the work goes on without a reader.
+    outlives_reader: bool,
+    reader_is_gone: bool,
 }
 
 impl Output {
@@ -29,26 +32,44 @@ impl Output {
         Self {
             format,
             stdout: BufWriter::new(io::stdout().lock()),
+            outlives_reader: false,
+            reader_is_gone: false,
+        }
+    }
+
+    /// From here on a reader that goes away is no failure: what is left to say is not said.
+    pub(crate) fn outlive_reader(&mut self) {
+        self.outlives_reader = true;
+    }
+
+    fn written(&mut self, result: io::Result<()>) -> Result<()> {
+        match result {
+            Err(error) if self.outlives_reader && error.kind() == io::ErrorKind::BrokenPipe => {
+                self.reader_is_gone = true;
+                Ok(())
+            }
+            result => result.context("cannot write to standard output"),
         }
     }
 
     /// One line for people; nothing in JSON.
     pub(crate) fn text(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
-        if self.format == Format::Text {
-            writeln!(self.stdout, "{line}").context("cannot write to standard output")?;
+        if self.format != Format::Text || self.reader_is_gone {
+            return Ok(());
         }
-        Ok(())
+        let written = writeln!(self.stdout, "{line}");
+        self.written(written)
     }
 
     /// One object as a line; nothing in text.
     pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<()> {
-        if self.format == Format::Json {
-            serde_json::to_writer(&mut self.stdout, object)
-                .map_err(io::Error::from)
-                .and_then(|()| self.stdout.write_all(b"\n"))
-                .context("cannot write to standard output")?;
+        if self.format != Format::Json || self.reader_is_gone {
+            return Ok(());
         }
-        Ok(())
+        let written = serde_json::to_writer(&mut self.stdout, object)
+            .map_err(io::Error::from)
+            .and_then(|()| self.stdout.write_all(b"\n"));
+        self.written(written)
     }
 
     /// The format asked for.
@@ -64,9 +85,11 @@ impl Output {
     }
 
     pub(crate) fn finish(&mut self) -> Result<()> {
-        self.stdout
-            .flush()
-            .context("cannot write to standard output")
+        if self.reader_is_gone {
+            return Ok(());
+        }
+        let flushed = self.stdout.flush();
+        self.written(flushed)
     }
 }
 

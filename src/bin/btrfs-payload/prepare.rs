@@ -360,6 +360,8 @@ impl Table<'_> {
             },
         ))?;
         self.output.json(total)?;
+        // Whoever is not told of the extents does not get them either.
+        self.output.finish()?;
         Ok(if total.unsound == 0 {
             Verdict::Sound
         } else {

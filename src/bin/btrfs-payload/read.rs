@@ -9,7 +9,7 @@ use btrfs_payload::ioctl::{self, FileExtentKind};
 use btrfs_payload::rules::limits;
 
 use crate::Verdict;
-use crate::args::{cannot_read, open_file};
+use crate::args::{byte_count, cannot_read, open_file};
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::origin::Origin;
@@ -27,6 +27,10 @@ pub(crate) struct Args {
     /// Replace the directory if it is one of these, with nothing in it but what its manifest names
     #[arg(long)]
     force: bool,
+
+    /// Give up where the payloads would be more bytes; K, M, G and T are powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    max_output: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
@@ -50,12 +54,17 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         "offset", "codec", "len", "payload", "unencoded", "at"
     ))?;
     let bar = progress(size);
+    let mut room = args.max_output.unwrap_or(u64::MAX);
     for extent in ioctl::extents(&file) {
         let extent = extent.with_context(|| cannot_read(&args.file))?;
         let (offset, len) = (extent.offset, extent.len());
         bar.set_position(offset);
         match &extent.kind {
             FileExtentKind::Encoded { payload, fields } => {
+                // Many extents of a file can be one on disk, so that it is much longer than that.
+                room = room
+                    .checked_sub(payload.len() as u64)
+                    .context("the payloads would be more bytes than --max-output")?;
                 let digests = Digests {
                     payload_sha256: Some(manifest::sha256(payload)),
                     data_sha256: digest_of_data(&file, offset, len),
@@ -89,6 +98,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     }
     bar.finish_and_clear();
     output.json(&manifest.finish()?)?;
+    // Whoever is not told of it does not get it either.
+    output.finish()?;
     directory.finish()?;
     Ok(Verdict::Sound)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{Filesystem, all_cores};
+use crate::args::{Filesystem, all_cores, jobs};
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
@@ -28,8 +28,8 @@ pub(crate) struct Args {
     #[arg(long = "parent", value_name = "FILE")]
     parents: Vec<PathBuf>,
 
-    /// Threads that judge payloads [default: all cores]
-    #[arg(long, value_name = "N")]
+    /// Threads that judge payloads, 1024 at most [default: all cores]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
 }
 
@@ -92,6 +92,7 @@ struct StreamLine<'a> {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    output.outlive_reader();
     let input = Input::open(&args.input)?;
     let jobs = args.jobs.unwrap_or_else(all_cores);
     let mut options = CheckOptions {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::io::{Input, stdout};
 use crate::Verdict;
-use crate::args::all_cores;
+use crate::args::{all_cores, byte_count, jobs};
 use crate::new_file::OutFile;
 use crate::output::{Format, Output, remark, trouble};
 
@@ -31,8 +31,12 @@ pub(super) struct InOut {
     #[arg(long)]
     force: bool,
 
-    /// Threads that work [default: all cores]; their number changes no byte
-    #[arg(long, value_name = "N")]
+    /// Give up where the output would be longer; K, M, G and T are powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    max_output: Option<u64>,
+
+    /// Threads that work, 1024 at most [default: all cores]; their number changes no byte
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
 }
 
@@ -41,12 +45,12 @@ pub(super) const AFTER_HELP: &str = "\
 The sums go to standard error; --format json makes them one line:
   {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data (bytes of files), encoded_in,
       encoded_out, replaced, unsound, sectors_in, sectors_out, refused_clones,
-      fileattr_left_out
+      fileattr_left_out, header_without_end, command_after_end
 
 Exit status:
   0  done
-  1  a payload is not sound, or a clone between sectors, and was passed on; or the stream is
-     damaged
+  1  a payload that is not sound, a clone between sectors, a header without END before it, or a
+     command after END was passed on; or the stream is damaged
   2  wrong usage, or a file cannot be read or written";
 
 /// The sums as a JSON line.
@@ -66,6 +70,8 @@ struct Line<'a> {
     sectors_out: u64,
     refused_clones: u64,
     fileattr_left_out: u64,
+    header_without_end: u64,
+    command_after_end: u64,
 }
 
 impl InOut {
@@ -94,6 +100,7 @@ impl InOut {
             let mut out = Counted {
                 out,
                 written: 0,
+                most: self.max_output.unwrap_or(u64::MAX),
                 read,
                 bar: bar.clone(),
             };
@@ -111,7 +118,7 @@ impl InOut {
         match worked {
             Ok(summary) => {
                 sums(&name, &summary, output.format());
-                Ok(if summary.unsound == 0 && summary.refused_clones == 0 {
+                Ok(if summary.is_sound() {
                     Verdict::Sound
                 } else {
                     Verdict::NotSound
@@ -126,16 +133,23 @@ impl InOut {
     }
 }
 
-/// Shows the ratio of what went out to what came in.
+/// Shows the ratio of what went out to what came in, and ends what grows too long.
 struct Counted<'a> {
     out: &'a mut dyn Write,
     written: u64,
+    /// Bytes that may be written.
+    most: u64,
     read: Arc<AtomicU64>,
     bar: indicatif::ProgressBar,
 }
 
 impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.most - self.written < bytes.len() as u64 {
+            let most = self.most;
+            let reason = format!("it would be longer than --max-output, {most} bytes");
+            return Err(io::Error::other(reason));
+        }
         let written = self.out.write(bytes)?;
         self.written += written as u64;
         if !self.bar.is_hidden() {
@@ -165,6 +179,8 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         sectors_out,
         refused_clones,
         fileattr_left_out,
+        header_without_end,
+        command_after_end,
         ..
     } = summary;
     if format == Format::Json {
@@ -183,6 +199,8 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
             sectors_out,
             refused_clones,
             fileattr_left_out,
+            header_without_end,
+            command_after_end,
         };
         crate::output::json_to_stderr(&line);
         return;
@@ -201,6 +219,12 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         remark(format_args!(
             "{name}: {refused_clones} clones between sectors are NOT taken by the filesystem and \
              were passed on as they are"
+        ));
+    }
+    if header_without_end > 0 || command_after_end > 0 {
+        remark(format_args!(
+            "{name}: receivers fail: {header_without_end} headers without END before them and \
+             {command_after_end} commands after END were passed on as they are"
         ));
     }
     if fileattr_left_out > 0 {

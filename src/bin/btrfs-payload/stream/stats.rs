@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{Filesystem, all_cores};
+use crate::args::{Filesystem, all_cores, jobs};
 use crate::output::{Output, trouble};
 
 #[derive(Debug, clap::Args)]
@@ -32,8 +32,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     filesystem: Filesystem,
 
-    /// Threads that work [default: all cores]
-    #[arg(long, value_name = "N")]
+    /// Threads that work, 1024 at most [default: all cores]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
 }
 
