@@ -20,6 +20,7 @@
 //! | [`rules`] | every number and size rule; what a caller claims of a payload | |
 //! | `pipeline` | work on many threads, results in order, memory bounded | |
 //! | `codecs/` | one crate per compression type: zlib, LZO, zstd | |
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod extent;
 pub mod ioctl;

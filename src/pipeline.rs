@@ -96,7 +96,7 @@ fn next_item<T, R, E>(
             None
         }
         Err(error) => {
-            line.end_at(place + 1);
+            line.end_at(place.saturating_add(1));
             Some((place, Err(error)))
         }
     }
@@ -160,10 +160,10 @@ impl<R, E> Line<R, E> {
     fn wait_for_room(&self) -> bool {
         let full = |state: &mut State<R, E>| state.is_open() && state.results.len() >= self.places;
         let mut state = self.lock();
-        state.waiting += 1;
+        state.waiting = state.waiting.saturating_add(1);
         let waited = self.free.wait_while(state, full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
+        state.waiting = state.waiting.saturating_sub(1);
         state.is_open()
     }
 
@@ -173,7 +173,7 @@ impl<R, E> Line<R, E> {
         if !state.is_open() || state.results.len() >= self.places {
             return None;
         }
-        let place = state.taken + state.results.len() as u64;
+        let place = state.taken.saturating_add(state.results.len() as u64);
         state.results.push_back(None);
         Some(place)
     }
@@ -182,7 +182,7 @@ impl<R, E> Line<R, E> {
     fn put(&self, place: u64, result: Result<R, E>) {
         let mut state = self.lock();
         // The line is never longer than fits memory.
-        let index = usize::try_from(place - state.taken).unwrap_or(usize::MAX);
+        let index = usize::try_from(place.saturating_sub(state.taken)).unwrap_or(usize::MAX);
         if let Some(slot) = state.results.get_mut(index) {
             *slot = Some(result);
         }
@@ -196,7 +196,7 @@ impl<R, E> Line<R, E> {
     fn end_at(&self, items: u64) {
         let mut state = self.lock();
         state.end = Some(items);
-        let len = usize::try_from(items - state.taken).unwrap_or(usize::MAX);
+        let len = usize::try_from(items.saturating_sub(state.taken)).unwrap_or(usize::MAX);
         state.results.truncate(len);
         drop(state);
         self.ready.notify_one();
@@ -228,7 +228,7 @@ impl<R, E> Line<R, E> {
 
     fn take_front(&self, mut state: MutexGuard<'_, State<R, E>>) -> Option<Result<R, E>> {
         let result = state.results.pop_front()??;
-        state.taken += 1;
+        state.taken = state.taken.saturating_add(1);
         let awaited = state.waiting > 0;
         drop(state);
         if awaited {

@@ -181,7 +181,7 @@ const _: () = {
     assert!(offset_of!(CompressedPwriteArgs, compress_type) == 16);
     assert!(offset_of!(CompressedPwriteArgs, reserved) == 20);
     assert!(offset_of!(CompressedPwriteArgs, buf) == 56);
-    assert!(size_of::<RawPwriteArgs>() == 56 + pointer);
+    assert!(size_of::<RawPwriteArgs>() == 56_usize.saturating_add(pointer));
     assert!(offset_of!(RawPwriteArgs, offset) == 0);
     assert!(offset_of!(RawPwriteArgs, num_bytes) == 8);
     assert!(offset_of!(RawPwriteArgs, disk_num_bytes) == 16);
@@ -202,7 +202,7 @@ impl CompressedPwriteArgs {
             orig_len: u32::from_ne_bytes(field(bytes, 8)),
             compressed_len: u32::from_ne_bytes(field(bytes, 12)),
             compress_type: u32::from_ne_bytes(field(bytes, 16)),
-            reserved: array::from_fn(|i| u32::from_ne_bytes(field(bytes, 20 + 4 * i))),
+            reserved: reserved_at(bytes, 20),
             buf: ptr::without_provenance(usize::from_ne_bytes(field(bytes, 56))),
         }
     }
@@ -264,7 +264,7 @@ impl RawPwriteArgs {
             compression: u8::from_ne_bytes(field(bytes, 24)),
             encryption: u8::from_ne_bytes(field(bytes, 25)),
             other_encoding: u16::from_ne_bytes(field(bytes, 26)),
-            reserved: array::from_fn(|i| u32::from_ne_bytes(field(bytes, 28 + 4 * i))),
+            reserved: reserved_at(bytes, 28),
             buf: ptr::without_provenance(usize::from_ne_bytes(field(bytes, 56))),
         }
     }
@@ -324,6 +324,15 @@ impl RawPwriteArgs {
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let rest = bytes.get(at..).unwrap_or_default();
     rest.first_chunk().copied().unwrap_or([0; N])
+}
+
+/// The reserved words that begin at an offset.
+fn reserved_at<const N: usize>(bytes: &[u8], at: usize) -> [u32; N] {
+    let mut words = bytes.get(at..).unwrap_or_default().chunks_exact(4);
+    array::from_fn(|_| {
+        let word = words.next().and_then(|word| word.first_chunk());
+        word.map_or(0, |word| u32::from_ne_bytes(*word))
+    })
 }
 
 fn whole(fields: &ExtentFields) -> Result<(), ProposalError> {

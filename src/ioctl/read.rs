@@ -284,7 +284,7 @@ fn next_data(fd: BorrowedFd<'_>, offset: u64) -> Result<Next, ReadError> {
         Err(errno) => return Err(other(errno)),
     };
     if data > offset {
-        let len = data - offset;
+        let len = data.saturating_sub(offset);
         return Ok(Next::Hole { len });
     }
     let until = rustix::fs::seek(fd, SeekFrom::Hole(offset)).map_err(other)?;

@@ -122,7 +122,7 @@ where
             });
         }
         // Somebody may have made the file longer meanwhile: nothing behind `size` is expected.
-        let wanted = usize::try_from(size - offset)
+        let wanted = usize::try_from(size.saturating_sub(offset))
             .unwrap_or(usize::MAX)
             .min(filled);
         let read = read.get(..wanted).unwrap_or_default();
@@ -131,7 +131,7 @@ where
         if read != expected {
             return Err(first_difference(fd, offset, read, expected));
         }
-        offset += u64::try_from(wanted).unwrap_or(u64::MAX);
+        offset = offset.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
     }
     Ok(size)
 }

@@ -12,6 +12,7 @@ use super::write::is_append;
 use super::{EncodedIo, ProbeError, VerifyError, WriteError, encoded_write, probe, verify};
 use crate::extent::EncodedExtent;
 use crate::rules::WriteRule;
+use crate::rules::sums::add;
 
 /// One run of bytes of a file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +104,7 @@ pub struct Tally {
 
 impl Tally {
     fn add(&mut self, bytes: u64, stored: u64) {
-        self.extents += 1;
+        add(&mut self.extents, 1);
         self.bytes = self.bytes.saturating_add(bytes);
         self.stored = self.stored.saturating_add(stored);
     }

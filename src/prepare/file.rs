@@ -245,7 +245,7 @@ pub fn prepare_reader_with<I: Send, E: Send>(
             return Ok(None);
         }
         let start = offset;
-        offset += u64_of(buffer.data.len());
+        offset = offset.saturating_add(u64_of(buffer.data.len()));
         // A file that fits one sector ends with its first chunk, so its size is known by then.
         Ok(Some(Chunk {
             offset: start,
@@ -275,7 +275,7 @@ fn prepare_chunks<I: Send, E: Send>(
         let (extent, inspected) =
             extent.map_err(|(offset, source)| PrepareFileError::Prepare { offset, source })?;
         if let (Some((hole, _)), Content::Hole) = (&mut hole, &extent.content) {
-            hole.len += extent.len;
+            hole.len = hole.len.saturating_add(extent.len);
             return Ok(());
         }
         if let Some((hole, inspected)) = hole.take() {
@@ -364,12 +364,12 @@ impl FileChunks<'_> {
             let data_start = self.seek_region()?;
             if data_start > offset {
                 self.position = data_start;
-                return Ok(Some(
-                    self.chunk(offset, ChunkData::Hole(data_start - offset)),
-                ));
+                let hole = ChunkData::Hole(data_start.saturating_sub(offset));
+                return Ok(Some(self.chunk(offset, hole)));
             }
         }
-        let len = (self.data_end - offset).min(u64_of(self.extent_size));
+        let len = self.data_end.saturating_sub(offset);
+        let len = len.min(u64_of(self.extent_size));
         let mut buffer = self.pool.take();
         buffer
             .data
@@ -378,11 +378,11 @@ impl FileChunks<'_> {
             .map_err(|source| PrepareFileError::Read { offset, source })?;
         if read < buffer.data.len() {
             return Err(PrepareFileError::Shrank {
-                found: offset + u64_of(read),
+                found: offset.saturating_add(u64_of(read)),
                 expected: self.size,
             });
         }
-        self.position += len;
+        self.position = self.position.saturating_add(len);
         Ok(Some(self.chunk(offset, ChunkData::Bytes(buffer))))
     }
 
@@ -433,9 +433,9 @@ impl FileChunks<'_> {
 fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + u64_of(filled)) {
+        match file.read_at(rest, offset.saturating_add(u64_of(filled))) {
             Ok(0) => break,
-            Ok(read) => filled += read,
+            Ok(read) => filled = filled.saturating_add(read),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

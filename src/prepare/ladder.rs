@@ -51,8 +51,8 @@ impl Reach {
         if payload >= data && !self.shrinks_stored {
             return payload;
         }
-        // Payloads are below 160 KiB.
-        (payload - payload * self.percent / 100).saturating_sub(self.bytes)
+        let saved = payload.saturating_mul(self.percent) / 100;
+        payload.saturating_sub(saved).saturating_sub(self.bytes)
     }
 }
 

@@ -14,6 +14,7 @@ mod fields;
 pub mod limits;
 mod numbering;
 mod placement;
+pub(crate) mod sums;
 mod write_call;
 
 pub use fields::{ExtentFields, Target};

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::limits::{MIN_SECTOR_SIZE, is_sector_size};
+use super::limits::MIN_SECTOR_SIZE;
 
 /// A compression type, without a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,10 +101,9 @@ impl EncodedIoId {
         match codec {
             Codec::Zlib => Some(Self::ZLIB),
             Codec::Zstd => Some(Self::ZSTD),
-            Codec::Lzo if is_sector_size(sector_size) => Some(Self(
-                Self::LZO_4K.0 + (sector_size / MIN_SECTOR_SIZE).trailing_zeros(),
-            )),
-            Codec::Lzo => None,
+            Codec::Lzo => (Self::LZO_4K.0..=Self::LZO_64K.0)
+                .map(Self)
+                .find(|id| id.lzo_sector_size() == Some(sector_size)),
         }
     }
 
@@ -122,9 +121,8 @@ impl EncodedIoId {
     /// types.
     #[must_use]
     pub fn lzo_sector_size(self) -> Option<u32> {
-        (Self::LZO_4K.0..=Self::LZO_64K.0)
-            .contains(&self.0)
-            .then(|| MIN_SECTOR_SIZE << (self.0 - Self::LZO_4K.0))
+        let index = self.0.checked_sub(Self::LZO_4K.0)?;
+        (self <= Self::LZO_64K).then_some(MIN_SECTOR_SIZE << index)
     }
 
     /// The number under which an extent of this type is stored on disk.

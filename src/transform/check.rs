@@ -14,6 +14,7 @@ use super::payload;
 use super::source::BATCH_LEN;
 use crate::pipeline;
 use crate::rules::Target;
+use crate::rules::sums::add;
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{Command, RawCommand, ReadError, Reader};
 use crate::validate::Severity;
@@ -139,19 +140,20 @@ pub fn check(
 
 impl CheckSummary {
     fn count(&mut self, finding: &StreamFinding) {
-        *match finding.severity {
+        let sum = match finding.severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
             Severity::Note => &mut self.notes,
-        } += 1;
+        };
+        add(sum, 1);
     }
 
     fn add(&mut self, part: &Self) {
         self.streams = self.streams.max(part.streams);
-        self.commands += part.commands;
+        add(&mut self.commands, part.commands);
         self.whole_bytes = self.whole_bytes.max(part.whole_bytes);
-        self.payloads += part.payloads;
-        self.payload_bytes += part.payload_bytes;
+        add(&mut self.payloads, part.payloads);
+        add(&mut self.payload_bytes, part.payload_bytes);
     }
 }
 
@@ -184,7 +186,7 @@ impl<R: Read> Source<R> {
     }
 
     fn take(&mut self, raw: RawCommand, batch: &mut Batch) {
-        batch.bytes += raw.bytes().len();
+        batch.bytes = batch.bytes.saturating_add(raw.bytes().len());
         let command = Command::parse(&raw).ok();
         // A damaged command moves nothing, but its payload is looked at: it shows where the
         // damage is.
@@ -209,9 +211,9 @@ fn judge(batch: Batch, target: &Target) -> Judged {
     let mut summary = CheckSummary::default();
     let mut order = batch.order.into_iter().peekable();
     for (raw, payload) in &batch.commands {
-        summary.streams = raw.stream() + 1;
-        summary.commands += 1;
-        summary.whole_bytes = raw.offset() + raw.bytes().len() as u64;
+        summary.streams = raw.stream().saturating_add(1);
+        add(&mut summary.commands, 1);
+        summary.whole_bytes = raw.offset().saturating_add(raw.bytes().len() as u64);
         if raw.crc_ok() {
             findings.extend(raw.issues().map(|i| StreamFinding::of_issue(raw, &i)));
         } else {
@@ -231,8 +233,8 @@ fn judge(batch: Batch, target: &Target) -> Judged {
             order.next_if(|finding| finding.command == raw.index())
         }));
         if let Some(Payload { write, file_size }) = payload {
-            summary.payloads += 1;
-            summary.payload_bytes += write.data.len() as u64;
+            add(&mut summary.payloads, 1);
+            add(&mut summary.payload_bytes, write.data.len() as u64);
             let target = Target {
                 file_size: *file_size,
                 ..*target

@@ -26,7 +26,7 @@ impl Gather {
     /// Bytes of an extent that begins here: up to the next sector if that is inside one.
     fn full_at(&self, offset: u64) -> usize {
         let sector_size = u64::from(self.sector_size.max(1));
-        match usize::try_from(offset % sector_size) {
+        match usize::try_from(offset.checked_rem(sector_size).unwrap_or(0)) {
             Ok(0) | Err(_) => self.extent_size,
             Ok(inside) => (self.sector_size as usize).saturating_sub(inside),
         }
@@ -155,7 +155,8 @@ impl Run {
         let data = write.data.slice(done..);
         let data = data.slice(..room.min(data.len()));
         let len = data.len();
-        self.data.len += len;
+        // At most an extent.
+        self.data.len = self.data.len.saturating_add(len);
         let pieces = &mut self.data.pieces;
         if !is_copied(write) {
             pieces.push(Piece::Shared {

@@ -45,7 +45,8 @@ impl Saving {
         match self {
             Self::Sectors(least) => saved >= least,
             Self::Percent(percent) => {
-                saved > 0 && u128::from(saved) * 100 >= u128::from(before) * u128::from(percent)
+                let [saved, before] = [saved, before].map(u128::from);
+                saved > 0 && saved.saturating_mul(100) >= before.saturating_mul(u128::from(percent))
             }
         }
     }

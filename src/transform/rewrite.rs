@@ -18,6 +18,7 @@ use super::source::{Batch, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::pipeline;
+use crate::rules::sums::add;
 use crate::rules::{Target, plain_sectors};
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{
@@ -71,15 +72,15 @@ impl RewriteSummary {
     }
 
     fn add(&mut self, part: &Self) {
-        self.bytes_out += part.bytes_out;
-        self.data += part.data;
-        self.encoded_in += part.encoded_in;
-        self.encoded_out += part.encoded_out;
-        self.replaced += part.replaced;
-        self.unsound += part.unsound;
-        self.refused_clones += part.refused_clones;
-        self.sectors_in += part.sectors_in;
-        self.sectors_out += part.sectors_out;
+        add(&mut self.bytes_out, part.bytes_out);
+        add(&mut self.data, part.data);
+        add(&mut self.encoded_in, part.encoded_in);
+        add(&mut self.encoded_out, part.encoded_out);
+        add(&mut self.replaced, part.replaced);
+        add(&mut self.unsound, part.unsound);
+        add(&mut self.refused_clones, part.refused_clones);
+        add(&mut self.sectors_in, part.sectors_in);
+        add(&mut self.sectors_out, part.sectors_out);
     }
 }
 
@@ -213,7 +214,7 @@ impl<K: Rework> Worker<K> {
                 let errors = report.errors();
                 let findings = errors.map(|finding| StreamFinding::of_payload(raw, finding));
                 part.findings.extend(findings);
-                part.summary.unsound += 1;
+                add(&mut part.summary.unsound, 1);
                 part.kept(raw, &write, false)
             }
             Err(Unsound::Stop(NotSound(report))) => Err(TransformError::Undecodable {
@@ -241,7 +242,7 @@ impl Part {
         }
         if let Some(finding) = misplaced_clone(raw, &self.target) {
             self.findings.push(finding);
-            self.summary.refused_clones += 1;
+            add(&mut self.summary.refused_clones, 1);
         }
         self.writer
             .raw(raw)
@@ -256,9 +257,9 @@ impl Part {
         };
         let len = write.data.len() as u64;
         let sectors = plain_sectors(len, &self.target.at(write.file_offset));
-        self.summary.data += len;
-        self.summary.sectors_in += sectors;
-        self.summary.sectors_out += sectors;
+        add(&mut self.summary.data, len);
+        add(&mut self.summary.sectors_in, sectors);
+        add(&mut self.summary.sectors_out, sectors);
         let version = self.writer.version();
         if version == Version::V1 && write.data.len() > version.write_data_len() {
             return self
@@ -279,13 +280,13 @@ impl Part {
         let (path, offset) = (&gathered.path, gathered.offset);
         let target = self.target.at(offset);
         let plain = plain_sectors(data.len() as u64, &target);
-        self.summary.data += data.len() as u64;
-        self.summary.sectors_in += plain;
+        add(&mut self.summary.data, data.len() as u64);
+        add(&mut self.summary.sectors_in, plain);
         let written = if let Some(extent) = extent {
             self.count_out(extent, &target);
             self.writer.encoded_write(path, offset, extent)
         } else {
-            self.summary.sectors_out += plain;
+            add(&mut self.summary.sectors_out, plain);
             self.writer.write(path, offset, data)
         };
         written.map_err(|error| not_written(gathered.at, error))
@@ -296,9 +297,9 @@ impl Part {
         let len = usize::try_from(zeroes.len).unwrap_or(MAX_EXTENT);
         let data = ZEROES.get(..len).unwrap_or(&ZEROES);
         let plain = plain_sectors(zeroes.len, &self.target.at(zeroes.offset));
-        self.summary.data += zeroes.len;
-        self.summary.sectors_in += plain;
-        self.summary.sectors_out += plain;
+        add(&mut self.summary.data, zeroes.len);
+        add(&mut self.summary.sectors_in, plain);
+        add(&mut self.summary.sectors_out, plain);
         self.writer
             .write(&zeroes.path, zeroes.offset, data)
             .map_err(|error| not_written(zeroes.at, error))
@@ -308,16 +309,19 @@ impl Part {
         let target = self.target.at(write.file_offset);
         let payload = write.data.len() as u64;
         let sectors = sectors_of(payload, &write.fields(), falls_back, &target);
-        self.summary.encoded_in += 1;
-        self.summary.data += write.unencoded_file_len;
-        self.summary.sectors_in += sectors;
+        add(&mut self.summary.encoded_in, 1);
+        add(&mut self.summary.data, write.unencoded_file_len);
+        add(&mut self.summary.sectors_in, sectors);
         sectors
     }
 
     fn count_out(&mut self, extent: &EncodedExtent, target: &Target) {
         let payload = extent.payload().len() as u64;
-        self.summary.encoded_out += 1;
-        self.summary.sectors_out += sectors_of(payload, extent.fields(), false, target);
+        add(&mut self.summary.encoded_out, 1);
+        add(
+            &mut self.summary.sectors_out,
+            sectors_of(payload, extent.fields(), false, target),
+        );
     }
 
     fn kept(
@@ -327,8 +331,8 @@ impl Part {
         falls_back: bool,
     ) -> Result<(), TransformError> {
         let sectors = self.count_in(write, falls_back);
-        self.summary.encoded_out += 1;
-        self.summary.sectors_out += sectors;
+        add(&mut self.summary.encoded_out, 1);
+        add(&mut self.summary.sectors_out, sectors);
         self.writer
             .raw(raw)
             .map_err(|error| not_written(raw.offset(), error))
@@ -341,7 +345,7 @@ impl Part {
         extent: &EncodedExtent,
     ) -> Result<(), TransformError> {
         self.count_in(write, false);
-        self.summary.replaced += 1;
+        add(&mut self.summary.replaced, 1);
         self.count_out(extent, &self.target.at(write.file_offset));
         self.writer
             .encoded_write(&write.path, write.file_offset, extent)
@@ -355,9 +359,12 @@ impl Part {
         data: &Bytes,
     ) -> Result<(), TransformError> {
         self.count_in(write, false);
-        self.summary.replaced += 1;
+        add(&mut self.summary.replaced, 1);
         let target = self.target.at(write.file_offset);
-        self.summary.sectors_out += plain_sectors(data.len() as u64, &target);
+        add(
+            &mut self.summary.sectors_out,
+            plain_sectors(data.len() as u64, &target),
+        );
         self.writer
             .write(&write.path, write.file_offset, data)
             .map_err(|error| not_written(raw.offset(), error))

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::TransformError;
 use super::gather::{Data, Gather, Run, is_copied, verify};
 use crate::MAX_EXTENT;
+use crate::rules::sums::add;
 use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version};
 
@@ -160,16 +161,16 @@ impl<R: Read> Source<R> {
             self.header_without_end += u64::from(!is_first && !self.stream_ended);
             self.stream_ended = false;
             self.close();
-            self.streams = raw.stream() + 1;
+            self.streams = raw.stream().saturating_add(1);
             self.version = (self.plan.version)(raw.version());
             self.items.push(Item::Header);
         } else if self.stream_ended {
-            self.command_after_end += 1;
+            add(&mut self.command_after_end, 1);
         }
         self.stream_ended |= raw.kind() == Some(CommandKind::End);
         let number = raw.kind().map_or(0, |kind| usize::from(kind.number()));
         if let Some(count) = self.kinds.get_mut(number) {
-            *count += 1;
+            *count = count.saturating_add(1);
         }
         match raw.kind() {
             // The checksums of data are left to the workers.
@@ -189,7 +190,7 @@ impl<R: Read> Source<R> {
                 self.push(Item::Pass(raw), bytes);
             }
             Some(CommandKind::Fallocate) if self.lowers() => self.lower_fallocate(&raw)?,
-            Some(CommandKind::Fileattr) if self.lowers() => self.left_out += 1,
+            Some(CommandKind::Fileattr) if self.lowers() => add(&mut self.left_out, 1),
             Some(CommandKind::EnableVerity) if self.lowers() => {
                 return Err(self.no_counterpart(&raw, "fs-verity came with version 3"));
             }
@@ -251,8 +252,8 @@ impl<R: Read> Source<R> {
             len,
             ..zeroes.clone()
         };
-        zeroes.offset += len;
-        zeroes.len -= len;
+        zeroes.offset = zeroes.offset.saturating_add(len);
+        zeroes.len = zeroes.len.saturating_sub(len);
         self.zeroes = Some(zeroes);
         self.push(Item::Zeroes(piece), MAX_EXTENT);
         true
@@ -281,7 +282,7 @@ impl<R: Read> Source<R> {
             let run = self.run.get_or_insert_with(|| {
                 Run::begin(raw.offset(), write.path.clone(), offset, &gather)
             });
-            done += run.take(raw, &write, done);
+            done = done.saturating_add(run.take(raw, &write, done));
             if run.is_full() {
                 self.finish_run();
             }

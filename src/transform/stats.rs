@@ -17,6 +17,7 @@ use super::rewrite::{Rework, Reworked, Unsound};
 use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::pipeline;
 use crate::prepare::{Level, Options, Preparer};
+use crate::rules::sums::add;
 use crate::rules::{Codec, Target, plain_sectors};
 use crate::send_stream::{Command, CommandKind};
 
@@ -114,11 +115,11 @@ struct Counted {
 
 impl CodecStats {
     fn add(&mut self, part: &Self) {
-        self.extents += part.extents;
-        self.data += part.data;
-        self.payload += part.payload;
-        self.plain_sectors += part.plain_sectors;
-        self.sectors += part.sectors;
+        add(&mut self.extents, part.extents);
+        add(&mut self.data, part.data);
+        add(&mut self.payload, part.payload);
+        add(&mut self.plain_sectors, part.plain_sectors);
+        add(&mut self.sectors, part.sectors);
     }
 }
 
@@ -179,7 +180,7 @@ pub fn stats(
         },
         |counted: Result<Counted, TransformError>| {
             let counted = counted?;
-            total.streams += counted.streams;
+            add(&mut total.streams, counted.streams);
             total.plain.add(&counted.plain);
             total.unknown.add(&counted.unknown);
             for (all, part) in total.encoded.iter_mut().zip(&counted.encoded) {
@@ -213,11 +214,10 @@ fn summed_up(
     methods: &[(Codec, Level)],
 ) -> Stats {
     let [zlib, lzo, zstd] = total.encoded;
-    let mut sectors = total.plain.sectors + total.unknown.sectors;
-    sectors += total.encoded.iter().map(|codec| codec.sectors).sum::<u64>();
-    let pieces = total.plain.extents
-        + total.unknown.extents
-        + total.encoded.iter().map(|codec| codec.extents).sum::<u64>();
+    let mut all = total.plain;
+    all.add(&total.unknown);
+    total.encoded.iter().for_each(|codec| all.add(codec));
+    let (sectors, pieces) = (all.sectors, all.extents);
     let estimates = methods.iter().enumerate().map(|(index, &(codec, level))| {
         let (sectors, standard_error) = estimate(&total.samples, index, sectors, pieces);
         Estimate {
@@ -301,12 +301,12 @@ impl Choice {
         if !matches!(item, Item::Data(_) | Item::Encoded(_)) || self.samples == 0 {
             return None;
         }
-        self.pieces += 1;
+        add(&mut self.pieces, 1);
         let hash = hash(self.pieces);
         if hash > self.limit {
             return None;
         }
-        self.chosen += 1;
+        self.chosen = self.chosen.saturating_add(1);
         if self.chosen >= self.samples.saturating_mul(2) {
             // About half of those chosen so far stay.
             self.limit /= 2;
@@ -334,7 +334,7 @@ fn count(
     let mut counted = Counted::default();
     for (item, hash) in batch.items.iter().zip(chosen) {
         match item {
-            Item::Header => counted.streams += 1,
+            Item::Header => add(&mut counted.streams, 1),
             Item::Pass(_) | Item::Zeroes(_) => {}
             Item::Data(gathered) => {
                 let len = gathered.len as u64;

@@ -81,7 +81,7 @@ impl<'a> Judge<'a> {
         if zeroes == 0 || !self.is_sector_padding(zeroes) {
             return self.payload;
         }
-        let used = self.payload.len() - zeroes;
+        let used = self.payload.len().saturating_sub(zeroes);
         // An LZO payload says itself how long it is, and may end with zeroes.
         let total = match self.fields.codec() {
             Some(Codec::Lzo) => self

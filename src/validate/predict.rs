@@ -289,7 +289,10 @@ impl Extent {
         if !sizes.into_iter().all(limits::is_sector_size) {
             return None;
         }
-        let in_page = target.offset % u64::from(target.page_size.max(1));
+        let in_page = target
+            .offset
+            .checked_rem(u64::from(target.page_size))
+            .unwrap_or(0);
         Some(Self {
             start: usize::try_from(fields.unencoded_offset).ok()?,
             len: usize::try_from(fields.len).ok()?,
@@ -301,7 +304,8 @@ impl Extent {
 
     /// Decoded position after the last byte that a reader can ask for: whole sectors.
     fn want(&self) -> usize {
-        self.start + self.len.next_multiple_of(self.sector_size)
+        let len = self.len.checked_next_multiple_of(self.sector_size);
+        self.start.saturating_add(len.unwrap_or(usize::MAX))
     }
 
     /// How many of the extent's bytes lie in pages that can be read when the decoder delivers
@@ -311,7 +315,9 @@ impl Extent {
             return self.len;
         }
         let shown = delivered.saturating_sub(self.start);
-        let whole_pages = (self.offset_in_page + shown) / self.page_size * self.page_size;
+        let whole_pages = self.offset_in_page.saturating_add(shown);
+        let whole_pages =
+            whole_pages.saturating_sub(whole_pages.checked_rem(self.page_size).unwrap_or(0));
         whole_pages
             .saturating_sub(self.offset_in_page)
             .min(self.len)
@@ -367,7 +373,7 @@ fn regular(codec: Codec, payload: &[u8], extent: Extent, machine: &Machine) -> O
         Codec::Zstd => btrfs_payload_zstd::kernel::regular(&disk, want, machine, &mut decoded),
     };
     let shown = |mut decoded: Vec<u8>, len: usize| {
-        decoded.resize(extent.start + len, 0);
+        decoded.resize(extent.start.saturating_add(len), 0);
         decoded.drain(..extent.start);
         decoded
     };

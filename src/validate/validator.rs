@@ -87,7 +87,9 @@ pub(super) fn right_bytes(
         let held = held.get(..read.len()).unwrap_or(held);
         let rest = read.strip_prefix(held);
         match rest {
-            Some(rest) if whole => held.len() + rest.iter().take_while(|&&byte| byte == 0).count(),
+            Some(rest) if whole => held
+                .len()
+                .saturating_add(rest.iter().take_while(|&&byte| byte == 0).count()),
             Some(_) => held.len(),
             None => read.iter().zip(held).take_while(|(a, b)| a == b).count(),
         }
@@ -149,7 +151,7 @@ impl Validator {
             .zip(usize::try_from(fields.len).ok());
         match range {
             Some((start, len)) if judge.report.is_sound() => {
-                bytes.resize(start + len, 0);
+                bytes.resize(start.saturating_add(len), 0);
                 Ok(Bytes::from(bytes).slice(start..))
             }
             _ => Err(NotSound(judge.report)),

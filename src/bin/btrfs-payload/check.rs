@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, open_with_writer, payload_in};
 use crate::kernels::{Named, Which};
-use crate::output::{Output, count, progress, remark, shown, trouble};
+use crate::output::{Output, add, count, progress, remark, shown, trouble};
 use crate::stream::check_stream;
 
 #[derive(Debug, clap::Args)]
@@ -328,9 +328,9 @@ impl Check<'_> {
         findings: &[Finding],
     ) -> Result<()> {
         let is_error = |finding: &Finding| finding.severity == Severity::Error;
-        self.extents += 1;
-        self.payload_bytes += payload.len() as u64;
-        self.unsound += u64::from(findings.iter().any(is_error));
+        add(&mut self.extents, 1);
+        add(&mut self.payload_bytes, payload.len() as u64);
+        add(&mut self.unsound, u64::from(findings.iter().any(is_error)));
         for finding in findings {
             self.finding(input, place, finding)?;
         }

@@ -1,4 +1,5 @@
 //! The program: one file per subcommand, and the only place that prints.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod args;
 mod attributes;

@@ -105,6 +105,11 @@ pub(crate) fn trouble(error: &anyhow::Error) {
     remark(format_args!("{}", causes.join(": ")));
 }
 
+/// Adds to a sum, which stays at the largest number instead of wrapping.
+pub(crate) fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
 /// A number and what it counts: `1 extent`, `2 extents`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };

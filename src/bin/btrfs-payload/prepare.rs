@@ -17,7 +17,7 @@ use crate::args::{Compression, cannot_read, open_input, sector_size};
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::origin::Origin;
-use crate::output::{Output, count, progress, shown};
+use crate::output::{Output, add, count, progress, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -240,8 +240,8 @@ impl Table<'_> {
         let Inspected { sound, digests } = inspected;
         let &FileExtent { offset, len, .. } = extent;
         let target = target_at(&self.options.target, offset, self.file_size);
-        self.total.extents += 1;
-        self.total.len += len;
+        add(&mut self.total.extents, 1);
+        add(&mut self.total.len, len);
         match &extent.content {
             Content::Encoded(encoded) => {
                 let (payload, fields) = (encoded.payload(), encoded.fields());
@@ -250,8 +250,8 @@ impl Table<'_> {
                     directory.file(&line.payload, payload)?;
                 }
                 self.note(&Line::Encoded(line))?;
-                self.total.encoded += 1;
-                self.total.unsound += u64::from(!sound);
+                add(&mut self.total.encoded, 1);
+                add(&mut self.total.unsound, u64::from(!sound));
                 self.encoded_row(offset, fields, payload.len() as u64, &target, sound)
             }
             Content::Plain { reason, .. } => {
@@ -262,12 +262,12 @@ impl Table<'_> {
                     data_sha256: digests.data_sha256,
                     reason: reason.clone(),
                 })?;
-                self.total.plain += 1;
+                add(&mut self.total.plain, 1);
                 self.plain_row(offset, len, &target, reason)
             }
             Content::Hole => {
                 self.note(&Line::Hole { offset, len })?;
-                self.total.holes += 1;
+                add(&mut self.total.holes, 1);
                 self.output.text(format_args!(
                     "{offset:>14}  {:<16}{len:>8}{:>9}{:>9}{:>8}",
                     "hole", "-", 0, "-"
@@ -291,9 +291,9 @@ impl Table<'_> {
         sound: bool,
     ) -> Result<()> {
         let Sectors { plain, encoded } = Sectors::of(payload_len, fields, target);
-        self.total.payload_len += payload_len;
-        self.total.plain_sectors += plain;
-        self.total.sectors += encoded;
+        add(&mut self.total.payload_len, payload_len);
+        add(&mut self.total.plain_sectors, plain);
+        add(&mut self.total.sectors, encoded);
         let codec = manifest::codec_name(fields.compression);
         let saved = plain.saturating_sub(encoded);
         self.output.text(format_args!(
@@ -319,9 +319,9 @@ impl Table<'_> {
 
     fn plain_row(&mut self, offset: u64, len: u64, target: &Target, reason: String) -> Result<()> {
         let plain = plain_sectors(len, target);
-        self.total.payload_len += len;
-        self.total.plain_sectors += plain;
-        self.total.sectors += plain;
+        add(&mut self.total.payload_len, len);
+        add(&mut self.total.plain_sectors, plain);
+        add(&mut self.total.sectors, plain);
         self.output.text(format_args!(
             "{offset:>14}  {:<16}{len:>8}{:>9}{plain:>9}{:>8}  {reason}",
             "plain", "-", "-"
@@ -341,8 +341,10 @@ impl Table<'_> {
             manifest.finish()?;
         }
         let total = &mut self.total;
+        let sector_size = u64::from(self.options.target.sector_size);
+        let bytes = |sectors: u64| sectors.saturating_mul(sector_size);
         let saved = total.plain_sectors.saturating_sub(total.sectors);
-        total.saved_bytes = saved * u64::from(self.options.target.sector_size);
+        total.saved_bytes = bytes(saved);
         self.output.text(format_args!(
             "{} in {} ({} encoded, {} plain, {}): {} bytes on disk instead of {}, {} saved; {}",
             count(total.len, "byte"),
@@ -350,8 +352,8 @@ impl Table<'_> {
             total.encoded,
             total.plain,
             count(total.holes, "hole"),
-            total.sectors * u64::from(self.options.target.sector_size),
-            total.plain_sectors * u64::from(self.options.target.sector_size),
+            bytes(total.sectors),
+            bytes(total.plain_sectors),
             percent(saved, total.plain_sectors),
             if total.unsound == 0 {
                 "every payload is sound".to_owned()
@@ -371,7 +373,7 @@ impl Table<'_> {
 }
 
 fn percent(part: u64, whole: u64) -> String {
-    match (part * 100).checked_div(whole) {
+    match part.saturating_mul(100).checked_div(whole) {
         Some(percent) => format!("{percent} %"),
         None => "-".to_owned(),
     }

@@ -14,7 +14,7 @@ use super::io::{Input, stdout};
 use crate::Verdict;
 use crate::args::{all_cores, byte_count, jobs};
 use crate::new_file::OutFile;
-use crate::output::{Format, Output, remark, trouble};
+use crate::output::{Format, Output, add, remark, trouble};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct InOut {
@@ -151,10 +151,14 @@ impl Write for Counted<'_> {
             return Err(io::Error::other(reason));
         }
         let written = self.out.write(bytes)?;
-        self.written += written as u64;
+        add(&mut self.written, written as u64);
         if !self.bar.is_hidden() {
             let read = self.read.load(Ordering::Relaxed);
-            let percent = (self.written * 100).checked_div(read).unwrap_or(0);
+            let percent = self
+                .written
+                .saturating_mul(100)
+                .checked_div(read)
+                .unwrap_or(0);
             self.bar.set_message(format!("{percent} %"));
         }
         Ok(written)

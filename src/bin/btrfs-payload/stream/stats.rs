@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::io::Input;
 use crate::Verdict;
 use crate::args::{Filesystem, all_cores, jobs};
-use crate::output::{Output, trouble};
+use crate::output::{Output, add, trouble};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -140,7 +140,7 @@ fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Re
         .chain([("unknown", &stats.unknown)]);
     let mut sectors = 0;
     for (codec, sums) in all {
-        sectors += sums.sectors;
+        add(&mut sectors, sums.sectors);
         data(codec, sums, output)?;
     }
     for estimate in &stats.estimates {
@@ -151,7 +151,7 @@ fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Re
             estimate.codec,
             estimate.level,
             estimate.sectors * size,
-            sectors * u64::from(sector_size),
+            sectors.saturating_mul(u64::from(sector_size)),
             estimate.sectors / (sectors.max(1) as f64) * 100.0,
             estimate.standard_error * size,
             estimate.samples,
