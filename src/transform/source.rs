@@ -158,7 +158,8 @@ impl<R: Read> Source<R> {
     fn take(&mut self, raw: RawCommand) -> Result<(), TransformError> {
         if raw.stream() >= self.streams {
             let is_first = self.streams == 0;
-            self.header_without_end += u64::from(!is_first && !self.stream_ended);
+            let without_end = !is_first && !self.stream_ended;
+            add(&mut self.header_without_end, u64::from(without_end));
             self.stream_ended = false;
             self.close();
             self.streams = raw.stream().saturating_add(1);
