@@ -145,7 +145,7 @@ struct Counted<'a> {
 
 impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.most - self.written < bytes.len() as u64 {
+        if self.most.saturating_sub(self.written) < bytes.len() as u64 {
             let most = self.most;
             let reason = format!("it would be longer than --max-output, {most} bytes");
             return Err(io::Error::other(reason));
