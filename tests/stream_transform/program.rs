@@ -191,3 +191,36 @@ fn a_closed_pipe_is_silent() {
     assert_eq!(status(&output), 0);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn parents_are_given_beside_the_stream() {
+    use btrfs_payload::send_stream::command::{Snapshot, Truncate};
+    use btrfs_payload::send_stream::{Uuid, Writer};
+    let directory = tempfile::tempdir().unwrap();
+    let parent = directory.path().join("parent");
+    fs::write(&parent, sound()).unwrap();
+    let mut writer = Writer::new(Vec::new(), Version::V1).unwrap();
+    let snapshot = Snapshot {
+        path: "next".into(),
+        uuid: Uuid([8; 16]),
+        ctransid: 10,
+        clone_uuid: Uuid([7; 16]),
+        clone_ctransid: 9,
+    };
+    writer.command(&snapshot).unwrap();
+    let truncate = Truncate {
+        path: "no such file".into(),
+        size: 5,
+    };
+    writer.command(&truncate).unwrap();
+    let increment = writer.finish().unwrap();
+    assert_eq!(status(&program(&["stream", "check"], &increment)), 0);
+    let arguments = ["stream", "check", "--parent", parent.to_str().unwrap()];
+    let output = program(&arguments, &increment);
+    assert_eq!(status(&output), 1);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("path-unknown"), "{said}");
+    // A parent that is cut short is of no use.
+    fs::write(&parent, &sound()[..1000]).unwrap();
+    assert_eq!(status(&program(&arguments, &increment)), 2);
+}

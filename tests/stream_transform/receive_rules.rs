@@ -469,3 +469,137 @@ fn data_that_is_left_out_is_said_once() {
     assert_eq!(codes(&[some.clone(), some]), ["data-left-out"]);
     assert_eq!(codes(&[update_extent("no", 0)]), [""; 0]);
 }
+
+/// The codes of everything found, whatever its severity.
+fn codes(input: &[u8]) -> Vec<&'static str> {
+    crate::work::codes(input)
+}
+
+#[test]
+fn a_parent_that_is_not_at_hand_is_named() {
+    let nine = Uuid([9; 16]);
+    let snapshot = |path: &'static str| -> Command {
+        Snapshot {
+            path: path.into(),
+            uuid: TWO,
+            ctransid: 2,
+            clone_uuid: nine,
+            clone_ctransid: 1,
+        }
+        .into()
+    };
+    let use_it = [
+        write("unknown", 0, 4),
+        clone((nine, "unknown", 0), ("unknown", 4096), 4096),
+    ];
+    let alone = stream(&[snapshot("t")], &use_it);
+    assert_eq!(codes(&alone), [""; 0]);
+    let both = [full(&[]), alone].concat();
+    assert_eq!(codes(&both), ["parent-missing"]);
+    let (findings, summary) = checked(&both);
+    assert!(summary.is_sound());
+    assert!(
+        findings[0].message.contains(&nine.to_string()),
+        "{}",
+        findings[0].message
+    );
+    let from = [
+        full(&[]),
+        increment(&[clone((nine, "x", 0), ("g", 0), 4096)]),
+    ]
+    .concat();
+    assert_eq!(codes(&from), ["clone-source-missing"]);
+}
+
+#[test]
+fn increments_of_increments_know_what_each_made() {
+    let next = |path: &'static str, uuid: Uuid, parent: Uuid, commands: &[Command]| {
+        let snapshot = Snapshot {
+            path: path.into(),
+            uuid,
+            ctransid: 3,
+            clone_uuid: parent,
+            clone_ctransid: 2,
+        };
+        stream(&[snapshot.into()], commands)
+    };
+    let three = Uuid([3; 16]);
+    let first = [full(&[]), increment(&[mkfile("new"), truncate("f", 5)])].concat();
+    // Names and sizes of each; the first one stays as it was.
+    let rest = [
+        next("u", three, TWO, &[mkfile("newer"), write("new", 0, 1)]),
+        next(
+            "v",
+            Uuid([4; 16]),
+            three,
+            &[write("newer", 0, 1), clone((TWO, "f", 0), ("g", 0), 5)],
+        ),
+        next(
+            "w",
+            Uuid([5; 16]),
+            ONE,
+            &[clone((ONE, "f", 0), ("g", 0), 40_960)],
+        ),
+    ]
+    .concat();
+    assert_eq!(codes(&[&first[..], &rest].concat()), [""; 0]);
+    let wrong = [
+        next("u", three, TWO, &[mkfile("new")]),
+        next("v", Uuid([4; 16]), ONE, &[write("new", 0, 1)]),
+    ]
+    .concat();
+    assert_eq!(
+        codes(&[&first[..], &wrong].concat()),
+        ["path-exists", "path-unknown"]
+    );
+}
+
+/// What Linux does not do: an encoded write that ends inside a sector of a file that is longer.
+#[test]
+fn an_encoded_write_inside_a_longer_file_makes_receive_fall_back() {
+    use crate::support::{text, whole, zlib_of};
+    use btrfs_payload::rules::EncodedIoId;
+    let data = text(5000);
+    let claimed = |len: usize| -> Command {
+        let fields = whole(&data[..len], EncodedIoId::ZLIB);
+        let payload = zlib_of(&data[..len]);
+        btrfs_payload::send_stream::command::EncodedWrite::claimed(
+            "f".into(),
+            0,
+            &fields,
+            payload.into(),
+        )
+        .into()
+    };
+    let shrinks = |len| [full(&[]), increment(&[claimed(len), truncate("f", 5000)])].concat();
+    assert_eq!(codes(&shrinks(5000)), ["receive-falls-back"]);
+    assert_eq!(codes(&shrinks(4096)), [""; 0]);
+    // Without the parent, the file is known to be longer where the stream has written further on.
+    let further = increment(&[write("f", 8192, 1), claimed(5000)]);
+    assert_eq!(codes(&further), ["receive-falls-back"]);
+    assert_eq!(codes(&increment(&[claimed(5000)])), [""; 0]);
+}
+
+/// A sender pads payloads to its own sectors.
+#[test]
+fn padding_of_smaller_sectors_is_no_finding() {
+    use crate::support::{text, whole, zlib_of, zstd_of};
+    use btrfs_payload::rules::{EncodedIoId, Target};
+    let data = text(65_536);
+    for (payload, id) in [
+        (zlib_of(&data), EncodedIoId::ZLIB),
+        (zstd_of(&data), EncodedIoId::ZSTD),
+    ] {
+        let mut padded = payload;
+        padded.resize(padded.len().next_multiple_of(4096), 0);
+        let fields = whole(&data, id);
+        for sector_size in [4096, 16_384, 65_536] {
+            let report =
+                btrfs_payload::validate::validate(&padded, &fields, &Target::new(sector_size));
+            assert_eq!(report.findings(), [], "{id:?} for {sector_size}");
+        }
+        padded.resize(padded.len() + 4096, 0);
+        let report = btrfs_payload::validate::validate(&padded, &fields, &Target::default());
+        assert_eq!(report.findings().len(), 1, "{id:?}: a sector of zeroes");
+    }
+}

@@ -96,7 +96,12 @@ impl Work {
     /// The output of a sound stream; the number of threads must not change it.
     pub fn done(&self, stream: &[u8]) -> (Vec<u8>, RewriteSummary) {
         let (out, summary, findings) = self.on(stream, 2).unwrap();
-        assert_eq!(findings, [], "{self:?}");
+        // A filesystem with larger sectors does not take every clone, and reframe says so.
+        let is_clone = |finding: &StreamFinding| {
+            matches!(self, Self::Reframe(_)) && finding.code == "clone-unaligned"
+        };
+        let others: Vec<_> = findings.iter().filter(|f| !is_clone(f)).collect();
+        assert!(others.is_empty(), "{self:?}: {others:#?}");
         assert_eq!(summary.bytes_in, stream.len() as u64);
         assert_eq!(summary.bytes_out, out.len() as u64);
         (out, summary)
