@@ -3,11 +3,13 @@
 //! kernels.
 //!
 //! ```sh
-//! cargo run --example observe_kernel -- ROWS.jsonl DIRECTORY-ON-BTRFS NAME > more.jsonl
+//! observe_kernel ROWS.jsonl > harmless.jsonl
+//! observe_kernel harmless.jsonl DIRECTORY-ON-BTRFS NAME > more.jsonl
 //! ```
 //!
-//! NAME is the kernel's release, with `-16k-pages` or `-64k-pages` after it where pages are larger
-//! than 4 KiB. What any kernel may come to harm on is not submitted.
+//! The first marks the rows that no kernel may come to harm on, and leaves out the others; the
+//! second submits what is marked, and asks no model, which takes long in an emulator. NAME is the
+//! kernel's release, with `-16k-pages` or `-64k-pages` after it where pages are larger than 4 KiB.
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -43,6 +45,9 @@ struct Row {
     payload: String,
     #[serde(default)]
     depends_on_memory_state: bool,
+    /// Put here by the first step.
+    #[serde(default)]
+    harmless: bool,
 }
 
 impl Row {
@@ -61,7 +66,7 @@ impl Row {
     }
 
     /// No kernel, whatever its pages, may come to harm.
-    fn may_run(&self, payload: &[u8]) -> bool {
+    fn is_harmless(&self, payload: &[u8]) -> bool {
         let fields = self.fields();
         let short_lzo = fields.codec() == Some(Codec::Lzo) && payload.len() < 8 && self.offset == 0;
         let harmless = |page_size| {
@@ -171,20 +176,31 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [rows, directory, kernel] = arguments.as_slice() else {
-        return Err("usage: observe_kernel ROWS.jsonl DIRECTORY NAME".into());
-    };
+/// Marks the rows that may be submitted.
+fn mark(rows: &str) -> Result<(), Box<dyn Error>> {
+    let mut output = io::stdout().lock();
+    for line in BufReader::new(File::open(rows)?).lines() {
+        let line = line?;
+        let row: Row = serde_json::from_str(&line)?;
+        if row.is_harmless(&BASE64.decode(&row.payload)?) {
+            let mut marked: Value = serde_json::from_str(&line)?;
+            marked["harmless"] = true.into();
+            writeln!(output, "{marked}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Submits the rows that are marked.
+fn observe(rows: &str, directory: &str, kernel: &str) -> Result<(), Box<dyn Error>> {
     let path = Path::new(directory).join("observed");
     let mut output = io::stdout().lock();
     for line in BufReader::new(File::open(rows)?).lines() {
         let row: Row = serde_json::from_str(&line?)?;
-        let payload = BASE64.decode(&row.payload)?;
-        if !row.may_run(&payload) {
+        if !row.harmless {
             continue;
         }
-        let outcome = row.observe(&payload, &path)?;
+        let outcome = row.observe(&BASE64.decode(&row.payload)?, &path)?;
         fs::remove_file(&path)?;
         let observed = json!({
             "name": row.name,
@@ -194,4 +210,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(output, "{observed}")?;
     }
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [rows] => mark(rows),
+        [rows, directory, kernel] => observe(rows, directory, kernel),
+        _ => Err("usage: observe_kernel ROWS.jsonl [DIRECTORY NAME]".into()),
+    }
 }

@@ -97,6 +97,48 @@ impl Behaviour {
     }
 }
 
+impl Kernel {
+    /// One kernel for each set of [`Behaviour`]s that there is, oldest first: what holds for
+    /// all of them holds for every kernel.
+    pub const ALL: [Self; 16] = [
+        Self::line(5, 19),
+        Self::release(6, 1, 79),
+        Self::line(6, 1),
+        Self::line(6, 2),
+        Self::release(6, 6, 18),
+        Self::line(6, 6),
+        Self::release(6, 8, 0),
+        Self::line(6, 8),
+        Self::line(6, 9),
+        Self::line(6, 10),
+        Self::line(6, 12),
+        Self::line(6, 15),
+        Self::release(6, 18, 0),
+        Self::line(6, 18),
+        Self::line(6, 19),
+        Self::line(7, 2),
+    ];
+
+    /// True when this kernel has the behaviour.
+    #[must_use]
+    pub fn has(self, behaviour: Behaviour) -> bool {
+        let change = behaviour.change();
+        let backports = change.stable.iter().chain(change.builds);
+        self >= change.mainline.with_point(0)
+            || backports
+                .into_iter()
+                .any(|since| self.is_of_line(*since) && self >= *since)
+    }
+
+    /// True when the two have the same behaviours.
+    #[must_use]
+    pub fn behaves_like(self, other: Self) -> bool {
+        Behaviour::ALL
+            .into_iter()
+            .all(|behaviour| self.has(behaviour) == other.has(behaviour))
+    }
+}
+
 /// The point releases of a line in which a behaviour comes.
 pub(crate) fn backports_to(line: Kernel) -> Vec<Kernel> {
     let changes = Behaviour::ALL.into_iter().map(Behaviour::change);
@@ -151,7 +193,7 @@ const NO_INLINE_ON_SUBPAGE: Change = Change {
     mainline: Kernel::line(6, 10),
     stable: &[],
     builds: &[],
-    commit: "aa5ccf29173a",
+    commit: "6eecfa22403e",
     source: "fs/btrfs/inode.c, can_cow_file_range_inline",
 };
 
@@ -268,3 +310,26 @@ const ZSTD_1_5_7: Change = Change {
     commit: "65d1f5507ed2",
     source: "lib/zstd",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_kernels_are_taken_for_the_newest_known() {
+        for release in ["7.4", "7.3.1", "8.0.5"] {
+            let kernel: Kernel = release.parse().unwrap();
+            assert_eq!(kernel.is_newer_than_known(), release != "7.3.1");
+            assert!(Behaviour::ALL.into_iter().all(|b| kernel.has(b)));
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Behaviour::ALL.map(|b| b.change().name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Behaviour::ALL.len());
+        assert!(Behaviour::ALL.iter().all(|b| b.change().behaviour == *b));
+    }
+}

@@ -1,11 +1,9 @@
-//! Kernels by their release, and the machines they run on.
+//! Kernels by their release.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-
-use crate::behaviour::{self, Behaviour};
 
 /// A kernel by its release: a point release such as 6.8.12, or a line such as 6.18, which
 /// stands for the newest point release of it.
@@ -30,7 +28,7 @@ pub struct Kernel {
 }
 
 /// Past every point release there will be.
-const NEWEST: u16 = u16::MAX;
+pub(crate) const NEWEST: u16 = u16::MAX;
 
 impl Kernel {
     /// Linux 6.1, a long-term line.
@@ -48,27 +46,6 @@ impl Kernel {
     /// The newest kernel that was looked at. Newer ones are taken for it.
     pub const NEWEST: Self = Self::line(7, 3);
 
-    /// One kernel for each set of [`Behaviour`]s that there is, oldest first: what holds for
-    /// all of them holds for every kernel.
-    pub const ALL: [Self; 16] = [
-        Self::line(5, 19),
-        Self::release(6, 1, 79),
-        Self::line(6, 1),
-        Self::line(6, 2),
-        Self::release(6, 6, 18),
-        Self::line(6, 6),
-        Self::release(6, 8, 0),
-        Self::line(6, 8),
-        Self::line(6, 9),
-        Self::line(6, 10),
-        Self::line(6, 12),
-        Self::line(6, 15),
-        Self::release(6, 18, 0),
-        Self::line(6, 18),
-        Self::line(6, 19),
-        Self::line(7, 2),
-    ];
-
     /// The newest point release of a line.
     #[must_use]
     pub const fn line(major: u16, minor: u16) -> Self {
@@ -83,25 +60,6 @@ impl Kernel {
             minor,
             point,
         }
-    }
-
-    /// True when this kernel has the behaviour.
-    #[must_use]
-    pub fn has(self, behaviour: Behaviour) -> bool {
-        let change = behaviour.change();
-        let backports = change.stable.iter().chain(change.builds);
-        (self.major, self.minor) >= (change.mainline.major, change.mainline.minor)
-            || backports
-                .into_iter()
-                .any(|since| self.is_of_line(*since) && self.point >= since.point)
-    }
-
-    /// True when the two have the same behaviours.
-    #[must_use]
-    pub fn behaves_like(self, other: Self) -> bool {
-        Behaviour::ALL
-            .into_iter()
-            .all(|behaviour| self.has(behaviour) == other.has(behaviour))
     }
 
     /// True when the point release is not known, and the newest of the line is meant.
@@ -204,115 +162,8 @@ fn number(text: &str) -> Option<(u16, &str)> {
     Some((number, rest))
 }
 
-/// A kernel together with the two sizes that decide how it cuts input and output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Machine {
-    /// The kernel.
-    pub kernel: Kernel,
-    /// Sector size of the filesystem, bytes: a power of two, 4096 to 65536.
-    pub sector_size: usize,
-    /// Page size of the machine, bytes: a power of two, 4096 to 65536.
-    pub page_size: usize,
-}
-
-impl Machine {
-    /// Bytes the decoders take from the stored extent at a time: a page, or since
-    /// [`Behaviour::SectorChunks`] the larger of page and sector.
-    #[must_use]
-    pub fn input_chunk(&self) -> usize {
-        if self.kernel.has(Behaviour::SectorChunks) {
-            self.page_size.max(self.sector_size)
-        } else {
-            self.page_size
-        }
-    }
-
-    /// Bytes the decoders produce at a time: a page, or since [`Behaviour::SectorChunks`] a
-    /// sector.
-    #[must_use]
-    pub fn output_chunk(&self) -> usize {
-        if self.kernel.has(Behaviour::SectorChunks) {
-            self.sector_size
-        } else {
-            self.page_size
-        }
-    }
-}
-
-/// Releases of one line that behave alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Releases {
-    /// The first of them.
-    pub first: Kernel,
-    /// The last of them: of the whole line where it is [`Kernel::is_line`].
-    pub last: Kernel,
-}
-
-impl Releases {
-    /// Every release from [`Kernel::OLDEST`] to [`Kernel::NEWEST`], cut where a behaviour
-    /// comes; oldest first.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let lines = [(5, 19..=19), (6, 0..=19), (7, 0..=3)];
-        let lines = lines
-            .into_iter()
-            .flat_map(|(major, minors)| minors.map(move |minor| Kernel::line(major, minor)));
-        lines.flat_map(Self::of_line).collect()
-    }
-
-    fn of_line(line: Kernel) -> Vec<Self> {
-        let mut starts = behaviour::backports_to(line);
-        starts.push(line.with_point(0));
-        starts.sort_unstable();
-        starts.dedup();
-        let ends = starts.iter().skip(1).map(|next| next.point() - 1);
-        let ends: Vec<_> = ends.chain([NEWEST]).collect();
-        let ranges = starts.into_iter().zip(ends);
-        ranges
-            .map(|(first, end)| Self {
-                first,
-                last: line.with_point(end),
-            })
-            .collect()
-    }
-}
-
-/// Names releases in few words: `6.2 to 6.5.12, 6.6.48 to 6.7, 7.2 and newer`. `of_all` says
-/// for each of [`Releases::all`] whether it is meant.
-#[must_use]
-pub fn name_releases(of_all: impl Fn(&Releases) -> bool) -> String {
-    let all = Releases::all();
-    let runs = all.chunk_by(|a, b| of_all(a) == of_all(b));
-    let names = runs.filter_map(|run| {
-        let (first, last) = (run.first()?, run.last()?);
-        of_all(first).then(|| name_run(first.first, last.last))
-    });
-    names.collect::<Vec<_>>().join(", ")
-}
-
-fn name_run(first: Kernel, last: Kernel) -> String {
-    let starts_line = first.point() == 0;
-    let from = if starts_line {
-        first.with_point(NEWEST)
-    } else {
-        first
-    };
-    if last == Kernel::NEWEST {
-        return format!("{from} and newer");
-    }
-    if last.is_line() && first.is_of_line(last) {
-        return match (starts_line, behaviour::is_last_of_line(first)) {
-            (true, _) | (_, true) => from.to_string(),
-            _ => format!("{from} and newer of {last}"),
-        };
-    }
-    format!("{from} to {last}")
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
@@ -356,69 +207,5 @@ mod tests {
         for kernel in Kernel::ALL {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
-    }
-
-    #[test]
-    fn newer_kernels_are_taken_for_the_newest_known() {
-        for release in ["7.4", "7.3.1", "8.0.5"] {
-            let kernel: Kernel = release.parse().unwrap();
-            assert_eq!(kernel.is_newer_than_known(), release != "7.3.1");
-            assert!(Behaviour::ALL.into_iter().all(|b| kernel.has(b)));
-        }
-    }
-
-    #[test]
-    fn every_set_of_behaviours_has_one_kernel_of_all() {
-        let set = |kernel: Kernel| Behaviour::ALL.map(|behaviour| kernel.has(behaviour));
-        let of_all: HashSet<_> = Kernel::ALL.into_iter().map(set).collect();
-        assert_eq!(of_all.len(), Kernel::ALL.len());
-        let there_are: HashSet<_> = Releases::all().into_iter().map(|r| set(r.last)).collect();
-        assert_eq!(of_all, there_are);
-        assert!(Kernel::ALL.is_sorted());
-    }
-
-    #[test]
-    fn releases_that_are_put_together_behave_alike() {
-        for Releases { first, last } in Releases::all() {
-            assert!(first <= last && first.is_of_line(last));
-            for behaviour in Behaviour::ALL {
-                assert_eq!(first.has(behaviour), last.has(behaviour), "{first}");
-            }
-        }
-    }
-
-    #[test]
-    fn runs_of_releases_have_short_names() {
-        let named = |behaviour| name_releases(|releases| releases.last.has(behaviour));
-        assert_eq!(named(Behaviour::UnsignedChar), "6.2 and newer");
-        assert_eq!(
-            named(Behaviour::RefusesNodatasum),
-            "6.1.79 and newer of 6.1, 6.5.13, 6.6.18 and newer of 6.6, 6.7.6 and newer"
-        );
-        assert_eq!(
-            name_releases(|releases| !releases.last.has(Behaviour::InlineZlibAtOnce)),
-            "5.19 to 6.6.47, 6.7"
-        );
-        assert_eq!(name_releases(|_| true), "5.19 and newer");
-        assert_eq!(name_releases(|_| false), "");
-    }
-
-    #[test]
-    fn chunks_follow_pages_and_then_sectors() {
-        let machine = |kernel, sector_size, page_size| Machine {
-            kernel,
-            sector_size,
-            page_size,
-        };
-        let subpage = machine(Kernel::line(6, 17), 4096, 65536);
-        assert_eq!(
-            (subpage.input_chunk(), subpage.output_chunk()),
-            (65536, 65536)
-        );
-        let subpage = machine(Kernel::V7_2, 4096, 65536);
-        assert_eq!(
-            (subpage.input_chunk(), subpage.output_chunk()),
-            (65536, 4096)
-        );
     }
 }

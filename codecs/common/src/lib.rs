@@ -15,14 +15,18 @@
 mod behaviour;
 mod cursor;
 mod kernel;
+mod machine;
 mod piece;
 mod reading;
+mod releases;
 
 pub use behaviour::{Behaviour, Change};
 pub use cursor::{Cursor, Truncated};
-pub use kernel::{Kernel, Machine, Releases, UnknownKernel, name_releases};
+pub use kernel::{Kernel, UnknownKernel};
+pub use machine::Machine;
 pub use piece::Piece;
 pub use reading::{End, Errno, Reading};
+pub use releases::{Releases, name_releases};
 
 /// The largest number of bytes one compressed extent can hold before compression, and the
 /// largest payload the ioctl looks at, in bytes (`BTRFS_MAX_UNCOMPRESSED` and
