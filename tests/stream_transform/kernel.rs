@@ -177,9 +177,11 @@ fn streams_of_this_kernel() {
     assert!(plain[0].len() > small[0].len());
     // For another sector size: this kernel's ioctl refuses it, receive decodes it. And back.
     let other = round(&fs, &lzo, &Work::reframe(16384), &[]);
+    // Clones between such sectors stay, and are an error there.
     let (findings, _) = checked_for(&other[0], 16384, 2);
+    let known = ["receive-falls-back", "clone-unaligned"];
     assert!(
-        findings.iter().all(|f| f.code == "receive-falls-back"),
+        findings.iter().all(|f| known.contains(&f.code)),
         "{findings:#?}"
     );
     round(&fs, &other, &Work::reframe(4096), &[]);
