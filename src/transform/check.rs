@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use super::error::TransformError;
 use super::finding::StreamFinding;
-use super::order::Order;
+use super::order::{MAX_NAMES, Order};
 use super::parents::Parents;
 use super::payload;
 use super::source::BATCH_LEN;
@@ -35,8 +35,7 @@ impl Default for CheckOptions {
     fn default() -> Self {
         Self {
             target: Target::default(),
-            // Seven eighths of a power of two fill a hash table; 32 MiB.
-            max_names: 7 << 16,
+            max_names: MAX_NAMES,
             parents: Parents::default(),
         }
     }

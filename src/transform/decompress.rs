@@ -3,10 +3,8 @@
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 
-use bytes::Bytes;
-
 use super::error::TransformError;
-use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, must_decode, rewrite};
+use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, must_decode, rewrite};
 use super::source::Plan;
 use crate::extent::EncodedExtent;
 use crate::rules::Target;
@@ -18,8 +16,13 @@ use crate::send_stream::command::EncodedWrite;
 pub struct DecompressOptions {
     /// The output is of version 1, which every receiver takes, and not of version 2.
     ///
-    /// Version 1 has no `FALLOCATE`: holes become zeroes, up to 64 GiB each. `FILEATTR`, which
-    /// receivers ignore, is left out. A stream that enables fs-verity has no form in version 1.
+    /// Version 1 has no `FALLOCATE`: holes become zeroes, up to 64 GiB each. Holes that keep the
+    /// size end at the end of their file. Where an increment does not tell the size of a file,
+    /// punched holes are taken to end inside of it, as those that Linux sends do
+    /// ([`RewriteSummary::holes_trusted`]), and zeroed ranges are an error.
+    ///
+    /// `FILEATTR`, which receivers ignore, is left out. A stream that enables fs-verity has no
+    /// form in version 1.
     pub version_1: bool,
 }
 
@@ -57,11 +60,11 @@ pub fn decompress(
 struct Decompress;
 
 impl Rework for Decompress {
-    fn plain(&mut self, _: u64, _: &[u8]) -> Result<Option<EncodedExtent>, TransformError> {
+    fn plain(&mut self, _: &[u8], _: &Target) -> Result<Option<EncodedExtent>, TransformError> {
         Ok(None)
     }
 
-    fn encoded(&mut self, write: &EncodedWrite) -> Result<Reworked, Unsound> {
-        must_decode(write).map(|data: Bytes| Reworked::Plain(data))
+    fn encoded(&mut self, write: &EncodedWrite, _: &Target) -> Result<Reworked, Unsound> {
+        must_decode(write).map(|data| Reworked::Replaced(vec![Piece::Plain(data)]))
     }
 }

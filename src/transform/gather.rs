@@ -43,6 +43,8 @@ pub(super) struct Data {
     pub(super) offset: u64,
     /// Bytes of all pieces.
     pub(super) len: usize,
+    /// Bytes that the file has at the receiver, at most; see `Sizes::at_most`.
+    pub(super) file_size: u64,
     pieces: Vec<Piece>,
 }
 
@@ -130,6 +132,7 @@ impl Run {
             path,
             offset,
             len: 0,
+            file_size: u64::MAX,
             pieces: Vec::new(),
         };
         Self {
@@ -176,8 +179,16 @@ impl Run {
         self.data.len >= self.full
     }
 
-    pub(super) fn finish(self) -> Data {
-        self.data
+    pub(super) fn path(&self) -> &Bytes {
+        &self.data.path
+    }
+
+    /// `file_size`: what the file has at the receiver, bytes, at most.
+    pub(super) fn finish(self, file_size: u64) -> Data {
+        Data {
+            file_size,
+            ..self.data
+        }
     }
 }
 

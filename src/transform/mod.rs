@@ -26,6 +26,7 @@ mod payload;
 mod recompress;
 mod reframe;
 mod rewrite;
+mod sizes;
 mod source;
 mod stats;
 mod tree;

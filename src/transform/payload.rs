@@ -6,9 +6,9 @@
 
 use bytes::Bytes;
 
-use crate::rules::{ExtentFields, Sectors, Target, limits};
+use crate::rules::{Codec, ExtentFields, Sectors, Target, WriteCall, WriteRule, limits};
 use crate::send_stream::command::EncodedWrite;
-use crate::validate::{self, Finding, NotSound, Severity, validate};
+use crate::validate::{self, Finding, NotSound, Report, Severity, validate};
 
 /// The data of an encoded write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,14 @@ pub struct DecodedExtent {
     pub data: Bytes,
     /// The ioctl refuses the payload; a receiver has to decode it.
     pub falls_back: bool,
+    /// `btrfs receive` cannot decode it: it has to be made again before a receiver may have to.
+    /// Inline zlib and LZO extents of Linux 7 are such, which decode to a whole sector.
+    pub receive_fails: bool,
 }
+
+/// Bytes that are decoded at the most for one encoded write. The ioctl takes no more than an
+/// extent; with more, `btrfs receive` decodes, and so do we.
+pub(super) const MAX_DECODED: u64 = 16 << 20;
 
 /// Codes of the rules of the ioctl whose breach makes `btrfs receive` decode the payload: they
 /// are about the place, not about the payload.
@@ -29,12 +36,36 @@ const FALL_BACK: [&str; 5] = [
     "unaligned-unencoded-offset",
 ];
 
+/// Codes of the rules about the size of an extent. What breaks them is decoded by `btrfs receive`,
+/// but cannot be judged as an extent.
+const LONG: [&str; 2] = ["unencoded-too-long", "payload-too-long"];
+
+const TOO_LONG: &str = "decodes-too-long";
+
 pub(super) fn makes_fall_back(finding: &Finding) -> bool {
     FALL_BACK.contains(&finding.code)
 }
 
+fn is_long(finding: &Finding) -> bool {
+    LONG.contains(&finding.code)
+}
+
+/// True for a payload whose fallback decoding by `btrfs receive` fails: its decoders for zlib and
+/// LZO have room for what is claimed.
+fn receive_fails(fields: &ExtentFields, report: &Report) -> bool {
+    let too_long = |finding: &Finding| finding.code == TOO_LONG;
+    fields.codec() != Some(Codec::Zstd) && report.findings().iter().any(too_long)
+}
+
+/// True where a file is longer than a write that ends inside a sector: the ioctl refuses it.
+pub(super) fn ends_inside(len: u64, target: &Target) -> bool {
+    let end = target.offset.saturating_add(len);
+    end < target.file_size && !end.is_multiple_of(u64::from(target.sector_size.max(1)))
+}
+
 /// Findings of an encoded write in a stream, for a filesystem and a file of this size (0 where
-/// it is not known). What only makes a receiver fall back is a warning.
+/// it is not known). What only makes a receiver fall back is a warning, unless its decoders
+/// fail then.
 pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Vec<Finding> {
     let fields = write.fields();
     let report = validate(&write.data, &fields, &target.at(write.file_offset));
@@ -47,12 +78,22 @@ pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Vec<Finding> {
             finding.message
         ),
     };
+    let rules = || report.errors().filter(|f| makes_fall_back(f) || is_long(f));
+    if report.errors().any(is_long) && decode_long(write).is_some() {
+        return rules().map(fall_back).collect();
+    }
+    let fails = rules().next().is_some() && receive_fails(&fields, &report);
     report
         .findings()
         .iter()
         .map(|finding| {
             if makes_fall_back(finding) {
                 fall_back(finding)
+            } else if finding.code == TOO_LONG && fails {
+                Finding {
+                    severity: Severity::Error,
+                    ..finding.clone()
+                }
             } else {
                 finding.clone()
             }
@@ -61,53 +102,112 @@ pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Vec<Finding> {
 }
 
 /// The bytes that a receiver writes for an encoded write, through the ioctl or through its
-/// fallback decoders, on any filesystem.
+/// fallback decoders, on any filesystem. Payloads of more than an extent are decoded up to
+/// 16 MiB.
 ///
 /// # Errors
-/// [`NotSound`] when some kernel since 5.19 or the fallback decoders would not give them.
+/// [`NotSound`] when some kernel since 5.19 or the fallback decoders would not give them; see
+/// [`DecodedExtent::receive_fails`] for the exception.
 pub fn decode_extent(write: &EncodedWrite) -> Result<DecodedExtent, NotSound> {
-    let fields = write.fields();
     // A payload is judged on a filesystem it was made for; what the rules say of another one
     // is not the payload's fault.
-    let lzo = fields.compression.lzo_sector_size();
-    let target = Target::new(lzo.unwrap_or(limits::MIN_SECTOR_SIZE)).at(write.file_offset);
-    let report = match validate::decode(&write.data, &fields, &target) {
-        Ok(data) => {
-            return Ok(DecodedExtent {
-                data,
-                falls_back: false,
-            });
+    let lzo = write.fields().compression.lzo_sector_size();
+    let home = Target::new(lzo.unwrap_or(limits::MIN_SECTOR_SIZE)).at(write.file_offset);
+    let report = match decode_at(write, &home) {
+        Err(NotSound(report)) => report,
+        decoded => return decoded,
+    };
+    if report.errors().any(is_long)
+        && let Some(data) = decode_long(write)
+    {
+        return Ok(DecodedExtent {
+            data,
+            falls_back: true,
+            receive_fails: false,
+        });
+    }
+    // It may be the inline extent of a machine with larger sectors.
+    if lzo.is_none() && report.errors().any(|finding| finding.code == TOO_LONG) {
+        let home = Target::new(limits::MAX_SECTOR_SIZE).at(write.file_offset);
+        if let Ok(decoded) = decode_at(write, &home) {
+            return Ok(decoded);
         }
+    }
+    Err(NotSound(report))
+}
+
+fn decode_at(write: &EncodedWrite, home: &Target) -> Result<DecodedExtent, NotSound> {
+    let fields = write.fields();
+    let decoded = |data, falls_back| DecodedExtent {
+        data,
+        falls_back,
+        // Of what is sound, only a small file's only extent can be too long for receive.
+        receive_fails: home.offset == 0
+            && fields.unencoded_len <= u64::from(home.sector_size)
+            && receive_fails(&fields, &validate(&write.data, &fields, home)),
+    };
+    let report = match validate::decode(&write.data, &fields, home) {
+        Ok(data) => return Ok(decoded(data, false)),
         Err(NotSound(report)) => report,
     };
     if !report.errors().all(makes_fall_back) {
         return Err(NotSound(report));
     }
-    match decode_elsewhere(write, &fields, target) {
-        Some(data) => Ok(DecodedExtent {
-            data,
-            falls_back: true,
-        }),
+    match decode_elsewhere(write, &fields, *home) {
+        Some(data) => Ok(decoded(data, true)),
         None => Err(NotSound(report)),
     }
 }
 
 /// Decodes a payload whose only fault is its place: as if all its decoded bytes stood at the
-/// beginning of a sector behind the file's first, and were enough to call the payload smaller.
-/// The report on the real claims has shown that it does not decode to more than those say.
+/// beginning of a sector after the file's first, in an extent of the largest size. How long it
+/// may be by its real claims has been judged before.
 fn decode_elsewhere(write: &EncodedWrite, fields: &ExtentFields, target: Target) -> Option<Bytes> {
     let start = usize::try_from(fields.unencoded_offset).ok()?;
     let end = fields.unencoded_offset.checked_add(fields.len)?;
-    let payload_len = u64::try_from(write.data.len()).ok()?;
     let elsewhere = ExtentFields {
         len: end,
         unencoded_offset: 0,
-        unencoded_len: fields.unencoded_len.max(payload_len.checked_add(1)?),
+        unencoded_len: limits::MAX_EXTENT,
         ..*fields
     };
     let place = target.at(u64::from(target.sector_size));
     let data = validate::decode(&write.data, &elsewhere, &place).ok()?;
     (start <= data.len()).then(|| data.slice(start..))
+}
+
+/// Decodes what is larger than an extent, as `btrfs receive` does after the ioctl has refused it.
+fn decode_long(write: &EncodedWrite) -> Option<Bytes> {
+    let fields = write.fields();
+    let payload_len = u64::try_from(write.data.len()).ok()?;
+    let home = fields.compression.lzo_sector_size();
+    let home = Target::new(home.unwrap_or(limits::MIN_SECTOR_SIZE)).at(write.file_offset);
+    let is_decoded = |rule: WriteRule| {
+        let code = rule.code();
+        FALL_BACK.contains(&code) || LONG.contains(&code)
+    };
+    let call = WriteCall::new(payload_len, &fields, &home);
+    let mut rules = call.broken_rules();
+    if fields.unencoded_len > MAX_DECODED || !rules.all(is_decoded) {
+        return None;
+    }
+    let len = usize::try_from(fields.unencoded_len).ok()?;
+    let mut out = Vec::new();
+    match fields.codec()? {
+        Codec::Zlib => btrfs_payload_zlib::receive::fallback(&write.data, len, &mut out).ok()?,
+        Codec::Lzo => {
+            let sector_size = usize::try_from(home.sector_size).ok()?;
+            btrfs_payload_lzo::receive::fallback(&write.data, len, sector_size, &mut out).ok()?;
+        }
+        Codec::Zstd => {
+            out.resize(len, 0);
+            let mut decoder = btrfs_payload_zstd::Decoder::new().ok()?;
+            decoder.decode_long(&write.data, &mut out).ok()?;
+        }
+    }
+    let start = usize::try_from(fields.unencoded_offset).ok()?;
+    let end = start.checked_add(usize::try_from(fields.len).ok()?)?;
+    (end <= out.len()).then(|| Bytes::from(out).slice(start..end))
 }
 
 /// Sectors an encoded write takes on disk; plain data where a receiver falls back.

@@ -3,7 +3,9 @@
 //! Data of neighbouring `WRITE`s is gathered and cut into extents, each as large as an extent
 //! can be, beginning at a sector; what is in front of the first sector is written plain. An
 //! `ENCODED_WRITE` is an extent of its own: of a slice, only what the file shows is kept. It is
-//! replaced where that pays, and stays as it is otherwise. Nothing else changes, nor does the
+//! replaced where that pays or where receivers could not decode it, and stays as it is otherwise.
+//! Where the file may be longer than data that ends inside a sector, which the ioctl refuses, the
+//! last part is written plain. Nothing else changes, nor does the
 //! order, so `CLONE`, which speaks of ranges of files, still shares what it shared.
 
 use std::fmt;
@@ -11,12 +13,15 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+use bytes::{Buf, Bytes};
+
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Gather;
-use super::payload::{DecodedExtent, decode_extent, sectors_of};
-use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
+use super::payload::{DecodedExtent, decode_extent, ends_inside, sectors_of};
+use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::source::Plan;
+use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Options, PrepareError, Prepared, Preparer};
 use crate::rules::{Target, plain_sectors};
@@ -134,7 +139,7 @@ pub fn recompress(
         }),
         lower: false,
     };
-    let rework = || Recompress::new(options, &extents, target);
+    let rework = || Recompress::new(options, &extents);
     rewrite(input, output, plan, &target, jobs, rework, report)
 }
 
@@ -142,72 +147,128 @@ pub fn recompress(
 pub(super) struct Recompress<'a> {
     preparer: Result<Preparer, PrepareError>,
     options: &'a RecompressOptions,
-    target: Target,
 }
 
 impl<'a> Recompress<'a> {
-    pub(super) fn new(options: &'a RecompressOptions, extents: &Options, target: Target) -> Self {
+    pub(super) fn new(options: &'a RecompressOptions, extents: &Options) -> Self {
         Self {
             preparer: Preparer::new(extents),
             options,
-            target,
         }
     }
 
-    /// An extent of the data where one pays against what was there.
+    /// An extent of the data where one pays against what was there: of all the data, or, where
+    /// the ioctl would refuse that, of its whole sectors, as Linux does it. `pays` is told the
+    /// sectors and the bytes that the data then takes.
     fn extent(
         &mut self,
-        offset: u64,
         data: &[u8],
-        pays: impl FnOnce(u64, &EncodedExtent) -> bool,
+        place: &Target,
+        pays: impl FnOnce(u64, u64) -> bool,
     ) -> Result<Option<EncodedExtent>, TransformError> {
-        let target = self.target.at(offset);
-        if !offset.is_multiple_of(u64::from(target.sector_size)) {
+        let sector_size = u64::from(place.sector_size);
+        if !place.offset.is_multiple_of(sector_size) {
+            return Ok(None);
+        }
+        let len = data.len() as u64;
+        let rest = if ends_inside(len, place) {
+            len.checked_rem(sector_size).unwrap_or(0)
+        } else {
+            0
+        };
+        let whole = usize::try_from(len.saturating_sub(rest)).unwrap_or(0);
+        let data = data.get(..whole).unwrap_or_default();
+        if data.is_empty() {
             return Ok(None);
         }
         let preparer = match &mut self.preparer {
             Ok(preparer) => preparer,
             Err(_) => return Err(PrepareError::Options("the options cannot be met").into()),
         };
-        match preparer.prepare_for(data, &target)? {
+        match preparer.prepare_for(data, place)? {
             Prepared::Encoded(extent) => {
                 let payload = extent.payload().len() as u64;
-                let sectors = sectors_of(payload, extent.fields(), false, &target);
-                Ok(pays(sectors, &extent).then_some(extent))
+                let sectors = sectors_of(payload, extent.fields(), false, place);
+                let behind = place.at(place.offset.saturating_add(extent.fields().len));
+                let sectors = sectors.saturating_add(plain_sectors(rest, &behind));
+                Ok(pays(sectors, payload.saturating_add(rest)).then_some(extent))
             }
             Prepared::Plain { .. } | Prepared::Hole => Ok(None),
         }
     }
 }
 
+impl Recompress<'_> {
+    /// Data of more than an extent, which no ioctl takes as it came: it is cut into extents.
+    fn long(&mut self, data: &Bytes, place: &Target) -> Result<Reworked, TransformError> {
+        let mut place = *place;
+        let mut made = Vec::new();
+        for at in (0..data.len()).step_by(self.options.extents.extent_size.max(1)) {
+            let end = at.saturating_add(self.options.extents.extent_size);
+            let data = data.slice(at..end.min(data.len()));
+            let len = data.len() as u64;
+            let extent = self.plain(&data, &place)?;
+            made.extend(pieces(extent, data));
+            place.offset = place.offset.saturating_add(len);
+        }
+        Ok(Reworked::Replaced(made))
+    }
+}
+
 impl Rework for Recompress<'_> {
-    fn plain(&mut self, offset: u64, data: &[u8]) -> Result<Option<EncodedExtent>, TransformError> {
-        let before = plain_sectors(data.len() as u64, &self.target.at(offset));
+    fn plain(
+        &mut self,
+        data: &[u8],
+        place: &Target,
+    ) -> Result<Option<EncodedExtent>, TransformError> {
+        let before = plain_sectors(data.len() as u64, place);
         let options = self.options;
-        self.extent(offset, data, |after, _| {
+        self.extent(data, place, |after, _| {
             options.only_if_smaller || options.min_saving.is_met(before, after)
         })
     }
 
-    fn encoded(&mut self, write: &EncodedWrite) -> Result<Reworked, Unsound> {
-        let DecodedExtent { data, falls_back } = decode_extent(write).map_err(Unsound::Pass)?;
-        let offset = write.file_offset;
-        let payload = write.data.len();
-        let target = self.target.at(offset);
-        let before = sectors_of(payload as u64, &write.fields(), falls_back, &target);
+    fn encoded(&mut self, write: &EncodedWrite, place: &Target) -> Result<Reworked, Unsound> {
+        let DecodedExtent {
+            data,
+            falls_back,
+            receive_fails,
+        } = decode_extent(write).map_err(Unsound::Pass)?;
+        let falls_back = falls_back || ends_inside(write.unencoded_file_len, place);
+        if data.len() > MAX_EXTENT {
+            return self.long(&data, place).map_err(Unsound::Error);
+        }
+        let payload = write.data.len() as u64;
+        let before = sectors_of(payload, &write.fields(), falls_back, place);
         let options = self.options;
         let extent = self
-            .extent(offset, &data, |after, extent| {
-                if options.only_if_smaller {
-                    extent.payload().len() < payload
+            .extent(&data, place, |sectors, bytes| {
+                if receive_fails {
+                    true
+                } else if options.only_if_smaller {
+                    bytes < payload
                 } else {
-                    options.min_saving.is_met(before, after)
+                    options.min_saving.is_met(before, sectors)
                 }
             })
             .map_err(Unsound::Error)?;
         Ok(match extent {
-            Some(extent) => Reworked::Encoded(extent),
-            None => Reworked::Kept { falls_back },
+            None if !receive_fails => Reworked::Kept { falls_back },
+            extent => Reworked::Replaced(pieces(extent, data)),
         })
     }
+}
+
+/// An extent of the first bytes of the data and the rest, or all of it plain.
+pub(super) fn pieces(extent: Option<EncodedExtent>, mut data: Bytes) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    if let Some(extent) = extent {
+        let len = usize::try_from(extent.fields().len).unwrap_or(usize::MAX);
+        data.advance(len.min(data.len()));
+        pieces.push(Piece::Encoded(extent));
+    }
+    if !data.is_empty() {
+        pieces.push(Piece::Plain(data));
+    }
+    pieces
 }

@@ -8,9 +8,11 @@ use std::num::NonZeroUsize;
 
 use super::error::TransformError;
 use super::finding::StreamFinding;
-use super::payload::decode_extent;
+use super::payload::{DecodedExtent, decode_extent, ends_inside};
+use super::recompress::pieces;
 use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::source::Plan;
+use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Level, Options, PrepareError, Prepared, Preparer};
 use crate::rules::{Codec, Target};
@@ -27,7 +29,8 @@ pub struct ReframeOptions {
 
 /// Writes a stream anew with its LZO payloads laid out for the target's sector size. Data that
 /// does not shrink in the new layout, and data at offsets where such a filesystem takes no
-/// encoded write, becomes plain. Payloads that are not sound are passed on as they are, with
+/// encoded write, becomes plain. Inline zlib and LZO extents that decode to a whole sector, as Linux 7
+/// makes them, are compressed again. Every payload is judged: those that are not sound are passed on as they are, with
 /// their findings handed to `report`.
 ///
 /// # Errors
@@ -53,42 +56,54 @@ pub fn reframe(
     };
     let target = options.target;
     let rework = || Reframe {
-        preparer: Preparer::new(&extents),
-        target,
+        lzo: Preparer::new(&extents),
+        zlib: Preparer::new(&Options {
+            methods: vec![(Codec::Zlib, Level::Default)],
+            ..extents.clone()
+        }),
+        sector_size: target.sector_size,
     };
     rewrite(input, output, plan, &target, jobs, rework, report)
 }
 
 struct Reframe {
-    preparer: Result<Preparer, PrepareError>,
-    target: Target,
+    lzo: Result<Preparer, PrepareError>,
+    /// For payloads that `btrfs receive` cannot decode.
+    zlib: Result<Preparer, PrepareError>,
+    sector_size: u32,
 }
 
 impl Rework for Reframe {
-    fn plain(&mut self, _: u64, _: &[u8]) -> Result<Option<EncodedExtent>, TransformError> {
+    fn plain(&mut self, _: &[u8], _: &Target) -> Result<Option<EncodedExtent>, TransformError> {
         Ok(None)
     }
 
-    fn encoded(&mut self, write: &EncodedWrite) -> Result<Reworked, Unsound> {
+    fn encoded(&mut self, write: &EncodedWrite, place: &Target) -> Result<Reworked, Unsound> {
+        let DecodedExtent {
+            data,
+            falls_back,
+            receive_fails,
+        } = decode_extent(write).map_err(Unsound::Pass)?;
         let layout = write.fields().compression.lzo_sector_size();
-        if layout.is_none_or(|size| size == self.target.sector_size) {
-            return Ok(Reworked::Kept { falls_back: false });
+        if !receive_fails && layout.is_none_or(|size| size == self.sector_size) {
+            return Ok(Reworked::Kept { falls_back });
         }
-        let data = decode_extent(write).map_err(Unsound::Pass)?.data;
-        let target = self.target.at(write.file_offset);
-        if !write
-            .file_offset
-            .is_multiple_of(u64::from(target.sector_size))
-        {
-            return Ok(Reworked::Plain(data));
+        let aligned = place.offset.is_multiple_of(u64::from(self.sector_size));
+        if !aligned || data.len() > MAX_EXTENT || ends_inside(data.len() as u64, place) {
+            return Ok(Reworked::Replaced(pieces(None, data)));
         }
-        let prepared = match &mut self.preparer {
-            Ok(preparer) => preparer.prepare_for(&data, &target),
+        let preparer = match layout {
+            Some(_) => &mut self.lzo,
+            None => &mut self.zlib,
+        };
+        let prepared = match preparer {
+            Ok(preparer) => preparer.prepare_for(&data, place),
             Err(_) => Err(PrepareError::Options("the options cannot be met")),
         };
-        match prepared.map_err(|error| Unsound::Error(error.into()))? {
-            Prepared::Encoded(extent) => Ok(Reworked::Encoded(extent)),
-            Prepared::Plain { .. } | Prepared::Hole => Ok(Reworked::Plain(data)),
-        }
+        let extent = match prepared.map_err(|error| Unsound::Error(error.into()))? {
+            Prepared::Encoded(extent) => Some(extent),
+            Prepared::Plain { .. } | Prepared::Hole => None,
+        };
+        Ok(Reworked::Replaced(pieces(extent, data)))
     }
 }

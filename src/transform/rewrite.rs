@@ -13,8 +13,8 @@ use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Data;
 use super::order;
-use super::payload::{decode_extent, sectors_of};
-use super::source::{Batch, Item, Plan, Source, Zeroes};
+use super::payload::{decode_extent, ends_inside, sectors_of};
+use super::source::{Batch, Encoded, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::pipeline;
@@ -58,6 +58,9 @@ pub struct RewriteSummary {
     pub header_without_end: u64,
     /// Commands that followed an `END` without a header, and were passed on.
     pub command_after_end: u64,
+    /// Holes that became zeroes in files of the parent snapshot, whose size is not known: a hole
+    /// that goes past the end of its file, which Linux does not send, makes it longer.
+    pub holes_trusted: u64,
 }
 
 impl RewriteSummary {
@@ -86,22 +89,51 @@ impl RewriteSummary {
 
 /// What a worker does with data.
 pub(super) trait Rework {
-    /// Plain data that was written, at most an extent: `None` leaves it plain.
-    fn plain(&mut self, offset: u64, data: &[u8]) -> Result<Option<EncodedExtent>, TransformError>;
+    /// Plain data that is written to this place, at most an extent: an extent of its first
+    /// bytes, or `None` to leave all of it plain.
+    fn plain(
+        &mut self,
+        data: &[u8],
+        place: &Target,
+    ) -> Result<Option<EncodedExtent>, TransformError>;
 
-    /// An encoded write.
-    fn encoded(&mut self, write: &EncodedWrite) -> Result<Reworked, Unsound>;
+    /// An encoded write to this place.
+    fn encoded(&mut self, write: &EncodedWrite, place: &Target) -> Result<Reworked, Unsound>;
 }
 
 /// What becomes of an encoded write.
 pub(super) enum Reworked {
     /// It stays as it is; true when receivers decode it themselves.
-    Kept {
-        falls_back: bool,
-    },
+    Kept { falls_back: bool },
+    /// Its data in pieces, one after another.
+    Replaced(Vec<Piece>),
+}
+
+/// A part of the data of an encoded write.
+pub(super) enum Piece {
     Encoded(EncodedExtent),
-    /// Plain data.
     Plain(Bytes),
+}
+
+impl Piece {
+    /// Bytes of the file.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Encoded(extent) => extent.fields().len,
+            Self::Plain(data) => data.len() as u64,
+        }
+    }
+
+    /// Sectors that it takes at this place.
+    pub(super) fn sectors(&self, place: &Target) -> u64 {
+        match self {
+            Self::Encoded(extent) => {
+                let payload = extent.payload().len() as u64;
+                sectors_of(payload, extent.fields(), false, place)
+            }
+            Self::Plain(data) => plain_sectors(data.len() as u64, place),
+        }
+    }
 }
 
 /// Why an encoded write cannot be reworked.
@@ -158,6 +190,7 @@ pub(super) fn rewrite<K: Rework>(
     summary.fileattr_left_out = source.left_out;
     summary.header_without_end = source.header_without_end;
     summary.command_after_end = source.command_after_end;
+    summary.holes_trusted = source.holes_trusted;
     Ok(summary)
 }
 
@@ -186,11 +219,12 @@ impl<K: Rework> Worker<K> {
                 Item::Pass(raw) => part.pass(raw)?,
                 Item::Data(gathered) => {
                     let data = gathered.joined(&mut self.joined);
-                    let extent = self.rework.plain(gathered.offset, data)?;
-                    part.data(gathered, data, extent.as_ref())?;
+                    let place = place_of(&self.target, gathered.offset, gathered.file_size);
+                    let extent = self.rework.plain(data, &place)?;
+                    part.data(gathered, data, extent, &place)?;
                 }
                 Item::Zeroes(zeroes) => part.zeroes(zeroes)?,
-                Item::Encoded(raw) => self.encoded(raw, &mut part)?,
+                Item::Encoded(encoded) => self.encoded(encoded, &mut part)?,
             }
         }
         let bytes = part.writer.into_bytes();
@@ -202,20 +236,21 @@ impl<K: Rework> Worker<K> {
         })
     }
 
-    fn encoded(&mut self, raw: &RawCommand, part: &mut Part) -> Result<(), TransformError> {
+    fn encoded(&mut self, encoded: &Encoded, part: &mut Part) -> Result<(), TransformError> {
+        let raw = &encoded.raw;
         let Command::EncodedWrite(write) = Command::parse(raw)? else {
             return part.pass(raw);
         };
-        match self.rework.encoded(&write) {
-            Ok(Reworked::Kept { falls_back }) => part.kept(raw, &write, falls_back),
-            Ok(Reworked::Encoded(extent)) => part.replaced(raw, &write, &extent),
-            Ok(Reworked::Plain(data)) => part.decoded(raw, &write, &data),
+        let place = place_of(&self.target, write.file_offset, encoded.file_size);
+        match self.rework.encoded(&write, &place) {
+            Ok(Reworked::Kept { falls_back }) => part.kept(raw, &write, falls_back, &place),
+            Ok(Reworked::Replaced(pieces)) => part.replaced(raw, &write, &pieces, &place),
             Err(Unsound::Pass(NotSound(report))) => {
                 let errors = report.errors();
                 let findings = errors.map(|finding| StreamFinding::of_payload(raw, finding));
                 part.findings.extend(findings);
                 add(&mut part.summary.unsound, 1);
-                part.kept(raw, &write, false)
+                part.kept(raw, &write, false, &place)
             }
             Err(Unsound::Stop(NotSound(report))) => Err(TransformError::Undecodable {
                 offset: raw.offset(),
@@ -275,21 +310,49 @@ impl Part {
         &mut self,
         gathered: &Data,
         data: &[u8],
-        extent: Option<&EncodedExtent>,
+        extent: Option<EncodedExtent>,
+        place: &Target,
     ) -> Result<(), TransformError> {
-        let (path, offset) = (&gathered.path, gathered.offset);
-        let target = self.target.at(offset);
-        let plain = plain_sectors(data.len() as u64, &target);
+        let path = &gathered.path;
         add(&mut self.summary.data, data.len() as u64);
-        add(&mut self.summary.sectors_in, plain);
-        let written = if let Some(extent) = extent {
-            self.count_out(extent, &target);
-            self.writer.encoded_write(path, offset, extent)
-        } else {
-            add(&mut self.summary.sectors_out, plain);
-            self.writer.write(path, offset, data)
+        add(
+            &mut self.summary.sectors_in,
+            plain_sectors(data.len() as u64, place),
+        );
+        let mut rest = data;
+        let mut place = *place;
+        if let Some(extent) = extent {
+            let len = usize::try_from(extent.fields().len).unwrap_or(usize::MAX);
+            rest = data.get(len..).unwrap_or_default();
+            self.piece(gathered.at, path, &Piece::Encoded(extent), &mut place)?;
+        }
+        add(
+            &mut self.summary.sectors_out,
+            plain_sectors(rest.len() as u64, &place),
+        );
+        self.writer
+            .write(path, place.offset, rest)
+            .map_err(|error| not_written(gathered.at, error))
+    }
+
+    /// Writes a piece to its place, which moves on by its length.
+    fn piece(
+        &mut self,
+        at: u64,
+        path: &Bytes,
+        piece: &Piece,
+        place: &mut Target,
+    ) -> Result<(), TransformError> {
+        add(&mut self.summary.sectors_out, piece.sectors(place));
+        let written = match piece {
+            Piece::Encoded(extent) => {
+                add(&mut self.summary.encoded_out, 1);
+                self.writer.encoded_write(path, place.offset, extent)
+            }
+            Piece::Plain(data) => self.writer.write(path, place.offset, data),
         };
-        written.map_err(|error| not_written(gathered.at, error))
+        place.offset = place.offset.saturating_add(piece.len());
+        written.map_err(|error| not_written(at, error))
     }
 
     fn zeroes(&mut self, zeroes: &Zeroes) -> Result<(), TransformError> {
@@ -305,23 +368,14 @@ impl Part {
             .map_err(|error| not_written(zeroes.at, error))
     }
 
-    fn count_in(&mut self, write: &EncodedWrite, falls_back: bool) -> u64 {
-        let target = self.target.at(write.file_offset);
+    fn count_in(&mut self, write: &EncodedWrite, falls_back: bool, place: &Target) -> u64 {
         let payload = write.data.len() as u64;
-        let sectors = sectors_of(payload, &write.fields(), falls_back, &target);
+        let falls_back = falls_back || ends_inside(write.unencoded_file_len, place);
+        let sectors = sectors_of(payload, &write.fields(), falls_back, place);
         add(&mut self.summary.encoded_in, 1);
         add(&mut self.summary.data, write.unencoded_file_len);
         add(&mut self.summary.sectors_in, sectors);
         sectors
-    }
-
-    fn count_out(&mut self, extent: &EncodedExtent, target: &Target) {
-        let payload = extent.payload().len() as u64;
-        add(&mut self.summary.encoded_out, 1);
-        add(
-            &mut self.summary.sectors_out,
-            sectors_of(payload, extent.fields(), false, target),
-        );
     }
 
     fn kept(
@@ -329,8 +383,9 @@ impl Part {
         raw: &RawCommand,
         write: &EncodedWrite,
         falls_back: bool,
+        place: &Target,
     ) -> Result<(), TransformError> {
-        let sectors = self.count_in(write, falls_back);
+        let sectors = self.count_in(write, falls_back, place);
         add(&mut self.summary.encoded_out, 1);
         add(&mut self.summary.sectors_out, sectors);
         self.writer
@@ -342,32 +397,23 @@ impl Part {
         &mut self,
         raw: &RawCommand,
         write: &EncodedWrite,
-        extent: &EncodedExtent,
+        pieces: &[Piece],
+        place: &Target,
     ) -> Result<(), TransformError> {
-        self.count_in(write, false);
+        self.count_in(write, false, place);
         add(&mut self.summary.replaced, 1);
-        self.count_out(extent, &self.target.at(write.file_offset));
-        self.writer
-            .encoded_write(&write.path, write.file_offset, extent)
-            .map_err(|error| not_written(raw.offset(), error))
+        let mut place = *place;
+        pieces
+            .iter()
+            .try_for_each(|piece| self.piece(raw.offset(), &write.path, piece, &mut place))
     }
+}
 
-    fn decoded(
-        &mut self,
-        raw: &RawCommand,
-        write: &EncodedWrite,
-        data: &Bytes,
-    ) -> Result<(), TransformError> {
-        self.count_in(write, false);
-        add(&mut self.summary.replaced, 1);
-        let target = self.target.at(write.file_offset);
-        add(
-            &mut self.summary.sectors_out,
-            plain_sectors(data.len() as u64, &target),
-        );
-        self.writer
-            .write(&write.path, write.file_offset, data)
-            .map_err(|error| not_written(raw.offset(), error))
+/// A place in a file of this size.
+pub(super) fn place_of(target: &Target, offset: u64, file_size: u64) -> Target {
+    Target {
+        file_size,
+        ..target.at(offset)
     }
 }
 

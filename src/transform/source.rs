@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::error::TransformError;
 use super::gather::{Data, Gather, Run, is_copied, verify};
+use super::payload::MAX_DECODED;
+use super::sizes::Sizes;
 use crate::MAX_EXTENT;
 use crate::rules::sums::add;
 use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
-use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version};
+use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version, command};
 
 /// Bytes of commands a worker gets at a time.
 pub(super) const BATCH_LEN: usize = 128 * 1024;
@@ -34,7 +36,15 @@ pub(super) enum Item {
     /// Zeroes to be written to a file.
     Zeroes(Zeroes),
     /// An encoded write.
-    Encoded(RawCommand),
+    Encoded(Encoded),
+}
+
+/// An encoded write that is to be looked at.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) raw: RawCommand,
+    /// Bytes that the file has at the receiver, at most; see `Sizes::at_most`.
+    pub(super) file_size: u64,
 }
 
 /// Items that one worker takes at a time. Checksums of commands in `Data` and `Encoded` are not
@@ -53,7 +63,7 @@ impl Batch {
     pub(super) fn verify(&self) -> Result<(), TransformError> {
         self.items.iter().try_for_each(|item| match item {
             Item::Data(data) => data.verify(),
-            Item::Encoded(raw) => verify(raw),
+            Item::Encoded(encoded) => verify(&encoded.raw),
             Item::Header | Item::Pass(_) | Item::Zeroes(_) => Ok(()),
         })
     }
@@ -94,6 +104,7 @@ pub(super) struct Source<R> {
     bytes: usize,
     run: Option<Run>,
     zeroes: Option<Zeroes>,
+    sizes: Sizes,
     /// Commands read, by their numbers.
     pub(super) kinds: [u64; KINDS],
     /// `FILEATTR` commands left out.
@@ -104,6 +115,8 @@ pub(super) struct Source<R> {
     pub(super) command_after_end: u64,
     /// The present stream has had its `END`.
     stream_ended: bool,
+    /// Holes that became zeroes in files of unknown size.
+    pub(super) holes_trusted: u64,
     ended: bool,
 }
 
@@ -119,11 +132,13 @@ impl<R: Read> Source<R> {
             bytes: 0,
             run: None,
             zeroes: None,
+            sizes: Sizes::new(),
             kinds: [0; KINDS],
             left_out: 0,
             header_without_end: 0,
             command_after_end: 0,
             stream_ended: false,
+            holes_trusted: 0,
             ended: false,
         }
     }
@@ -146,7 +161,10 @@ impl<R: Read> Source<R> {
                 continue;
             }
             match self.reader.read_command()? {
-                Some(raw) => self.take(raw)?,
+                Some(raw) => {
+                    self.take(raw.clone())?;
+                    self.sizes.follow(&raw);
+                }
                 None => {
                     self.ended = true;
                     self.close();
@@ -155,6 +173,7 @@ impl<R: Read> Source<R> {
         }
     }
 
+    /// Makes an item of a command; the sizes of files are still those before it.
     fn take(&mut self, raw: RawCommand) -> Result<(), TransformError> {
         if raw.stream() >= self.streams {
             let is_first = self.streams == 0;
@@ -176,8 +195,12 @@ impl<R: Read> Source<R> {
         match raw.kind() {
             // The checksums of data are left to the workers.
             Some(CommandKind::EncodedWrite) => {
-                let bytes = weight(&raw);
-                self.push(Item::Encoded(raw), bytes);
+                let (bytes, path) = match Command::parse(&raw) {
+                    Ok(Command::EncodedWrite(write)) => (weight(&raw, &write), write.path),
+                    _ => (raw.bytes().len(), Bytes::new()),
+                };
+                let file_size = self.sizes.at_most(&path);
+                self.push(Item::Encoded(Encoded { raw, file_size }), bytes);
                 return Ok(());
             }
             Some(CommandKind::Write) if self.gather(&raw)? => return Ok(()),
@@ -220,7 +243,8 @@ impl<R: Read> Source<R> {
     }
 
     /// `FALLOCATE` for version 1: holes become zeroes, as kernels before 6.17 send them;
-    /// reserved space is not data.
+    /// reserved space is not data. What keeps the size ends at the end of the file, where
+    /// zeroes would not.
     fn lower_fallocate(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
         let Command::Fallocate(c) = Command::parse(raw)? else {
             return Ok(());
@@ -230,15 +254,34 @@ impl<R: Read> Source<R> {
             KEEP_SIZE => return Ok(()),
             _ => return Err(self.no_counterpart(raw, "only holes can be written as zeroes")),
         }
-        if c.size > MAX_ZEROES || c.file_offset.checked_add(c.size).is_none() {
+        let Some(mut end) = c.file_offset.checked_add(c.size) else {
+            return Err(self.no_counterpart(raw, "a hole that no file can have"));
+        };
+        self.finish_run();
+        if c.fallocate_mode & KEEP_SIZE != 0 {
+            match self.sizes.of(&c.path) {
+                Some(size) => end = end.min(size),
+                None if end <= self.sizes.at_least(&c.path) => {}
+                // Linux sends no holes past the end of a file.
+                None if c.fallocate_mode & PUNCH_HOLE != 0 => {
+                    self.holes_trusted = self.holes_trusted.saturating_add(1);
+                }
+                None => {
+                    let reason =
+                        "where the zeroes end depends on the size of a file that is not known";
+                    return Err(self.no_counterpart(raw, reason));
+                }
+            }
+        }
+        let len = end.saturating_sub(c.file_offset);
+        if len > MAX_ZEROES {
             return Err(self.no_counterpart(raw, "a hole of more than 64 GiB"));
         }
-        self.finish_run();
         self.zeroes = Some(Zeroes {
             at: raw.offset(),
             path: Bytes::copy_from_slice(&c.path),
             offset: c.file_offset,
-            len: c.size,
+            len,
         });
         Ok(())
     }
@@ -293,7 +336,8 @@ impl<R: Read> Source<R> {
 
     fn finish_run(&mut self) {
         if let Some(run) = self.run.take() {
-            let data = run.finish();
+            let file_size = self.sizes.at_most(run.path());
+            let data = run.finish(file_size);
             let bytes = data.len;
             self.put(Item::Data(data), bytes);
         }
@@ -331,14 +375,10 @@ impl<R: Read> Source<R> {
 
 /// Bytes that an encoded write counts for in a batch: those of the command or those it decodes
 /// to, whatever is more, so that no batch grows far beyond an extent. What it claims is not
-/// checked yet, and no extent is larger than one.
-fn weight(raw: &RawCommand) -> usize {
-    let claimed = match Command::parse(raw) {
-        Ok(Command::EncodedWrite(write)) => write.unencoded_len,
-        _ => 0,
-    };
-    let claimed = usize::try_from(claimed).unwrap_or(MAX_EXTENT);
-    raw.bytes().len().max(claimed.min(MAX_EXTENT))
+/// checked yet, and more than `MAX_DECODED` is not decoded.
+fn weight(raw: &RawCommand, write: &command::EncodedWrite) -> usize {
+    let claimed = usize::try_from(write.unencoded_len.min(MAX_DECODED)).unwrap_or(MAX_EXTENT);
+    raw.bytes().len().max(claimed)
 }
 
 #[cfg(test)]
@@ -346,7 +386,7 @@ mod tests {
     use super::*;
     use crate::prepare::{Level, Options, Prepared, Preparer};
     use crate::rules::Codec;
-    use crate::send_stream::{Writer, command};
+    use crate::send_stream::Writer;
 
     /// Zeroes in the payload of a few bytes: what it decodes to has to bound the batch.
     #[test]

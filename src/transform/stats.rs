@@ -13,7 +13,7 @@ use super::error::TransformError;
 use super::gather::Gather;
 use super::payload::sectors_of;
 use super::recompress::{Recompress, RecompressOptions};
-use super::rewrite::{Rework, Reworked, Unsound};
+use super::rewrite::{Piece, Rework, Reworked, Unsound};
 use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::pipeline;
 use crate::prepare::{Level, Options, Preparer};
@@ -174,7 +174,7 @@ pub fn stats(
         || {
             let mut reworks: Vec<_> = methods
                 .iter()
-                .map(|method| Recompress::new(method, &method.extents, options.target))
+                .map(|method| Recompress::new(method, &method.extents))
                 .collect();
             move |(batch, chosen)| count(batch, chosen, &mut reworks, &options.target)
         },
@@ -352,11 +352,11 @@ fn count(
                     let data = gathered.joined(&mut room);
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
-                        let extent = rework.plain(gathered.offset, data)?;
-                        after.push(extent.map_or(sectors, |extent| {
-                            let payload = extent.payload().len() as u64;
-                            sectors_of(payload, extent.fields(), false, &target)
-                        }));
+                        let extent = rework.plain(data, &target)?;
+                        after.push(
+                            extent
+                                .map_or(sectors, |extent| Piece::Encoded(extent).sectors(&target)),
+                        );
                     }
                     counted.samples.push(Sample {
                         hash,
@@ -365,8 +365,8 @@ fn count(
                     });
                 }
             }
-            Item::Encoded(raw) => {
-                let Command::EncodedWrite(write) = Command::parse(raw)? else {
+            Item::Encoded(encoded) => {
+                let Command::EncodedWrite(write) = Command::parse(&encoded.raw)? else {
                     continue;
                 };
                 let (fields, target) = (write.fields(), target.at(write.file_offset));
@@ -389,10 +389,9 @@ fn count(
                 if let Some(hash) = hash {
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
-                        after.push(match rework.encoded(&write) {
-                            Ok(Reworked::Encoded(extent)) => {
-                                let payload = extent.payload().len() as u64;
-                                sectors_of(payload, extent.fields(), false, &target)
+                        after.push(match rework.encoded(&write, &target) {
+                            Ok(Reworked::Replaced(pieces)) => {
+                                pieces.iter().map(|piece| piece.sectors(&target)).sum()
                             }
                             Err(Unsound::Error(error)) => return Err(error),
                             Ok(_) | Err(_) => sectors,

@@ -72,7 +72,7 @@ const TABLE: [Explanation; 65] = table![
 
     // What concerns every codec.
     "unsafe-payload", "the payload keeps clear of what some kernel does not survive", "undefined on some kernels; this crate never submits such a payload";
-    "decodes-too-long", "the payload decodes to at most unencoded_len bytes", "kernels cut the rest off, and so does the fallback of btrfs receive for zstd, but not for zlib and LZO; a warning where the payload may become inline and decodes to at most a sector, as Linux 7 makes inline extents; an inline zlib extent of more than that gives memory that no decoder wrote (undefined-read) from 6.8 on";
+    "decodes-too-long", "the payload decodes to at most unencoded_len bytes", "kernels cut the rest off, and so does the fallback of btrfs receive for zstd, but not for zlib and LZO; a warning where it is a small file's only extent and decodes to at most a sector, as Linux 7 makes inline extents; an inline zlib extent of more than that gives memory that no decoder wrote (undefined-read) from 6.8 on";
     "decodes-too-short", "the payload decodes to everything that the file shows", "a regular extent reads as zeroes behind it, for every reader; an inline extent gives EIO from 6.8 on (zstd 6.9), and before that zeroes for LZO, memory that no decoder wrote (undefined-read) for zlib and zstd";
 
     // zlib

@@ -117,6 +117,16 @@ impl<'a> Judge<'a> {
             .unwrap_or(u64::MAX)
     }
 
+    /// True for the shape of an inline extent, whatever the mount says of their size, that
+    /// decodes to a sector at most: every kernel has room for it, inline or not.
+    fn is_sector_of_a_small_file(&self, decoded: u64) -> bool {
+        let payload = u64::try_from(self.payload.len()).unwrap_or(u64::MAX);
+        let longest = decoded.max(payload).max(self.fields.len);
+        self.target.offset == 0
+            && !self.fields.is_slice()
+            && longest <= u64::from(self.target.sector_size)
+    }
+
     /// Takes the bytes of a payload that decodes and compares their number with the claims.
     pub(super) fn decoded(&mut self, bytes: Vec<u8>, too_long: Severity) {
         self.lengths(bytes.len() as u64, too_long);
@@ -137,8 +147,7 @@ impl<'a> Judge<'a> {
             let sizes = format!("decodes to {decoded} bytes, unencoded_len is {unencoded_len}");
             // Inline extents of Linux 7: the sector is compressed whole, with the zeroes after
             // the end of the file. A reader with room for a sector cuts them off.
-            let sector_size = u64::from(self.target.sector_size);
-            let (severity, message) = if self.inline && decoded <= sector_size {
+            let (severity, message) = if self.is_sector_of_a_small_file(decoded) {
                 let reader = if too_long == Severity::Error {
                     "the fallback of btrfs receive fails"
                 } else {

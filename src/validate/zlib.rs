@@ -6,8 +6,8 @@ use super::judge::{DECODE_LIMIT, Judge};
 use super::report::Severity::{self, Error, Warning};
 
 /// A payload that decodes to more than it claims: the kernel cuts what is too much, the fallback
-/// of `btrfs receive` gives up. A warning where it may become an inline extent and
-/// decodes to a sector at most: `Judge::lengths`.
+/// of `btrfs receive` gives up. `Judge::lengths` has
+/// the exception: the sector of a small file.
 pub(super) const TOO_LONG: Severity = Error;
 
 pub(super) fn judge(judge: &mut Judge<'_>) {

@@ -15,7 +15,7 @@ fn crc(bytes: &[u8]) -> u32 {
     })
 }
 
-fn frame(number: u16, attributes: &[u8]) -> Vec<u8> {
+pub fn frame(number: u16, attributes: &[u8]) -> Vec<u8> {
     let len = u32::try_from(attributes.len()).unwrap();
     let mut frame = [&len.to_le_bytes()[..], &number.to_le_bytes(), &[0; 4]].concat();
     frame.extend(attributes);
@@ -24,13 +24,13 @@ fn frame(number: u16, attributes: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn tlv(number: u16, value: &[u8]) -> Vec<u8> {
+pub fn tlv(number: u16, value: &[u8]) -> Vec<u8> {
     let len = u16::try_from(value.len()).unwrap();
     [&number.to_le_bytes()[..], &len.to_le_bytes(), value].concat()
 }
 
 /// A stream with the subvolume, the file `f` and these commands.
-fn stream(version: u8, commands: &[Vec<u8>]) -> Vec<u8> {
+pub fn stream(version: u8, commands: &[Vec<u8>]) -> Vec<u8> {
     let subvol = [tlv(15, b"s"), tlv(1, &[1; 16]), tlv(2, &[0; 8])].concat();
     let file = [tlv(15, b"f"), tlv(3, &[0; 8])].concat();
     let mut stream = b"btrfs-stream\0".to_vec();

@@ -7,9 +7,11 @@ mod by_hand;
 mod damage;
 mod frames;
 mod kernel;
+mod odd_extents;
 mod order;
 mod program;
 mod receive_rules;
+mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../send_stream/tree.rs"]

@@ -18,17 +18,16 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use btrfs_payload_common::{Errno, MAX_EXTENT};
+use btrfs_payload_common::Errno;
 
 use crate::layout::{LEN_SIZE, length_at, padding};
 use crate::lzo1x;
 
 /// Decodes `data`, the payload as it stands in the send stream, into exactly `unencoded_len`
-/// bytes of `out`, which is cleared first.
+/// bytes of `out`, which is cleared first. The caller bounds `unencoded_len`, which is allocated.
 ///
 /// # Errors
-/// [`Errno::Eio`] where the fallback fails or what it does is undefined, and for lengths above
-/// 128 KiB, which no extent has.
+/// [`Errno::Eio`] where the fallback fails or what it does is undefined.
 pub fn fallback(
     data: &[u8],
     unencoded_len: usize,
@@ -36,9 +35,6 @@ pub fn fallback(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     out.clear();
-    if unencoded_len > MAX_EXTENT {
-        return Err(Errno::Eio);
-    }
     out.resize(unencoded_len, 0);
     let total = length_at(data, 0).ok_or(Errno::Eio)?;
     let covered = data.get(..total).ok_or(Errno::Eio)?;

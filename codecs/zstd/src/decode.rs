@@ -57,6 +57,26 @@ impl Decoder {
             .map_err(|code| self.explain(payload, code))
     }
 
+    /// Decodes a frame of any length with libzstd; the number of bytes decoded.
+    ///
+    /// For content that no extent holds, which receivers of send streams decode themselves. As
+    /// for them, what comes after the frame does not matter.
+    ///
+    /// # Errors
+    /// What is not a whole zstd frame, or has more content than `out` has room for.
+    pub fn decode_long(&mut self, payload: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
+        let library = |code| DecodeError::Library {
+            message: zstd_safe::get_error_name(code),
+        };
+        // A skippable frame has no content, and receivers stop after it.
+        if payload.first_chunk() != Some(&MAGIC.to_le_bytes()) {
+            return Err(self.explain(payload, 0));
+        }
+        let len = zstd_safe::find_frame_compressed_size(payload).map_err(library)?;
+        let frame = payload.get(..len).unwrap_or(payload);
+        self.context.decompress(out, frame).map_err(library)
+    }
+
     /// Checks a payload as [`Decoder::decode`] does, without producing the content; its length.
     ///
     /// Quicker than decoding, except for a frame with a checksum, which is decoded into `out`.

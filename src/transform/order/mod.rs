@@ -17,7 +17,7 @@ mod subvolumes;
 mod xattr;
 
 use super::finding::StreamFinding;
-use super::tree::{Kind, Tree};
+use super::tree::{Found, Kind, Node, Tree};
 use crate::rules::Target;
 use crate::send_stream::{Command, RawCommand, Uuid};
 use crate::validate::Severity::{Error, Note, Warning};
@@ -25,6 +25,10 @@ use crate::validate::Severity::{Error, Note, Warning};
 pub(super) use clone::misplaced as misplaced_clone;
 use outcome::{Outcome, Trouble};
 pub(super) use subvolumes::Subvolumes;
+
+/// Names that are remembered unless somebody says otherwise: seven eighths of a power of two fill
+/// a hash table, here 32 MiB.
+pub(super) const MAX_NAMES: usize = 7 << 16;
 
 /// Follows the commands of an input.
 #[derive(Debug)]
@@ -136,6 +140,15 @@ impl Order {
                 add(trouble);
                 0
             }
+        }
+    }
+
+    /// What is known of a file that has been made or touched.
+    pub(super) fn node(&self, path: &[u8]) -> Option<Node> {
+        let tree = self.tree.as_ref()?;
+        match tree.peek(path) {
+            Some(Found::Node(id)) => tree.node(id),
+            _ => None,
         }
     }
 

@@ -23,8 +23,9 @@ Examples:
   btrfs-payload stream decompress new.stream | ssh old-host btrfs receive /backup
   btrfs-payload stream decompress --to-version 2 new.stream -o plain.stream
 
-In version 1, punched holes become zeroes (up to 64 GiB each), FILEATTR is left out (receivers
-ignore it), and a stream that enables fs-verity has no form.";
+In version 1, punched holes become zeroes (up to 64 GiB each) that end with the file. Where an
+increment does not tell the size of a file, its holes are taken to end inside of it. FILEATTR is
+left out (receivers ignore it), and a stream that enables fs-verity has no form.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let options = DecompressOptions {

@@ -27,7 +27,9 @@ const EXAMPLES: &str = "\
 Examples:
   btrfs-payload stream reframe --sector-size 16384 from-x86.stream -o for-arm.stream
 
-zlib and zstd payloads are the same for every sector size and stay as they are. LZO data that
+zlib and zstd payloads are the same for every sector size and stay as they are. Inline zlib
+extents that decode to a whole sector (Linux 7) are made again, as receivers may fail with them.
+LZO data that
 does not shrink in the new layout, or does not begin at a sector, becomes plain.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {

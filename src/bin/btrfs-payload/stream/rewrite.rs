@@ -45,7 +45,7 @@ pub(super) const AFTER_HELP: &str = "\
 The sums go to standard error; --format json makes them one line:
   {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data (bytes of files), encoded_in,
       encoded_out, replaced, unsound, sectors_in, sectors_out, refused_clones,
-      fileattr_left_out, header_without_end, command_after_end
+      fileattr_left_out, header_without_end, command_after_end, holes_trusted
 
 Exit status:
   0  done
@@ -72,6 +72,7 @@ struct Line<'a> {
     fileattr_left_out: u64,
     header_without_end: u64,
     command_after_end: u64,
+    holes_trusted: u64,
 }
 
 impl InOut {
@@ -185,6 +186,7 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         fileattr_left_out,
         header_without_end,
         command_after_end,
+        holes_trusted,
         ..
     } = summary;
     if format == Format::Json {
@@ -205,6 +207,7 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
             fileattr_left_out,
             header_without_end,
             command_after_end,
+            holes_trusted,
         };
         crate::output::json_to_stderr(&line);
         return;
@@ -229,6 +232,12 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         remark(format_args!(
             "{name}: receivers fail: {header_without_end} headers without END before them and \
              {command_after_end} commands after END were passed on as they are"
+        ));
+    }
+    if holes_trusted > 0 {
+        remark(format_args!(
+            "{name}: {holes_trusted} holes in files of the parent snapshot became zeroes; one that \
+             goes past the end of its file, which Linux does not send, makes it longer"
         ));
     }
     if fileattr_left_out > 0 {
