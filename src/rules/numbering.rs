@@ -122,7 +122,8 @@ impl EncodedIoId {
     #[must_use]
     pub fn lzo_sector_size(self) -> Option<u32> {
         let index = self.0.checked_sub(Self::LZO_4K.0)?;
-        (self <= Self::LZO_64K).then_some(MIN_SECTOR_SIZE << index)
+        let size = MIN_SECTOR_SIZE.checked_shl(index)?;
+        (self <= Self::LZO_64K).then_some(size)
     }
 
     /// The number under which an extent of this type is stored on disk.
@@ -200,7 +201,9 @@ mod tests {
             assert_eq!(OnDiskId(on_disk).encoded_io(sector_size), Some(id));
         }
         assert_eq!(EncodedIoId(0).codec(), None);
-        assert_eq!(EncodedIoId(8).codec(), None);
+        for number in [8, 34, 35, 36, u32::MAX] {
+            assert_eq!(EncodedIoId(number).codec(), None, "{number}");
+        }
         assert_eq!(OnDiskId(4).codec(), None);
     }
 }
