@@ -5,7 +5,8 @@
 //! * [`dump`]: a dump explains every bit of a payload, once;
 //! * [`files`]: what is replaced and what never is, and who may read what is made;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
-//! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none).
+//! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
+//! * [`went_wrong`]: inputs on which programs have gone wrong.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -19,6 +20,7 @@ mod on_btrfs;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;
+mod went_wrong;
 
 use std::path::Path;
 use std::process::{Command, Output};
