@@ -1,4 +1,4 @@
-//! One extent: a payload that has been judged, with what is true of it.
+//! The extents of a file: what they are made of, and what is known of a payload.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -6,6 +6,78 @@ use thiserror::Error;
 use crate::rules::limits::u64_of;
 use crate::rules::{ExtentFields, Target, can_be_inline};
 use crate::validate::{NotSound, validate};
+
+/// A run of bytes of a file.
+///
+/// `E` is an extent with a payload: an [`EncodedExtent`] where it is to be written, a
+/// [`ClaimedExtent`] where it was read. `P` is what there is of plain data, the bytes themselves
+/// if nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileExtent<E, P = Bytes> {
+    /// Where it begins in the file, bytes.
+    pub offset: u64,
+    /// Bytes of the file it stands for.
+    pub len: u64,
+    /// What is there.
+    pub content: Content<E, P>,
+}
+
+/// What a run of bytes of a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content<E, P = Bytes> {
+    /// A payload.
+    Encoded(E),
+    /// Data as it is.
+    Plain(P),
+    /// Zeroes that are not stored.
+    Hole,
+}
+
+/// A payload of which nothing is known but what somebody claims: a kernel, a manifest.
+/// [`EncodedExtent::new`] judges it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedExtent {
+    /// The payload, maybe with zeroes that fill its last sector.
+    pub payload: Bytes,
+    /// The claims.
+    pub fields: ExtentFields,
+}
+
+impl FileExtent<EncodedExtent> {
+    /// The extent, at this offset of a file, bytes.
+    #[must_use]
+    pub fn encoded(offset: u64, extent: EncodedExtent) -> Self {
+        Self {
+            offset,
+            len: extent.fields.len,
+            content: Content::Encoded(extent),
+        }
+    }
+}
+
+impl<E> FileExtent<E> {
+    /// The data, at this offset of a file, bytes.
+    #[must_use]
+    pub fn plain(offset: u64, data: Bytes) -> Self {
+        Self {
+            offset,
+            len: u64_of(data.len()),
+            content: Content::Plain(data),
+        }
+    }
+}
+
+impl<E, P> FileExtent<E, P> {
+    /// So many zero bytes that are not stored, at this offset of a file, bytes.
+    #[must_use]
+    pub fn hole(offset: u64, len: u64) -> Self {
+        Self {
+            offset,
+            len,
+            content: Content::Hole,
+        }
+    }
+}
 
 /// A payload together with what is true of it, and the places that it was judged for.
 ///

@@ -24,14 +24,15 @@ const MAX_WAITING: usize = 24;
 ///
 /// `source` is asked by the workers, one at a time, `sink` by the caller's thread, which is one
 /// of them: while it waits for `source`, results wait too. At most `4 * jobs + 1` items and
-/// results exist at a time, and no more than `jobs + 25`.
+/// results exist at a time, and no more than `jobs + 25`. `worker` makes a worker, on its thread.
 ///
 /// # Errors
-/// The first error of `source` or `sink`; results in front of a source's error reach the sink.
+/// The first error of `source`, `worker` or `sink`; results in front of a source's error reach the
+/// sink.
 pub(crate) fn ordered<T, R, E, W>(
     jobs: NonZeroUsize,
     source: impl FnMut() -> Result<Option<T>, E> + Send,
-    worker: impl Fn() -> W + Sync,
+    worker: impl Fn() -> Result<W, E> + Sync,
     mut sink: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E>
 where
@@ -49,7 +50,10 @@ where
         for _ in 1..jobs.get() {
             let spawned = thread::Builder::new().spawn_scoped(scope, || {
                 let _panic = StopOnPanic(&line);
-                let mut work = worker();
+                let mut work = match worker() {
+                    Ok(work) => work,
+                    Err(error) => return line.fail(error),
+                };
                 while line.wait_for_room() {
                     if let Some((place, item)) = next_item(&source, &line) {
                         line.put(place, item.map(&mut work));
@@ -61,7 +65,7 @@ where
                 break;
             }
         }
-        let mut work = worker();
+        let mut work = worker()?;
         loop {
             let result = if let Some(result) = line.take_ready() {
                 result
@@ -203,6 +207,19 @@ impl<R, E> Line<R, E> {
         self.free.notify_all();
     }
 
+    /// There is an error and no more: results that somebody works on come before it.
+    fn fail(&self, error: E) {
+        let mut state = self.lock();
+        if state.is_open() {
+            state.results.push_back(Some(Err(error)));
+            let items = state.results.len() as u64;
+            state.end = Some(state.taken.saturating_add(items));
+        }
+        drop(state);
+        self.ready.notify_one();
+        self.free.notify_all();
+    }
+
     /// Waits for the next result; `None` behind the last.
     fn take(&self) -> Option<Result<R, E>> {
         let missing = |state: &mut State<R, E>| {
@@ -282,12 +299,12 @@ mod tests {
                 Ok((next <= items).then_some(next - 1))
             },
             || {
-                |item: u32| {
+                Ok(|item: u32| {
                     if item.is_multiple_of(7) {
                         thread::yield_now();
                     }
                     item * 2
-                }
+                })
             },
             |result| {
                 seen.push(result);
@@ -321,10 +338,43 @@ mod tests {
             let result: Result<(), &str> = ordered(
                 NonZeroUsize::new(jobs).unwrap(),
                 || Ok(Some(())), // endless
-                || |()| (),
+                || Ok(|()| ()),
                 |()| Err("sink"),
             );
             assert_eq!(result, Err("sink"));
+        }
+    }
+
+    /// On the caller's thread, on the others, and on all of them.
+    #[test]
+    fn an_error_of_a_worker_s_making_comes_out() {
+        let caller = thread::current().id();
+        for (jobs, on_caller, elsewhere) in [
+            (1, true, false),
+            (3, true, false),
+            (3, false, true),
+            (3, true, true),
+        ] {
+            let mut left = 10_000_u32;
+            let result: Result<(), &str> = ordered(
+                NonZeroUsize::new(jobs).unwrap(),
+                || {
+                    left -= 1;
+                    // Long enough for every worker to be made.
+                    thread::sleep(std::time::Duration::from_micros(100));
+                    Ok((left > 0).then_some(()))
+                },
+                || {
+                    let fails = if thread::current().id() == caller {
+                        on_caller
+                    } else {
+                        elsewhere
+                    };
+                    if fails { Err("worker") } else { Ok(|()| ()) }
+                },
+                |()| Ok(()),
+            );
+            assert_eq!(result, Err("worker"), "{jobs} {on_caller} {elsewhere}");
         }
     }
 
@@ -348,7 +398,7 @@ mod tests {
                 most.fetch_max(alive.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 Ok(Some(()))
             },
-            || |()| (),
+            || Ok(|()| ()),
             |()| {
                 thread::yield_now();
                 alive.fetch_sub(1, Ordering::SeqCst);
@@ -371,11 +421,11 @@ mod tests {
                     Ok((left > 0).then_some(left))
                 },
                 || {
-                    |item: u32| {
+                    Ok(|item: u32| {
                         if item.is_multiple_of(20) {
                             thread::sleep(std::time::Duration::from_millis(5));
                         }
-                    }
+                    })
                 },
                 |()| {
                     seen += 1;
@@ -399,13 +449,13 @@ mod tests {
                 Ok((next < 100).then_some(next))
             },
             || {
-                |item: usize| {
+                Ok(|item: usize| {
                     let here = thread::current().id();
                     let busy =
                         here == caller && first.swap(false, std::sync::atomic::Ordering::Relaxed);
                     thread::sleep(std::time::Duration::from_millis(if busy { 100 } else { 1 }));
                     (item, here)
-                }
+                })
             },
             |(item, thread)| {
                 if item > 3 * PLACES_PER_JOB {
@@ -430,10 +480,10 @@ mod tests {
                     Ok((left > 0).then_some(()))
                 },
                 || {
-                    |()| {
+                    Ok(|()| {
                         thread::sleep(std::time::Duration::from_micros(200));
                         thread::current().id()
-                    }
+                    })
                 },
                 |id| {
                     threads.insert(id);
@@ -460,10 +510,10 @@ mod tests {
                         Ok::<_, ()>(Some(item)) // endless
                     },
                     || {
-                        |item| {
+                        Ok(|item| {
                             hit(item, "worker");
                             item
-                        }
+                        })
                     },
                     |item| {
                         hit(item, "sink");

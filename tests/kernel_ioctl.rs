@@ -10,10 +10,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use btrfs_payload::extent::EncodedExtent;
-use btrfs_payload::ioctl::{
-    self, EncodedIo, FileExtentKind, ProbeError, ReadError, Submission, WriteError,
-};
+use btrfs_payload::extent::{ClaimedExtent, Content, EncodedExtent};
+use btrfs_payload::ioctl::{self, EncodedIo, ProbeError, ReadError, Submission, WriteError};
 use btrfs_payload::rules::{EncodedIoId, ExtentFields};
 use btrfs_payload::validate::NotSound;
 use bytes::Bytes;
@@ -97,27 +95,27 @@ fn what_is_written_is_read_back() {
     let found: Vec<_> = ioctl::extents(&file).map(Result::unwrap).collect();
     let offsets: Vec<_> = found
         .iter()
-        .map(|extent| (extent.offset, extent.len()))
+        .map(|extent| (extent.offset, extent.len))
         .collect();
     let kib = |(start, end): (u64, u64)| (start * KIB, (end - start) * KIB);
     let bounds = [(0, 128), (128, 136), (136, 192), (192, 200), (200, 204)].map(kib);
     assert_eq!(offsets[..5], bounds);
     assert_eq!(offsets[5..], [(204 * KIB, 40_000)]);
-    let encoded = |payload: &[u8], fields| FileExtentKind::Encoded {
-        payload: padded(payload).into(),
-        fields,
+    let encoded = |payload: &[u8], fields| {
+        let payload = padded(payload).into();
+        Content::Encoded(ClaimedExtent { payload, fields })
     };
-    assert!(found[0].kind == encoded(&zstd, whole(&data, EncodedIoId::ZSTD)));
-    assert!(found[1].kind == encoded(&lzo, ExtentFields::whole(8192, EncodedIoId::LZO_4K)));
-    assert!(found[2].kind == FileExtentKind::Hole { len: 56 * KIB });
-    assert!(found[3].kind == encoded(&bookend, slice));
-    assert!(found[4].kind == FileExtentKind::Plain(Bytes::copy_from_slice(&noise[..4096])));
+    assert!(found[0].content == encoded(&zstd, whole(&data, EncodedIoId::ZSTD)));
+    assert!(found[1].content == encoded(&lzo, ExtentFields::whole(8192, EncodedIoId::LZO_4K)));
+    assert!(found[2].content == Content::Hole);
+    assert!(found[3].content == encoded(&bookend, slice));
+    assert!(found[4].content == Content::Plain(Bytes::copy_from_slice(&noise[..4096])));
     // The disk has only the rounded unencoded length.
     let rounded = ExtentFields {
         unencoded_len: 40_960,
         ..whole(&data[..40_000], EncodedIoId::ZLIB)
     };
-    assert!(found[5].kind == encoded(&zlib, rounded));
+    assert!(found[5].content == encoded(&zlib, rounded));
 
     // From the middle of an extent: the rest of it.
     let rest = ioctl::extents(&file)
@@ -130,7 +128,7 @@ fn what_is_written_is_read_back() {
         unencoded_offset: 16384 + 4096,
         ..slice
     };
-    assert!(rest.kind == encoded(&bookend, rest_of_slice));
+    assert!(rest.content == encoded(&bookend, rest_of_slice));
 
     // An inline payload is not padded, and its unencoded length not rounded.
     let inline = File::open(fs.join("inline")).unwrap();
@@ -138,7 +136,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(found.len(), 1);
     let fields = whole(&data[..3000], EncodedIoId::ZLIB);
     let payload = Bytes::from(short);
-    assert!(found[0].kind == FileExtentKind::Encoded { payload, fields });
+    assert!(found[0].content == Content::Encoded(ClaimedExtent { payload, fields }));
 }
 
 #[test]
@@ -204,7 +202,7 @@ fn reads_end_and_fail_by_name() {
     empty.set_len(5 << 30).unwrap();
     let holes: Vec<_> = ioctl::extents(&empty).map(Result::unwrap).collect();
     assert_eq!(holes.len(), 1);
-    assert!(holes[0].kind == FileExtentKind::Hole { len: 5 << 30 });
+    assert!((holes[0].len, &holes[0].content) == (5 << 30, &Content::Hole));
 }
 
 /// `O_PATH` (include/uapi/asm-generic/fcntl.h).
@@ -422,13 +420,13 @@ fn extents_that_the_kernel_made_decode_to_the_file() {
             let mut end = 0;
             for extent in ioctl::extents(&file).map(Result::unwrap) {
                 assert_eq!(extent.offset, end, "{path:?}");
-                end += extent.len();
+                end += extent.len;
                 let [from, to] = [extent.offset, end].map(|at| usize::try_from(at).unwrap());
                 let expected = &data[from..to];
-                match extent.kind {
-                    FileExtentKind::Hole { .. } => assert!(expected.iter().all(|&byte| byte == 0)),
-                    FileExtentKind::Plain(plain) => assert!(plain == expected),
-                    FileExtentKind::Encoded { payload, fields } => {
+                match extent.content {
+                    Content::Hole => assert!(expected.iter().all(|&byte| byte == 0)),
+                    Content::Plain(plain) => assert!(plain == expected),
+                    Content::Encoded(ClaimedExtent { payload, fields }) => {
                         let mut decoded = decode(&payload, fields.compression);
                         // Zeroes up to the end of the last sector need not be in the payload.
                         decoded.resize(decoded.len().next_multiple_of(4096), 0);

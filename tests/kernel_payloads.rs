@@ -12,7 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use btrfs_payload::ioctl::{self, FileExtentKind};
+use btrfs_payload::extent::{ClaimedExtent, Content};
+use btrfs_payload::ioctl;
 use btrfs_payload::prepare::{Level, Options, Prepared, Preparer};
 use btrfs_payload::rules::{Codec, Placement, Target, placement};
 use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
@@ -144,8 +145,8 @@ fn check_file(path: &Path, codec: Codec, seen: &mut Seen) {
     seen.bytes += size;
     for extent in ioctl::extents(&file) {
         let extent = extent.unwrap();
-        let FileExtentKind::Encoded { payload, fields } = &extent.kind else {
-            seen.plain += u64::from(matches!(extent.kind, FileExtentKind::Plain(_)));
+        let Content::Encoded(ClaimedExtent { payload, fields }) = &extent.content else {
+            seen.plain += u64::from(matches!(extent.content, Content::Plain(_)));
             continue;
         };
         let place = || format!("{} at {}", path.display(), extent.offset);
@@ -263,7 +264,7 @@ fn encoded_extents(directory: &Path) -> usize {
         extents
     });
     encoded
-        .filter(|extent| matches!(extent.kind, FileExtentKind::Encoded { .. }))
+        .filter(|extent| matches!(extent.content, Content::Encoded(_)))
         .count()
 }
 

@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::IoSlice;
 use std::path::Path;
 
-use btrfs_payload::extent::{EncodedExtent, NoSuchSlice, WrongPlace};
-use btrfs_payload::ioctl::{self, ExtentWriter, Item, Submission, WriteError, WriterError};
+use btrfs_payload::extent::{EncodedExtent, FileExtent, NoSuchSlice, WrongPlace};
+use btrfs_payload::ioctl::{self, ExtentWriter, Submission, WriteError, WriterError};
 use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
 use btrfs_payload::send_stream::{self, EncodeError, Version, Writer};
 use btrfs_payload::validate::NotSound;
@@ -88,7 +88,7 @@ fn the_kernel_takes_what_it_cannot_read_and_we_refuse() {
         let codes: Vec<_> = report.errors().map(|error| error.code).collect();
         assert_eq!(codes, ["lzo-inline-shape"]);
         let mut writer = ExtentWriter::new(&file, from(&[])).unwrap();
-        let error = writer.write(0, &Item::Encoded(judged.clone()));
+        let error = writer.write(&FileExtent::encoded(0, judged.clone()));
         assert!(matches!(
             error.unwrap_err(),
             WriterError::Encoded {

@@ -9,10 +9,9 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use btrfs_payload::ioctl::{self, ExtentWriter, FileExtentKind, Item, WriterError};
-use btrfs_payload::prepare::{
-    Content, Keep, Level, Options, Prepared, prepare_extent, prepare_file,
-};
+use btrfs_payload::extent::{ClaimedExtent, Content};
+use btrfs_payload::ioctl::{self, ExtentWriter, WriterError};
+use btrfs_payload::prepare::{Keep, Level, Options, Prepared, prepare_extent, prepare_file};
 use btrfs_payload::rules::Codec;
 use support::{Mount, create};
 
@@ -53,7 +52,7 @@ fn write(source: &File, to: &Path, options: &Options) -> Tally {
     let mut writer = ExtentWriter::new(&file, unread).unwrap();
     let jobs = NonZeroUsize::new(2).unwrap();
     prepare_file(source, options, jobs, |extent| {
-        let item = match extent.content {
+        match &extent.content {
             Content::Encoded(encoded) => {
                 tally.encoded += 1;
                 if encoded.fields().codec() == Some(Codec::Lzo) {
@@ -61,18 +60,11 @@ fn write(source: &File, to: &Path, options: &Options) -> Tally {
                         btrfs_payload_lzo::walk(encoded.payload(), 4096, 1 << 18, &mut |_| {});
                     tally.paddings += walk.paddings;
                 }
-                Item::Encoded(encoded)
             }
-            Content::Plain { data, .. } => {
-                tally.plain += 1;
-                Item::Plain(data)
-            }
-            Content::Hole => {
-                tally.holes += 1;
-                Item::Hole(extent.len)
-            }
-        };
-        writer.write(extent.offset, &item)?;
+            Content::Plain(_) => tally.plain += 1,
+            Content::Hole => tally.holes += 1,
+        }
+        writer.write(&extent)?;
         Ok::<_, WriterError>(())
     })
     .unwrap();
@@ -269,8 +261,8 @@ fn slices_of_one_payload() {
         expected.copy_within(40_960..49_152, 16_384);
         file.sync_all().unwrap();
         let starts: Vec<u64> = ioctl::extents(&file)
-            .filter_map(|extent| match extent.unwrap().kind {
-                FileExtentKind::Encoded { fields, .. } => Some(fields.unencoded_offset),
+            .filter_map(|extent| match extent.unwrap().content {
+                Content::Encoded(ClaimedExtent { fields, .. }) => Some(fields.unencoded_offset),
                 _ => None,
             })
             .collect();

@@ -9,9 +9,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use btrfs_payload::extent::{Content, EncodedExtent, FileExtent};
 use btrfs_payload::ioctl::{
-    self, ExtentWriter, FallbackReason, FileExtentKind, Item, Submission, VerifyError, WriteError,
-    WriterError,
+    self, ExtentWriter, FallbackReason, Submission, VerifyError, WriteError, WriterError,
 };
 use btrfs_payload::rules::EncodedIoId;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use support::{chattr_c, create, extent, from, text, unprivileged, whole, zlib_of
 const KIB: u64 = 1024;
 
 /// A file of every kind of item, and what it reads as.
-fn items(data: &[u8]) -> (Vec<(u64, Item)>, Vec<u8>) {
+fn items(data: &[u8]) -> (Vec<FileExtent<EncodedExtent>>, Vec<u8>) {
     let zstd = extent(
         zstd_of(&data[..131_072]),
         whole(&data[..131_072], EncodedIoId::ZSTD),
@@ -35,14 +35,11 @@ fn items(data: &[u8]) -> (Vec<(u64, Item)>, Vec<u8>) {
     expected.extend(tail);
     expected.resize(1 << 20, 0);
     let items = vec![
-        (0, Item::Encoded(zstd)),
-        (
-            128 * KIB,
-            Item::Plain(Bytes::copy_from_slice(&noise[..4096])),
-        ),
-        (132 * KIB, Item::Hole(124 * KIB)),
-        (256 * KIB, Item::Encoded(zlib)),
-        (256 * KIB + 5000, Item::Hole((1 << 20) - 256 * KIB - 5000)),
+        FileExtent::encoded(0, zstd),
+        FileExtent::plain(128 * KIB, Bytes::copy_from_slice(&noise[..4096])),
+        FileExtent::hole(132 * KIB, 124 * KIB),
+        FileExtent::encoded(256 * KIB, zlib),
+        FileExtent::hole(256 * KIB + 5000, (1 << 20) - 256 * KIB - 5000),
     ];
     (items, expected)
 }
@@ -57,8 +54,8 @@ fn files_are_written_with_fallbacks_and_verified() {
     let (items, expected) = items(&data);
     let write = |file: &File| {
         let mut writer = ExtentWriter::new(file, from(&expected)).unwrap();
-        for (offset, item) in &items {
-            writer.write(*offset, item).unwrap();
+        for item in &items {
+            writer.write(item).unwrap();
         }
         let summary = writer.finish_verified().unwrap();
         assert_eq!(summary.verified, 1 << 20);
@@ -89,8 +86,8 @@ fn files_are_written_with_fallbacks_and_verified() {
     old.write_all_at(&vec![7; 200 * 1024], 0).unwrap();
     write(&old);
     let holes = ioctl::extents(&old).map(Result::unwrap);
-    let holes = holes.filter(|extent| matches!(extent.kind, FileExtentKind::Hole { .. }));
-    assert!(holes.map(|hole| hole.len()).sum::<u64>() > 800 * KIB);
+    let holes = holes.filter(|extent| extent.content == Content::Hole);
+    assert!(holes.map(|hole| hole.len).sum::<u64>() > 800 * KIB);
 
     for (file, reason) in [
         (chattr_c(&fs.join("no-cow")), FallbackReason::NoDataSum),
@@ -117,7 +114,11 @@ fn files_are_written_with_fallbacks_and_verified() {
     // Plain data would not be better aligned: an error, not a fallback.
     let file = create(fs.join("unaligned"));
     let mut writer = ExtentWriter::new(&file, from(&expected)).unwrap();
-    let error = writer.write(100, &items[0].1).unwrap_err();
+    let unaligned = FileExtent {
+        offset: 100,
+        ..items[0].clone()
+    };
+    let error = writer.write(&unaligned).unwrap_err();
     assert!(
         matches!(error, WriterError::Encoded { offset: 100, .. }),
         "{error}"
@@ -217,7 +218,7 @@ fn errors_of_the_device_are_reported_late_but_reported() {
     let mut writer = ExtentWriter::new(file.as_fd(), from(&[])).unwrap();
     for i in 0..384 {
         writer
-            .write(i * 128 * KIB, &Item::Encoded(good.clone()))
+            .write(&FileExtent::encoded(i * 128 * KIB, good.clone()))
             .unwrap();
     }
     let error = writer.finish().unwrap_err();
@@ -317,7 +318,7 @@ fn full_filesystems_and_quotas_are_told_apart() {
     let data = noise.repeat(20);
     let mut writer = ExtentWriter::new(&last, from(&data)).unwrap();
     let outcome =
-        (0..100).try_for_each(|i| writer.write(i * 128 * KIB, &Item::Encoded(good.clone())));
+        (0..100).try_for_each(|i| writer.write(&FileExtent::encoded(i * 128 * KIB, good.clone())));
     let outcome = outcome.and_then(|()| writer.finish().map(|_| ()));
     let error = outcome.unwrap_err();
     assert!(

@@ -134,7 +134,7 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
         let (Data(data), Choice(options)) = (data, choice);
         let extent = match prepare_extent(&data, &options).unwrap() {
             Prepared::Hole => return TestResult::from_bool(data.iter().all(|&byte| byte == 0)),
-            Prepared::Plain { reason } => {
+            Prepared::Plain(reason) => {
                 let PlainReason::DoesNotShrink { payload } = reason else {
                     return TestResult::error(format!("{reason} though smaller is enough"));
                 };

@@ -17,16 +17,17 @@
 //!
 //! ```no_run
 //! use std::fs::File;
-//! use btrfs_payload::ioctl::{self, FileExtentKind};
+//! use btrfs_payload::extent::{ClaimedExtent, Content, EncodedExtent};
+//! use btrfs_payload::ioctl;
 //!
 //! // Moves every compressed extent of a file to another, as it is stored.
 //! fn copy(from: &File, to: &File) -> Result<(), Box<dyn std::error::Error>> {
 //!     let target = ioctl::probe(to)?.target(0);
 //!     for extent in ioctl::extents(from) {
 //!         let extent = extent?;
-//!         if let FileExtentKind::Encoded { payload, fields } = extent.kind {
+//!         if let Content::Encoded(ClaimedExtent { payload, fields }) = extent.content {
 //!             let target = target.at(extent.offset);
-//!             let extent = btrfs_payload::extent::EncodedExtent::new(payload, fields, &target)?;
+//!             let extent = EncodedExtent::new(payload, fields, &target)?;
 //!             ioctl::encoded_write(to, target.offset, &extent)?;
 //!         }
 //!     }
@@ -74,8 +75,8 @@ mod writer;
 
 pub use error::{ProbeError, ReadError, WriteError};
 pub use probe::{EncodedIo, Probe, probe};
-pub use read::{EncodedRead, Extents, FileExtent, FileExtentKind, encoded_read, extents};
+pub use read::{EncodedRead, Extents, encoded_read, extents};
 pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
 pub use verify::{VerifyError, verify};
 pub use write::{Submission, encoded_write, encoded_write_vectored, submit};
-pub use writer::{ExtentWriter, Fallback, FallbackReason, Item, Tally, WriteSummary, WriterError};
+pub use writer::{ExtentWriter, Fallback, FallbackReason, Tally, WriteSummary, WriterError};

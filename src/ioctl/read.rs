@@ -9,6 +9,7 @@ use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
 use super::{ReadError, probe, sys};
+use crate::extent::{ClaimedExtent, Content, FileExtent};
 use crate::rules::{EncodedIoId, ExtentFields};
 
 /// `BTRFS_EXTENT_DATA_KEY` (include/uapi/linux/btrfs_tree.h).
@@ -110,52 +111,6 @@ fn other(errno: Errno) -> ReadError {
     ReadError::Other(io::Error::from(errno))
 }
 
-/// A run of bytes of a file, as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileExtent {
-    /// Where it begins in the file, bytes.
-    pub offset: u64,
-    /// What it is.
-    pub kind: FileExtentKind,
-}
-
-/// How a run of bytes is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileExtentKind {
-    /// A compressed extent, or the part of one that the file shows here.
-    Encoded {
-        /// The payload, padded with zeroes to a whole sector if the extent is regular.
-        payload: Bytes,
-        /// What the kernel says of it.
-        fields: ExtentFields,
-    },
-    /// Data that is not compressed, in pieces of at most 128 KiB.
-    Plain(Bytes),
-    /// Nothing stored: a hole or a preallocated range. Reads as zeroes.
-    Hole {
-        /// Its length, bytes.
-        len: u64,
-    },
-}
-
-impl FileExtent {
-    /// Bytes of the file it stands for.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        match &self.kind {
-            FileExtentKind::Encoded { fields, .. } => fields.len,
-            FileExtentKind::Plain(data) => u64::try_from(data.len()).unwrap_or(u64::MAX),
-            FileExtentKind::Hole { len } => *len,
-        }
-    }
-
-    /// Never true: an extent has at least one byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// The extents of a file in order, without gap, from its first byte to its last.
 ///
 /// Holes are found with `SEEK_DATA`, so the position of the descriptor moves. A file that is
@@ -219,14 +174,13 @@ impl<F: AsFd> Extents<F> {
         Ok(skipped)
     }
 
-    fn read(&mut self) -> Result<Option<FileExtent>, ReadError> {
+    fn read(&mut self) -> Result<Option<FileExtent<ClaimedExtent>>, ReadError> {
         let offset = self.offset;
         if self.offset >= self.data_until {
             match next_data(self.fd.as_fd(), offset)? {
                 Next::EndOfFile => return Ok(None),
                 Next::Hole { len } => {
-                    let kind = FileExtentKind::Hole { len };
-                    return Ok(Some(FileExtent { offset, kind }));
+                    return Ok(Some(FileExtent::hole(offset, len)));
                 }
                 Next::Data { until } => self.data_until = until,
             }
@@ -237,20 +191,20 @@ impl<F: AsFd> Extents<F> {
         };
         let payload = self.buffer.get(..read.payload_len).unwrap_or_default();
         let payload = Bytes::copy_from_slice(payload);
-        let kind = if read.is_plain() {
-            FileExtentKind::Plain(payload)
-        } else {
-            FileExtentKind::Encoded {
-                payload,
-                fields: read.fields,
-            }
-        };
-        Ok(Some(FileExtent { offset, kind }))
+        if read.is_plain() {
+            return Ok(Some(FileExtent::plain(offset, payload)));
+        }
+        let fields = read.fields;
+        Ok(Some(FileExtent {
+            offset,
+            len: fields.len,
+            content: Content::Encoded(ClaimedExtent { payload, fields }),
+        }))
     }
 }
 
 impl<F: AsFd> Iterator for Extents<F> {
-    type Item = Result<FileExtent, ReadError>;
+    type Item = Result<FileExtent<ClaimedExtent>, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.finished {
@@ -258,7 +212,7 @@ impl<F: AsFd> Iterator for Extents<F> {
         }
         let extent = self.read().transpose();
         match &extent {
-            Some(Ok(extent)) => self.offset = self.offset.saturating_add(extent.len()),
+            Some(Ok(extent)) => self.offset = self.offset.saturating_add(extent.len),
             None | Some(Err(_)) => self.finished = true,
         }
         extent

@@ -4,44 +4,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use bytes::Bytes;
 use rustix::fs::FallocateFlags;
 use thiserror::Error;
 
 use super::write::is_append;
 use super::{EncodedIo, ProbeError, VerifyError, WriteError, encoded_write, probe, verify};
-use crate::extent::EncodedExtent;
+use crate::extent::{Content, EncodedExtent, FileExtent};
 use crate::rules::WriteRule;
+use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
-
-/// One run of bytes of a file to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// A payload.
-    Encoded(EncodedExtent),
-    /// Data as it is, where compression does not pay.
-    Plain(Bytes),
-    /// This many zero bytes that are not stored.
-    Hole(u64),
-}
-
-impl Item {
-    /// Bytes of the file it stands for.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Encoded(extent) => extent.fields().len,
-            Self::Plain(data) => u64::try_from(data.len()).unwrap_or(u64::MAX),
-            Self::Hole(len) => *len,
-        }
-    }
-
-    /// True when it stands for no byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
 
 /// Why an extent that had a payload was written as plain data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +65,7 @@ impl fmt::Display for FallbackReason {
 /// How much went one way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Number of items.
+    /// Number of extents.
     pub extents: u64,
     /// Bytes of the file.
     pub bytes: u64,
@@ -134,7 +105,7 @@ pub struct WriteSummary {
     pub verified: u64,
 }
 
-/// Why an item could not be written, or the file not be finished.
+/// Why an extent could not be written, or the file not be finished.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriterError {
@@ -208,7 +179,7 @@ pub enum WriterError {
 /// no contiguous space for one; the summary says how many and why. Every other failure is an
 /// error: plain data would only hide it.
 ///
-/// Items may come in any order that the kernel takes: a payload that ends inside a sector has to
+/// Extents may come in any order that the kernel takes: a payload that ends inside a sector has to
 /// end at or behind the end of the file as it is then. In order of offsets, into a new file, that
 /// is always so. A file that was longer stays so.
 pub struct ExtentWriter<F, S> {
@@ -218,7 +189,7 @@ pub struct ExtentWriter<F, S> {
     plain_only: Option<FallbackReason>,
     /// Size before the first write, bytes.
     old_size: u64,
-    /// End of the last item in the file, bytes.
+    /// End of the last extent in the file, bytes.
     end: u64,
     summary: WriteSummary,
     buffer: Vec<u8>,
@@ -276,23 +247,30 @@ where
         })
     }
 
-    /// Writes one item at `offset`, bytes.
+    /// Writes one extent.
     ///
     /// # Errors
     /// [`WriterError`] with the offset. What was written before stays.
-    pub fn write(&mut self, offset: u64, item: &Item) -> Result<(), WriterError> {
-        match item {
-            Item::Encoded(extent) => self.write_encoded(offset, extent)?,
-            Item::Plain(data) => {
+    pub fn write(&mut self, extent: &FileExtent<EncodedExtent>) -> Result<(), WriterError> {
+        let offset = extent.offset;
+        let len = match &extent.content {
+            Content::Encoded(encoded) => {
+                self.write_encoded(offset, encoded)?;
+                encoded.fields().len
+            }
+            Content::Plain(data) => {
                 write_plain(self.fd.as_fd(), offset, data)?;
-                self.summary.plain.add(item.len(), item.len());
+                let len = u64_of(data.len());
+                self.summary.plain.add(len, len);
+                len
             }
-            Item::Hole(len) => {
-                self.punch_hole(offset, *len)?;
-                self.summary.holes.add(*len, 0);
+            Content::Hole => {
+                self.punch_hole(offset, extent.len)?;
+                self.summary.holes.add(extent.len, 0);
+                extent.len
             }
-        }
-        self.end = self.end.max(offset.saturating_add(item.len()));
+        };
+        self.end = self.end.max(offset.saturating_add(len));
         Ok(())
     }
 
@@ -301,7 +279,7 @@ where
             Some(reason) => reason,
             None => match encoded_write(&self.fd, offset, extent) {
                 Ok(stored) => {
-                    let stored = u64::try_from(stored).unwrap_or(u64::MAX);
+                    let stored = u64_of(stored);
                     self.summary.encoded.add(extent.fields().len, stored);
                     return Ok(());
                 }
@@ -359,7 +337,7 @@ where
         )
     }
 
-    /// Makes the file as long as the last item wants it and waits until everything is on the
+    /// Makes the file as long as the last extent wants it and waits until everything is on the
     /// device.
     ///
     /// # Errors
@@ -408,7 +386,7 @@ fn write_plain(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Result<(), Write
             return Err(error(io::ErrorKind::WriteZero.into()));
         }
         rest = rest.get(written..).unwrap_or_default();
-        at = at.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        at = at.saturating_add(u64_of(written));
     }
     Ok(())
 }

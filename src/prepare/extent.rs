@@ -6,24 +6,14 @@ use thiserror::Error;
 use super::encoder::{Encoder, EncoderError};
 use super::ladder::{self, Reach};
 use super::{Keep, Options};
-use crate::extent::EncodedExtent;
-use crate::rules::{Codec, ExtentFields, Sectors, Target, limits};
-use crate::{MAX_EXTENT, rules};
+use crate::MAX_EXTENT;
+use crate::extent::{Content, EncodedExtent};
+use crate::rules::limits::{self, u64_of};
+use crate::rules::{Codec, ExtentFields, Sectors, Target};
 
-/// What became of the data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Prepared {
-    /// A payload worth having.
-    Encoded(EncodedExtent),
-    /// Better written as it is.
-    Plain {
-        /// Why.
-        reason: PlainReason,
-    },
-    /// Every byte is zero: a hole stands for it without taking space. Only with
-    /// [`Options::find_holes`].
-    Hole,
-}
+/// What became of the data: a payload worth having, a reason why it is better written as it is,
+/// or a hole, where every byte is zero and [`Options::find_holes`] is set.
+pub type Prepared = Content<EncodedExtent, PlainReason>;
 
 /// Why data is better written as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
@@ -183,7 +173,7 @@ impl Preparer {
             return Err(PrepareError::Options("no codec is named"));
         };
         if let Some(reason) = not_worth_it(best.len(), &fields, target, self.keep) {
-            return Ok(Prepared::Plain { reason });
+            return Ok(Prepared::Plain(reason));
         }
         let payload = keep_payload(&mut self.arena, best);
         Ok(Prepared::Encoded(EncodedExtent::of_our_encoder(
@@ -204,7 +194,7 @@ impl Preparer {
 /// let options = Options::new(Codec::Zstd, Level::Number(9));
 /// match prepare_extent(&data, &options)? {
 ///     Prepared::Encoded(extent) => assert!(extent.payload().len() < data.len() / 10),
-///     Prepared::Plain { reason } => println!("{reason}"),
+///     Prepared::Plain(reason) => println!("{reason}"),
 ///     Prepared::Hole => println!("nothing but zeroes"),
 /// }
 /// # Ok::<(), btrfs_payload::prepare::PrepareError>(())
@@ -267,9 +257,3 @@ fn is_zero(data: &[u8]) -> bool {
         Some((first, rest)) => *first == 0 && data.starts_with(rest),
     }
 }
-
-fn u64_of(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-const _: () = assert!(rules::limits::MAX_EXTENT == MAX_EXTENT as u64);

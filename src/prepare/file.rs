@@ -12,37 +12,11 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::{Options, PlainReason, PrepareError, Prepared, Preparer};
-use crate::extent::EncodedExtent;
+use super::{Options, PlainReason, PrepareError, Preparer};
+use crate::extent::{Content, EncodedExtent, FileExtent};
 use crate::pipeline;
 use crate::rules::Target;
-
-/// A part of a file: where it is and what is to be written there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileExtent {
-    /// Offset in the file, bytes.
-    pub offset: u64,
-    /// Bytes of the file.
-    pub len: u64,
-    /// What is there.
-    pub content: Content,
-}
-
-/// What a part of a file holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// An encoded extent.
-    Encoded(EncodedExtent),
-    /// Data that is better written as it is.
-    Plain {
-        /// The data.
-        data: Bytes,
-        /// Why it is.
-        reason: PlainReason,
-    },
-    /// Zeroes, to be left out.
-    Hole,
-}
+use crate::rules::limits::u64_of;
 
 /// Why a file could not become extents. `E` is the caller's own error.
 #[derive(Debug, Error)]
@@ -163,7 +137,7 @@ pub fn prepare_file<E: Send>(
     file: &File,
     options: &Options,
     jobs: NonZeroUsize,
-    mut consume: impl FnMut(FileExtent) -> Result<(), E>,
+    mut consume: impl FnMut(FileExtent<EncodedExtent>) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     prepare_file_with(file, options, jobs, |_, _| (), |extent, ()| consume(extent))
 }
@@ -179,8 +153,8 @@ pub fn prepare_file_with<I: Send, E: Send>(
     file: &File,
     options: &Options,
     jobs: NonZeroUsize,
-    inspect: impl Fn(&FileExtent, &[u8]) -> I + Sync,
-    consume: impl FnMut(FileExtent, I) -> Result<(), E>,
+    inspect: impl Fn(&Made, &[u8]) -> I + Sync,
+    consume: impl FnMut(FileExtent<EncodedExtent>, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     let metadata = file
         .metadata()
@@ -208,7 +182,7 @@ pub fn prepare_reader<E: Send>(
     reader: impl Read + Send,
     options: &Options,
     jobs: NonZeroUsize,
-    mut consume: impl FnMut(FileExtent) -> Result<(), E>,
+    mut consume: impl FnMut(FileExtent<EncodedExtent>) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     prepare_reader_with(
         reader,
@@ -227,8 +201,8 @@ pub fn prepare_reader_with<I: Send, E: Send>(
     mut reader: impl Read + Send,
     options: &Options,
     jobs: NonZeroUsize,
-    inspect: impl Fn(&FileExtent, &[u8]) -> I + Sync,
-    consume: impl FnMut(FileExtent, I) -> Result<(), E>,
+    inspect: impl Fn(&Made, &[u8]) -> I + Sync,
+    consume: impl FnMut(FileExtent<EncodedExtent>, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
     let mut offset = 0;
     let extent_size = options.extent_size;
@@ -260,20 +234,21 @@ fn prepare_chunks<I: Send, E: Send>(
     options: &Options,
     jobs: NonZeroUsize,
     source: impl FnMut() -> Result<Option<Chunk>, PrepareFileError<E>> + Send,
-    inspect: impl Fn(&FileExtent, &[u8]) -> I + Sync,
-    mut consume: impl FnMut(FileExtent, I) -> Result<(), E>,
+    inspect: impl Fn(&Made, &[u8]) -> I + Sync,
+    mut consume: impl FnMut(FileExtent<EncodedExtent>, I) -> Result<(), E>,
 ) -> Result<(), PrepareFileError<E>> {
-    // What is wrong with the options shows here, before a thread starts.
-    Preparer::new(options).map_err(|source| PrepareFileError::Prepare { offset: 0, source })?;
     let inspect = &inspect;
+    let failed = |offset| move |source| PrepareFileError::Prepare { offset, source };
     let worker = || {
-        let mut preparer = Preparer::new(options);
-        move |chunk: Chunk| prepare_chunk(&mut preparer, chunk, &options.target, inspect)
+        let mut preparer = Preparer::new(options).map_err(failed(0))?;
+        Ok(move |chunk: Chunk| {
+            let offset = chunk.offset;
+            prepare_chunk(&mut preparer, chunk, &options.target, inspect).map_err(failed(offset))
+        })
     };
-    let mut hole: Option<(FileExtent, I)> = None;
+    let mut hole: Option<(FileExtent<EncodedExtent>, I)> = None;
     pipeline::ordered(jobs, source, worker, |extent| {
-        let (extent, inspected) =
-            extent.map_err(|(offset, source)| PrepareFileError::Prepare { offset, source })?;
+        let (extent, inspected) = extent?;
         if let (Some((hole, _)), Content::Hole) = (&mut hole, &extent.content) {
             hole.len = hole.len.saturating_add(extent.len);
             return Ok(());
@@ -292,22 +267,20 @@ fn prepare_chunks<I: Send, E: Send>(
     })
 }
 
+/// An extent as it was made: where data is plain, with the reason in place of the data.
+pub type Made = FileExtent<EncodedExtent, PlainReason>;
+
 fn prepare_chunk<I>(
-    preparer: &mut Result<Preparer, PrepareError>,
+    preparer: &mut Preparer,
     chunk: Chunk,
     filesystem: &Target,
-    inspect: &impl Fn(&FileExtent, &[u8]) -> I,
-) -> Result<(FileExtent, I), (u64, PrepareError)> {
+    inspect: &impl Fn(&Made, &[u8]) -> I,
+) -> Result<(FileExtent<EncodedExtent>, I), PrepareError> {
     let offset = chunk.offset;
     let buffer = match chunk.data {
         ChunkData::Hole(len) => {
-            let hole = FileExtent {
-                offset,
-                len,
-                content: Content::Hole,
-            };
-            let inspected = inspect(&hole, &[]);
-            return Ok((hole, inspected));
+            let inspected = inspect(&FileExtent::hole(offset, len), &[]);
+            return Ok((FileExtent::hole(offset, len), inspected));
         }
         ChunkData::Bytes(buffer) => buffer,
     };
@@ -316,29 +289,23 @@ fn prepare_chunk<I>(
         file_size: chunk.file_size,
         ..*filesystem
     };
-    let preparer = match preparer {
-        Ok(preparer) => preparer,
-        Err(_) => return Err((offset, PrepareError::Options("the options cannot be met"))),
+    let made = Made {
+        offset,
+        len: u64_of(buffer.data.len()),
+        content: preparer.prepare_for(&buffer.data, &target)?,
     };
-    let prepared = preparer
-        .prepare_for(&buffer.data, &target)
-        .map_err(|source| (offset, source))?;
-    let data = Bytes::from_owner(buffer);
+    let inspected = match made.content {
+        Content::Hole => inspect(&made, &[]),
+        Content::Encoded(_) | Content::Plain(_) => inspect(&made, &buffer.data),
+    };
     let extent = FileExtent {
         offset,
-        len: u64_of(data.len()),
-        content: match prepared {
-            Prepared::Encoded(extent) => Content::Encoded(extent),
-            Prepared::Plain { reason } => Content::Plain {
-                data: data.clone(),
-                reason,
-            },
-            Prepared::Hole => Content::Hole,
+        len: made.len,
+        content: match made.content {
+            Content::Encoded(extent) => Content::Encoded(extent),
+            Content::Plain(_) => Content::Plain(Bytes::from_owner(buffer)),
+            Content::Hole => Content::Hole,
         },
-    };
-    let inspected = match extent.content {
-        Content::Hole => inspect(&extent, &[]),
-        Content::Encoded(_) | Content::Plain { .. } => inspect(&extent, &data),
     };
     Ok((extent, inspected))
 }
@@ -441,8 +408,4 @@ fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
         }
     }
     Ok(filled)
-}
-
-fn u64_of(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,6 @@ mod options;
 pub use encoder::EncoderError;
 pub use extent::{PlainReason, PrepareError, Prepared, Preparer, prepare_extent};
 pub use file::{
-    Content, FileExtent, PrepareFileError, prepare_file, prepare_file_with, prepare_reader,
-    prepare_reader_with,
+    Made, PrepareFileError, prepare_file, prepare_file_with, prepare_reader, prepare_reader_with,
 };
 pub use options::{Keep, Level, NotALevel, Options};

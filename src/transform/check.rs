@@ -117,7 +117,7 @@ pub fn check(
     let read = pipeline::ordered(
         jobs,
         || source.next(),
-        || |batch| judge(batch, &options.target),
+        || Ok(|batch| judge(batch, &options.target)),
         |judged: Judged| {
             for finding in &judged.findings {
                 summary.count(finding);

@@ -54,7 +54,8 @@ pub fn decompress(
     };
     let target = Target::default();
     // Nothing is reported: what is not sound ends the work.
-    rewrite(input, output, plan, &target, jobs, || Decompress, |_| {})
+    let rework = || Ok(Decompress);
+    rewrite(input, output, plan, &target, jobs, rework, |_| {})
 }
 
 struct Decompress;

@@ -23,7 +23,7 @@ use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
-use crate::prepare::{Keep, Options, PrepareError, Prepared, Preparer};
+use crate::prepare::{Keep, Options, Prepared, Preparer};
 use crate::rules::{Target, plain_sectors};
 use crate::send_stream::Version;
 use crate::send_stream::command::EncodedWrite;
@@ -125,8 +125,6 @@ pub fn recompress(
     if options.only_if_smaller {
         extents.keep = Keep::Smaller;
     }
-    // What is wrong with the options shows here, before a byte is written.
-    Preparer::new(&extents)?;
     let target = Target {
         file_size: 0,
         ..extents.target
@@ -145,16 +143,19 @@ pub fn recompress(
 
 /// A worker's encoders.
 pub(super) struct Recompress<'a> {
-    preparer: Result<Preparer, PrepareError>,
+    preparer: Preparer,
     options: &'a RecompressOptions,
 }
 
 impl<'a> Recompress<'a> {
-    pub(super) fn new(options: &'a RecompressOptions, extents: &Options) -> Self {
-        Self {
-            preparer: Preparer::new(extents),
+    pub(super) fn new(
+        options: &'a RecompressOptions,
+        extents: &Options,
+    ) -> Result<Self, TransformError> {
+        Ok(Self {
+            preparer: Preparer::new(extents)?,
             options,
-        }
+        })
     }
 
     /// An extent of the data where one pays against what was there: of all the data, or, where
@@ -181,11 +182,7 @@ impl<'a> Recompress<'a> {
         if data.is_empty() {
             return Ok(None);
         }
-        let preparer = match &mut self.preparer {
-            Ok(preparer) => preparer,
-            Err(_) => return Err(PrepareError::Options("the options cannot be met").into()),
-        };
-        match preparer.prepare_for(data, place)? {
+        match self.preparer.prepare_for(data, place)? {
             Prepared::Encoded(extent) => {
                 let payload = extent.payload().len() as u64;
                 let sectors = sectors_of(payload, extent.fields(), false, place);

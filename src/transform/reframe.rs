@@ -14,7 +14,7 @@ use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
-use crate::prepare::{Keep, Level, Options, PrepareError, Prepared, Preparer};
+use crate::prepare::{Keep, Level, Options, Prepared, Preparer};
 use crate::rules::{Codec, Target};
 use crate::send_stream::command::EncodedWrite;
 
@@ -48,28 +48,30 @@ pub fn reframe(
         find_holes: false,
         ..Options::new(Codec::Lzo, options.level)
     };
-    Preparer::new(&extents)?;
     let plan = Plan {
         version: |version| version,
         gather: None,
         lower: false,
     };
     let target = options.target;
-    let rework = || Reframe {
-        lzo: Preparer::new(&extents),
-        zlib: Preparer::new(&Options {
-            methods: vec![(Codec::Zlib, Level::Default)],
-            ..extents.clone()
-        }),
-        sector_size: target.sector_size,
+    let zlib = Options {
+        methods: vec![(Codec::Zlib, Level::Default)],
+        ..extents.clone()
+    };
+    let rework = || {
+        Ok(Reframe {
+            lzo: Preparer::new(&extents)?,
+            zlib: Preparer::new(&zlib)?,
+            sector_size: target.sector_size,
+        })
     };
     rewrite(input, output, plan, &target, jobs, rework, report)
 }
 
 struct Reframe {
-    lzo: Result<Preparer, PrepareError>,
+    lzo: Preparer,
     /// For payloads that `btrfs receive` cannot decode.
-    zlib: Result<Preparer, PrepareError>,
+    zlib: Preparer,
     sector_size: u32,
 }
 
@@ -96,13 +98,10 @@ impl Rework for Reframe {
             Some(_) => &mut self.lzo,
             None => &mut self.zlib,
         };
-        let prepared = match preparer {
-            Ok(preparer) => preparer.prepare_for(&data, place),
-            Err(_) => Err(PrepareError::Options("the options cannot be met")),
-        };
+        let prepared = preparer.prepare_for(&data, place);
         let extent = match prepared.map_err(|error| Unsound::Error(error.into()))? {
             Prepared::Encoded(extent) => Some(extent),
-            Prepared::Plain { .. } | Prepared::Hole => None,
+            Prepared::Plain(_) | Prepared::Hole => None,
         };
         Ok(Reworked::Replaced(pieces(extent, data)))
     }

@@ -159,7 +159,7 @@ pub(super) fn rewrite<K: Rework>(
     plan: Plan,
     target: &Target,
     jobs: NonZeroUsize,
-    rework: impl Fn() -> K + Sync,
+    rework: impl Fn() -> Result<K, TransformError> + Sync,
     mut report: impl FnMut(&StreamFinding),
 ) -> Result<RewriteSummary, TransformError> {
     let mut source = Source::new(input, plan);
@@ -169,11 +169,11 @@ pub(super) fn rewrite<K: Rework>(
         || source.next(),
         || {
             let mut worker = Worker {
-                rework: rework(),
+                rework: rework()?,
                 target: *target,
                 joined: Vec::new(),
             };
-            move |batch| worker.work(batch)
+            Ok(move |batch| worker.work(batch))
         },
         |finished: Result<Finished, TransformError>| {
             let finished = finished?;

@@ -16,7 +16,7 @@ use super::recompress::{Recompress, RecompressOptions};
 use super::rewrite::{Piece, Rework, Reworked, Unsound};
 use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::pipeline;
-use crate::prepare::{Level, Options, Preparer};
+use crate::prepare::{Level, Options};
 use crate::rules::sums::add;
 use crate::rules::{Codec, Target, plain_sectors};
 use crate::send_stream::{Command, CommandKind};
@@ -143,9 +143,6 @@ pub fn stats(
             })
         })
         .collect();
-    for method in &methods {
-        Preparer::new(&method.extents)?;
-    }
     let gather = Gather {
         extent_size: crate::MAX_EXTENT,
         sector_size: options.target.sector_size,
@@ -172,11 +169,11 @@ pub fn stats(
             }))
         },
         || {
-            let mut reworks: Vec<_> = methods
+            let reworks = methods
                 .iter()
-                .map(|method| Recompress::new(method, &method.extents))
-                .collect();
-            move |(batch, chosen)| count(batch, chosen, &mut reworks, &options.target)
+                .map(|method| Recompress::new(method, &method.extents));
+            let mut reworks = reworks.collect::<Result<Vec<_>, _>>()?;
+            Ok(move |(batch, chosen)| count(batch, chosen, &mut reworks, &options.target))
         },
         |counted: Result<Counted, TransformError>| {
             let counted = counted?;

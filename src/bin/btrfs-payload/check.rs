@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::Errno;
-use btrfs_payload::ioctl::{self, FileExtentKind, ReadError};
+use btrfs_payload::extent::{ClaimedExtent, Content};
+use btrfs_payload::ioctl::{self, ReadError};
 use btrfs_payload::rules::{ExtentFields, Placement, Target};
 use btrfs_payload::transform::CheckOptions;
 use btrfs_payload::validate::{Finding, Outcome, Severity, predict, predict_all, validate};
@@ -432,7 +433,7 @@ impl Check<'_> {
                 Err(error) => return Err(error).with_context(|| cannot_read(input)),
             };
             bar.set_position(extent.offset);
-            if let FileExtentKind::Encoded { payload, fields } = &extent.kind {
+            if let Content::Encoded(ClaimedExtent { payload, fields }) = &extent.content {
                 if probe.nodatasum {
                     let (number, _) = unprotected.get_or_insert((0, extent.offset));
                     *number = number.saturating_add(1);

@@ -5,8 +5,9 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use btrfs_payload::extent::{Content, EncodedExtent, FileExtent};
 use btrfs_payload::prepare::{
-    Content, FileExtent, Options, prepare_file_with, prepare_reader_with,
+    Options, PlainReason, Prepared, prepare_file_with, prepare_reader_with,
 };
 use btrfs_payload::rules::{ExtentFields, Sectors, Target, plain_sectors};
 use btrfs_payload::validate::validate;
@@ -106,9 +107,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let result = match input {
         Input::Stream(reader) => {
             table.start(&name, None)?;
-            let inspect = |extent: &FileExtent, data: &[u8]| {
+            let inspect = |extent: &FileExtent<_, _>, data: &[u8]| {
                 let target = target_at(&filesystem, extent.offset, None);
-                Inspected::new(extent, data, &target, noted)
+                Inspected::new(&extent.content, data, &target, noted)
             };
             let consume = |extent, inspected| table.extent(&extent, inspected);
             prepare_reader_with(reader, &options, jobs, inspect, consume)
@@ -116,11 +117,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         Input::File(file, size) => {
             table.start(&name, Some(size))?;
             let bar = progress(size);
-            let inspect = |extent: &FileExtent, data: &[u8]| {
+            let inspect = |extent: &FileExtent<_, _>, data: &[u8]| {
                 let target = target_at(&filesystem, extent.offset, Some(size));
-                Inspected::new(extent, data, &target, noted)
+                Inspected::new(&extent.content, data, &target, noted)
             };
-            let consume = |extent: FileExtent, inspected| {
+            let consume = |extent: FileExtent<_>, inspected| {
                 bar.inc(extent.len);
                 table.extent(&extent, inspected)
             };
@@ -185,24 +186,32 @@ fn target_at(filesystem: &Target, offset: u64, file_size: Option<u64>) -> Target
 struct Inspected {
     /// The judge's verdict.
     sound: bool,
+    /// Why it is plain.
+    reason: Option<PlainReason>,
     digests: Digests,
 }
 
 impl Inspected {
     /// Digests are made where a manifest will have them.
-    fn new(extent: &FileExtent, data: &[u8], target: &Target, noted: bool) -> Self {
+    fn new(prepared: &Prepared, data: &[u8], target: &Target, noted: bool) -> Self {
         let mut digests = Digests::default();
-        if noted && extent.content != Content::Hole {
+        if noted && *prepared != Content::Hole {
             digests.data_sha256 = Some(manifest::sha256(data));
         }
-        let sound = match &extent.content {
+        let (sound, reason) = match prepared {
             Content::Encoded(encoded) => {
                 digests.payload_sha256 = noted.then(|| manifest::sha256(encoded.payload()));
-                validate(encoded.payload(), encoded.fields(), target).is_sound()
+                let report = validate(encoded.payload(), encoded.fields(), target);
+                (report.is_sound(), None)
             }
-            Content::Plain { .. } | Content::Hole => true,
+            Content::Plain(reason) => (true, Some(*reason)),
+            Content::Hole => (true, None),
         };
-        Self { sound, digests }
+        Self {
+            sound,
+            reason,
+            digests,
+        }
     }
 }
 
@@ -236,8 +245,12 @@ impl Table<'_> {
         }
     }
 
-    fn extent(&mut self, extent: &FileExtent, inspected: Inspected) -> Result<()> {
-        let Inspected { sound, digests } = inspected;
+    fn extent(&mut self, extent: &FileExtent<EncodedExtent>, inspected: Inspected) -> Result<()> {
+        let Inspected {
+            sound,
+            reason,
+            digests,
+        } = inspected;
         let &FileExtent { offset, len, .. } = extent;
         let target = target_at(&self.options.target, offset, self.file_size);
         add(&mut self.total.extents, 1);
@@ -254,8 +267,8 @@ impl Table<'_> {
                 add(&mut self.total.unsound, u64::from(!sound));
                 self.encoded_row(offset, fields, payload.len() as u64, &target, sound)
             }
-            Content::Plain { reason, .. } => {
-                let reason = reason.to_string();
+            Content::Plain(_) => {
+                let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
                 self.note(&Line::Plain {
                     offset,
                     len,

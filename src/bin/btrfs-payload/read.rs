@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::ioctl::{self, FileExtentKind};
+use btrfs_payload::extent::{ClaimedExtent, Content};
+use btrfs_payload::ioctl;
 use btrfs_payload::rules::limits;
 
 use crate::Verdict;
@@ -57,10 +58,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut room = args.max_output.unwrap_or(u64::MAX);
     for extent in ioctl::extents(&file) {
         let extent = extent.with_context(|| cannot_read(&args.file))?;
-        let (offset, len) = (extent.offset, extent.len());
+        let (offset, len) = (extent.offset, extent.len);
         bar.set_position(offset);
-        match &extent.kind {
-            FileExtentKind::Encoded { payload, fields } => {
+        match &extent.content {
+            Content::Encoded(ClaimedExtent { payload, fields }) => {
                 // Many extents of a file can be one on disk, so that it is much longer than that.
                 room = room
                     .checked_sub(payload.len() as u64)
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 ))?;
                 note(&Line::Encoded(line), output)?;
             }
-            FileExtentKind::Plain(data) => {
+            Content::Plain(data) => {
                 output.text(format_args!("{offset:>14}  {:<6}{len:>8}", "plain"))?;
                 let line = Line::Plain {
                     offset,
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 };
                 note(&line, output)?;
             }
-            FileExtentKind::Hole { .. } => {
+            Content::Hole => {
                 output.text(format_args!("{offset:>14}  {:<6}{len:>8}", "hole"))?;
                 note(&Line::Hole { offset, len }, output)?;
             }

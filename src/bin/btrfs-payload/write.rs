@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, Item, WriteSummary};
-use btrfs_payload::prepare::{Content, FileExtent, Options, PrepareFileError, prepare_file};
+use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, WriteSummary};
+use btrfs_payload::prepare::{Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
 use serde::Serialize;
 
@@ -115,17 +115,7 @@ fn write(
     let bar = progress(size);
     let result = prepare_file(source, options, args.compression.jobs(), |extent| {
         bar.inc(extent.len);
-        let FileExtent {
-            offset,
-            len,
-            content,
-        } = extent;
-        let item = match content {
-            Content::Encoded(extent) => Item::Encoded(extent),
-            Content::Plain { data, .. } => Item::Plain(data),
-            Content::Hole => Item::Hole(len),
-        };
-        writer.write(offset, &item)
+        writer.write(&extent)
     });
     bar.finish_and_clear();
     match result {
