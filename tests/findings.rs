@@ -14,8 +14,9 @@ use std::fs;
 use std::path::Path;
 
 use btrfs_payload::Kernel;
+use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
 use btrfs_payload::validate::{
-    Outcome, Severity, decode, explanations, validate, validate_by_walking,
+    Outcome, Report, Severity, decode, explanations, validate, validate_by_walking,
 };
 use cases::{Case, Expected, Observed, digest, read};
 
@@ -99,6 +100,27 @@ impl Case {
 /// Panics with all complaints, or with none does nothing.
 fn none(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// A payload can break a rule at every seventh byte; the report is bounded and counts all.
+#[test]
+fn a_report_is_bounded() {
+    // LZO segments of an end marker and nothing else: 126 KiB of them.
+    let mut payload = vec![0; 4];
+    while payload.len() < 126 * 1024 {
+        let left = 4096 - payload.len() % 4096;
+        payload.resize(payload.len() + if left < 4 { left } else { 0 }, 0);
+        payload.extend([3, 0, 0, 0, 17, 0, 0]);
+    }
+    let total = u32::try_from(payload.len()).unwrap();
+    payload[..4].copy_from_slice(&total.to_le_bytes());
+    let fields = ExtentFields::whole(131_072, EncodedIoId::LZO_4K);
+    let report = validate(&payload, &fields, &Target::default().at(4096));
+    let kept = report.findings().len();
+    assert_eq!(kept, Report::MAX_FINDINGS);
+    let all = [Severity::Note, Severity::Warning, Severity::Error].map(|s| report.count(s));
+    assert_eq!(all.iter().sum::<u64>(), report.left_out() + kept as u64);
+    assert!(report.left_out() > 10_000, "{}", report.left_out());
 }
 
 #[test]

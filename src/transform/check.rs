@@ -7,8 +7,8 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
-use super::finding::StreamFinding;
-use super::order::{MAX_NAMES, Order};
+use super::finding::{MAX_PER_COMMAND, StreamFinding, Subject, issue_code};
+use super::order::Order;
 use super::parents::Parents;
 use super::payload;
 use super::source::BATCH_LEN;
@@ -16,27 +16,47 @@ use crate::pipeline;
 use crate::rules::Target;
 use crate::rules::sums::add;
 use crate::send_stream::command::EncodedWrite;
-use crate::send_stream::{Command, RawCommand, ReadError, Reader};
-use crate::validate::Severity;
+use crate::send_stream::{Command, Issue, RawCommand, ReadError, Reader};
+use crate::validate::{Report, Severity};
+
+/// Memory that a name takes at the most, bytes: an entry, its node and the room that their tables
+/// keep free (139 were measured with four million names).
+pub const BYTES_PER_NAME: u64 = 144;
 
 /// How to judge a stream.
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
     /// The filesystem that is to receive it.
     pub target: Target,
-    /// Names that are remembered, at some 70 bytes each, those of the parents and of all streams
-    /// of the input together; where there are more, the check of paths stops with a note.
+    /// Names that are remembered, at [`BYTES_PER_NAME`] each, those of the parents and of all
+    /// streams of the input together; where there are more, the check of paths stops with a note.
+    /// Memory is only taken for names that come.
     pub max_names: usize,
     /// Subvolumes that are there when the stream is received.
     pub parents: Parents,
+    /// Findings of one command that are reported; the others are counted. Where some of a command
+    /// are errors, one of those reported is.
+    pub max_findings_per_command: usize,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
         Self {
             target: Target::default(),
-            max_names: MAX_NAMES,
+            max_names: 4 << 20,
             parents: Parents::default(),
+            max_findings_per_command: MAX_PER_COMMAND,
+        }
+    }
+}
+
+impl CheckOptions {
+    /// The same with as many names as fit some memory, bytes.
+    #[must_use]
+    pub fn with_memory(self, bytes: u64) -> Self {
+        Self {
+            max_names: usize::try_from(bytes / BYTES_PER_NAME).unwrap_or(usize::MAX),
+            ..self
         }
     }
 }
@@ -61,6 +81,11 @@ pub struct CheckSummary {
     pub warnings: u64,
     /// Notes.
     pub notes: u64,
+    /// Findings among them that were not reported, as their command had too many.
+    pub not_reported: u64,
+    /// There were more names than [`CheckOptions::max_names`]: from some command on paths were not
+    /// followed.
+    pub names_exceeded: bool,
 }
 
 impl CheckSummary {
@@ -87,6 +112,7 @@ struct Payload {
 }
 
 /// What a worker has found.
+#[derive(Default)]
 struct Judged {
     findings: Vec<StreamFinding>,
     summary: CheckSummary,
@@ -117,12 +143,9 @@ pub fn check(
     let read = pipeline::ordered(
         jobs,
         || source.next(),
-        || Ok(|batch| judge(batch, &options.target)),
+        || Ok(|batch| judge(batch, options)),
         |judged: Judged| {
-            for finding in &judged.findings {
-                summary.count(finding);
-                report(finding);
-            }
+            judged.findings.iter().for_each(&mut report);
             summary.add(&judged.summary);
             Ok(())
         },
@@ -131,20 +154,20 @@ pub fn check(
         let Some(finding) = StreamFinding::of_end(&error, summary.commands) else {
             return Err(error.into());
         };
-        summary.count(&finding);
+        summary.count(finding.severity, 1);
         report(&finding);
     }
     Ok(summary)
 }
 
 impl CheckSummary {
-    fn count(&mut self, finding: &StreamFinding) {
-        let sum = match finding.severity {
+    fn count(&mut self, severity: Severity, number: u64) {
+        let sum = match severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
             Severity::Note => &mut self.notes,
         };
-        add(sum, 1);
+        add(sum, number);
     }
 
     fn add(&mut self, part: &Self) {
@@ -153,6 +176,11 @@ impl CheckSummary {
         self.whole_bytes = self.whole_bytes.max(part.whole_bytes);
         add(&mut self.payloads, part.payloads);
         add(&mut self.payload_bytes, part.payload_bytes);
+        add(&mut self.errors, part.errors);
+        add(&mut self.warnings, part.warnings);
+        add(&mut self.notes, part.notes);
+        add(&mut self.not_reported, part.not_reported);
+        self.names_exceeded |= part.names_exceeded;
     }
 }
 
@@ -204,43 +232,109 @@ impl<R: Read> Source<R> {
     }
 }
 
+/// The findings of one command: all are counted, some are kept.
+struct Found<'a> {
+    raw: &'a RawCommand,
+    /// Looked up for the first finding.
+    subject: Option<Subject>,
+    /// How many more are kept.
+    room: usize,
+    /// One of those kept is an error.
+    has_error: bool,
+    judged: &'a mut Judged,
+}
+
+impl<'a> Found<'a> {
+    fn new(raw: &'a RawCommand, room: usize, judged: &'a mut Judged) -> Self {
+        Self {
+            raw,
+            subject: None,
+            room: room.max(1),
+            has_error: false,
+            judged,
+        }
+    }
+
+    fn add(&mut self, severity: Severity, finding: impl FnOnce(&Subject) -> StreamFinding) {
+        self.judged.summary.count(severity, 1);
+        let is_error = severity == Severity::Error;
+        let replaces_last = self.room == 0 && is_error && !self.has_error;
+        if self.room == 0 && !replaces_last {
+            add(&mut self.judged.summary.not_reported, 1);
+            return;
+        }
+        let subject = self.subject.get_or_insert_with(|| Subject::of(self.raw));
+        let finding = finding(subject);
+        if replaces_last {
+            self.judged.findings.pop();
+            add(&mut self.judged.summary.not_reported, 1);
+        }
+        self.judged.findings.push(finding);
+        self.room = self.room.saturating_sub(1);
+        self.has_error |= is_error;
+    }
+
+    /// What a report has counted and not kept.
+    fn left_out(&mut self, report: &Report) {
+        for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+            let kept = report.findings().iter().filter(|f| f.severity == severity);
+            let left_out = report.count(severity).saturating_sub(kept.count() as u64);
+            self.judged.summary.count(severity, left_out);
+            add(&mut self.judged.summary.not_reported, left_out);
+        }
+    }
+}
+
 /// Looks at every command of a batch.
-fn judge(batch: Batch, target: &Target) -> Judged {
-    let mut findings = Vec::new();
-    let mut summary = CheckSummary::default();
+fn judge(batch: Batch, options: &CheckOptions) -> Judged {
+    let mut judged = Judged::default();
     let mut order = batch.order.into_iter().peekable();
     for (raw, payload) in &batch.commands {
+        let summary = &mut judged.summary;
         summary.streams = raw.stream().saturating_add(1);
         add(&mut summary.commands, 1);
         summary.whole_bytes = raw.offset().saturating_add(raw.bytes().len() as u64);
-        if raw.crc_ok() {
-            findings.extend(raw.issues().map(|i| StreamFinding::of_issue(raw, &i)));
-        } else {
-            // The rest of a damaged command says nothing.
-            let framing = raw.issues().take_while(|issue| {
-                use crate::send_stream::Issue;
-                matches!(
-                    issue,
-                    Issue::Checksum { .. }
-                        | Issue::HeaderWithoutEnd { .. }
-                        | Issue::CommandAfterEnd { .. }
-                )
-            });
-            findings.extend(framing.map(|i| StreamFinding::of_issue(raw, &i)));
-        }
-        findings.extend(std::iter::from_fn(|| {
-            order.next_if(|finding| finding.command == raw.index())
-        }));
-        if let Some(Payload { write, file_size }) = payload {
+        if let Some(Payload { write, .. }) = payload {
             add(&mut summary.payloads, 1);
             add(&mut summary.payload_bytes, write.data.len() as u64);
+        }
+        let mut found = Found::new(raw, options.max_findings_per_command, &mut judged);
+        // The rest of a damaged command says nothing.
+        let is_whole = raw.crc_ok();
+        let issues = raw
+            .issues()
+            .take_while(|issue| is_whole || is_framing(issue));
+        for issue in issues {
+            let (code, severity) = issue_code(&issue);
+            found.add(severity, |subject| {
+                subject.finding(code, severity, issue.to_string())
+            });
+        }
+        while let Some(finding) = order.next_if(|finding| finding.command == raw.index()) {
+            found.judged.summary.names_exceeded |= finding.code == "order-unchecked";
+            found.add(finding.severity, |_| finding);
+        }
+        if let Some(Payload { write, file_size }) = payload {
             let target = Target {
                 file_size: *file_size,
-                ..*target
+                ..options.target
             };
-            let found = payload::judge(write, &target);
-            findings.extend(found.iter().map(|f| StreamFinding::of_payload(raw, f)));
+            let report = payload::judge(write, &target);
+            for finding in report.findings() {
+                found.add(finding.severity, |subject| {
+                    StreamFinding::of_payload(subject, finding)
+                });
+            }
+            found.left_out(&report);
         }
     }
-    Judged { findings, summary }
+    judged
+}
+
+/// True for what is not about the attributes.
+fn is_framing(issue: &Issue) -> bool {
+    matches!(
+        issue,
+        Issue::Checksum { .. } | Issue::HeaderWithoutEnd { .. } | Issue::CommandAfterEnd { .. }
+    )
 }

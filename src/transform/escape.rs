@@ -36,6 +36,35 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Shows bytes as [`Escaped`] does, but of more than 1024 bytes only the beginning, the end and
+/// how many there are: paths of that length are mostly attempts.
+///
+/// ```
+/// use btrfs_payload::transform::Shortened;
+/// assert_eq!(Shortened(b"a/b").to_string(), "a/b");
+/// assert!(Shortened(&[b'a'; 5000]).to_string().ends_with("aaa (5000 bytes)"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortened<'a>(pub &'a [u8]);
+
+/// Bytes up to which nothing is left out.
+const WHOLE: usize = 1024;
+/// Bytes shown of what is longer, of the beginning and of the end.
+const SHOWN: usize = 64;
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(all) = *self;
+        match (all.first_chunk::<SHOWN>(), all.last_chunk::<SHOWN>()) {
+            (Some(first), Some(last)) if all.len() > WHOLE => {
+                let (first, last) = (Escaped(first), Escaped(last));
+                write!(f, "{first} ... {last} ({} bytes)", all.len())
+            }
+            _ => Escaped(all).fmt(f),
+        }
+    }
+}
+
 fn bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }

@@ -4,9 +4,12 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::Escaped;
+use super::Shortened;
 use crate::send_stream::{Attribute, CommandError, CommandKind, Issue, RawCommand, ReadError};
 use crate::validate::{Finding, Severity};
+
+/// Findings of one command that are reported, unless the caller asks for more.
+pub(super) const MAX_PER_COMMAND: usize = 48;
 
 /// One thing found in a send stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,43 +34,71 @@ pub struct StreamFinding {
     pub message: String,
 }
 
+/// Where a command is and what it is about. Path and file offset are as the command has them: in
+/// one whose checksum is wrong they may be the damage, but mostly they tell where it is. To find
+/// them takes a walk through the attributes, so all findings of a command share them.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    offset: u64,
+    command: u64,
+    kind: Option<CommandKind>,
+    path: Option<Bytes>,
+    file_offset: Option<u64>,
+}
+
+impl Subject {
+    pub(super) fn of(raw: &RawCommand) -> Self {
+        let file_offset = raw
+            .value(Attribute::FileOffset)
+            .and_then(|value| value.as_ref().try_into().ok().map(u64::from_le_bytes));
+        let path = raw.value(Attribute::Path);
+        Self {
+            offset: raw.offset(),
+            command: raw.index(),
+            kind: raw.kind(),
+            path: path.map(|path| Bytes::copy_from_slice(&path)),
+            file_offset,
+        }
+    }
+
+    /// A finding about the command.
+    pub(super) fn finding(
+        &self,
+        code: &'static str,
+        severity: Severity,
+        message: String,
+    ) -> StreamFinding {
+        StreamFinding {
+            code,
+            severity,
+            offset: self.offset,
+            command: self.command,
+            kind: self.kind,
+            path: self.path.clone(),
+            file_offset: self.file_offset,
+            payload_offset: None,
+            message,
+        }
+    }
+}
+
 impl StreamFinding {
-    /// A finding about a command, with path and file offset as the command has them: in one
-    /// whose checksum is wrong they may be the damage, but mostly they tell where it is.
+    /// A finding about a command of which there are no others.
     pub(super) fn of(
         raw: &RawCommand,
         code: &'static str,
         severity: Severity,
         message: String,
     ) -> Self {
-        let attribute = |attribute| raw.value(attribute);
-        let file_offset = attribute(Attribute::FileOffset)
-            .and_then(|value| value.as_ref().try_into().ok().map(u64::from_le_bytes));
-        Self {
-            code,
-            severity,
-            offset: raw.offset(),
-            command: raw.index(),
-            kind: raw.kind(),
-            path: attribute(Attribute::Path).map(|path| Bytes::copy_from_slice(&path)),
-            file_offset,
-            payload_offset: None,
-            message,
-        }
+        Subject::of(raw).finding(code, severity, message)
     }
 
     /// What the judge of payloads has found.
-    pub(super) fn of_payload(raw: &RawCommand, finding: &Finding) -> Self {
+    pub(super) fn of_payload(subject: &Subject, finding: &Finding) -> Self {
         Self {
             payload_offset: finding.offset,
-            ..Self::of(raw, finding.code, finding.severity, finding.message.clone())
+            ..subject.finding(finding.code, finding.severity, finding.message.clone())
         }
-    }
-
-    /// Something that is wrong with a command, whatever its sense.
-    pub(super) fn of_issue(raw: &RawCommand, issue: &Issue) -> Self {
-        let (code, severity) = issue_code(issue);
-        Self::of(raw, code, severity, issue.to_string())
     }
 
     /// The end of reading. `None` when the input failed, which says nothing of the stream.
@@ -101,7 +132,7 @@ impl fmt::Display for StreamFinding {
             write!(f, " ({kind})")?;
         }
         if let Some(path) = &self.path {
-            write!(f, ": {}", Escaped(path))?;
+            write!(f, ": {}", Shortened(path))?;
         }
         if let Some(offset) = self.file_offset {
             write!(f, ", file offset {offset}")?;
@@ -117,7 +148,7 @@ impl fmt::Display for StreamFinding {
 /// Code and severity of what the reader finds. Receivers skip unknown commands, ignore unused
 /// attributes and take the last of several; everything else ends `btrfs receive` or changes
 /// what it does.
-fn issue_code(issue: &Issue) -> (&'static str, Severity) {
+pub(super) fn issue_code(issue: &Issue) -> (&'static str, Severity) {
     use Severity::{Error, Warning};
     match issue {
         Issue::Checksum { .. } => ("command-checksum", Error),

@@ -66,10 +66,10 @@ pub(super) fn ends_inside(len: u64, target: &Target) -> bool {
 /// Findings of an encoded write in a stream, for a filesystem and a file of this size (0 where
 /// it is not known). What only makes a receiver fall back is a warning, unless its decoders
 /// fail then.
-pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Vec<Finding> {
+pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Report {
     let fields = write.fields();
     let report = validate(&write.data, &fields, &target.at(write.file_offset));
-    let fall_back = |finding: &Finding| Finding {
+    let fall_back = |finding: Finding| Finding {
         code: "receive-falls-back",
         severity: Severity::Warning,
         offset: None,
@@ -80,25 +80,21 @@ pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Vec<Finding> {
     };
     let rules = || report.errors().filter(|f| makes_fall_back(f) || is_long(f));
     if report.errors().any(is_long) && decode_long(write).is_some() {
-        return rules().map(fall_back).collect();
+        return rules().cloned().map(fall_back).collect();
     }
     let fails = rules().next().is_some() && receive_fails(&fields, &report);
-    report
-        .findings()
-        .iter()
-        .map(|finding| {
-            if makes_fall_back(finding) {
-                fall_back(finding)
-            } else if finding.code == TOO_LONG && fails {
-                Finding {
-                    severity: Severity::Error,
-                    ..finding.clone()
-                }
-            } else {
-                finding.clone()
+    report.map(|finding| {
+        if makes_fall_back(&finding) {
+            fall_back(finding)
+        } else if finding.code == TOO_LONG && fails {
+            Finding {
+                severity: Severity::Error,
+                ..finding
             }
-        })
-        .collect()
+        } else {
+            finding
+        }
+    })
 }
 
 /// The bytes that a receiver writes for an encoded write, through the ioctl or through its

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::error::TransformError;
-use super::finding::StreamFinding;
+use super::finding::{MAX_PER_COMMAND, StreamFinding, Subject};
 use super::gather::Data;
 use super::order;
 use super::payload::{decode_extent, ends_inside, sectors_of};
@@ -246,8 +246,9 @@ impl<K: Rework> Worker<K> {
             Ok(Reworked::Kept { falls_back }) => part.kept(raw, &write, falls_back, &place),
             Ok(Reworked::Replaced(pieces)) => part.replaced(raw, &write, &pieces, &place),
             Err(Unsound::Pass(NotSound(report))) => {
-                let errors = report.errors();
-                let findings = errors.map(|finding| StreamFinding::of_payload(raw, finding));
+                let subject = Subject::of(raw);
+                let errors = report.errors().take(MAX_PER_COMMAND);
+                let findings = errors.map(|error| StreamFinding::of_payload(&subject, error));
                 part.findings.extend(findings);
                 add(&mut part.summary.unsound, 1);
                 part.kept(raw, &write, false, &place)

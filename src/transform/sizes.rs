@@ -5,9 +5,13 @@
 //! parent snapshot has no known size until the stream gives it one.
 
 use super::finding::StreamFinding;
-use super::order::{MAX_NAMES, Order, Subvolumes};
+use super::order::{Order, Subvolumes};
 use crate::rules::Target;
 use crate::send_stream::{Command, RawCommand};
+
+/// Names that are followed, some 63 MiB. Past it sizes are not known, which costs compression in
+/// places and nothing else.
+const MAX_NAMES: usize = 7 << 16;
 
 /// Follows the commands of an input.
 #[derive(Debug)]

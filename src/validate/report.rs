@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::rules::sums::add;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -56,17 +58,79 @@ impl fmt::Display for Finding {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     findings: Vec<Finding>,
+    /// Notes, warnings and errors found, those that are not kept included.
+    counts: [u64; 3],
 }
 
 impl Report {
+    /// Findings that a report keeps of one payload; the others are counted. A payload of 128 KiB
+    /// can be made to break a rule at every seventh byte.
+    pub const MAX_FINDINGS: usize = 1000;
+
     pub(super) fn add(&mut self, finding: Finding) {
-        self.findings.push(finding);
+        add(self.sum(finding.severity), 1);
+        if self.findings.len() < Self::MAX_FINDINGS {
+            self.findings.push(finding);
+        } else if finding.severity == Severity::Error
+            && self.is_sound()
+            && let Some(last) = self.findings.last_mut()
+        {
+            // Of what makes a payload unsound at least one is kept.
+            *last = finding;
+        }
     }
 
-    /// The findings.
+    fn sum(&mut self, severity: Severity) -> &mut u64 {
+        let [notes, warnings, errors] = &mut self.counts;
+        match severity {
+            Severity::Note => notes,
+            Severity::Warning => warnings,
+            Severity::Error => errors,
+        }
+    }
+
+    /// The same findings seen in another light.
+    pub(crate) fn map(self, see: impl Fn(Finding) -> Finding) -> Self {
+        let mut new = Self {
+            counts: self.counts,
+            findings: Vec::with_capacity(self.findings.len()),
+        };
+        for finding in self.findings {
+            let before = finding.severity;
+            let finding = see(finding);
+            let sum = new.sum(before);
+            *sum = sum.saturating_sub(1);
+            add(new.sum(finding.severity), 1);
+            new.findings.push(finding);
+        }
+        new
+    }
+
+    /// The findings, [`Report::MAX_FINDINGS`] at most.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// How many findings of a severity there are, those that are not kept included.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> u64 {
+        let [notes, warnings, errors] = self.counts;
+        match severity {
+            Severity::Note => notes,
+            Severity::Warning => warnings,
+            Severity::Error => errors,
+        }
+    }
+
+    /// How many findings there are beyond those kept.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        let found = self
+            .counts
+            .iter()
+            .fold(0_u64, |all, n| all.saturating_add(*n));
+        found.saturating_sub(self.findings.len() as u64)
     }
 
     /// True when no finding is an error: the payload reads back as the same bytes on every
@@ -82,6 +146,14 @@ impl Report {
         self.findings
             .iter()
             .filter(|finding| finding.severity == Severity::Error)
+    }
+}
+
+impl FromIterator<Finding> for Report {
+    fn from_iter<I: IntoIterator<Item = Finding>>(findings: I) -> Self {
+        let mut report = Self::default();
+        findings.into_iter().for_each(|finding| report.add(finding));
+        report
     }
 }
 

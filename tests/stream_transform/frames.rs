@@ -146,3 +146,26 @@ fn a_lost_command_does_not_raise_others() {
     let without = stream(1, &[frame(3, &inside)]);
     assert_eq!(codes(&without), ["parent-unknown"]);
 }
+
+/// However many rules a command breaks, some findings are kept, all are counted, an error is among
+/// those kept, and they share one copy of the path.
+#[test]
+fn findings_of_one_command_are_bounded() {
+    let mut attributes = tlv(15, &vec![b'p'; 60_000]);
+    for _ in 0..4000 {
+        attributes.extend(tlv(3, &[0; 8]));
+    }
+    let (found, summary) = checked(&stream(2, &[frame(11, &attributes)]));
+    assert!(found.len() < 60, "{}", found.len());
+    // Each attribute is unused, all but the first are there again.
+    assert_eq!(summary.warnings, 4000 + 3999);
+    assert!(found.iter().any(|finding| finding.code == "name-too-long"));
+    let reported = u64::try_from(found.len()).unwrap();
+    let counted = summary.errors + summary.warnings + summary.notes;
+    assert_eq!(summary.not_reported + reported, counted);
+    let paths: Vec<_> = found.iter().filter_map(|f| f.path.as_ref()).collect();
+    let first = paths.first().unwrap().as_ptr();
+    let sharing = paths.iter().filter(|path| path.as_ptr() == first);
+    assert!(sharing.count() > 40);
+    assert!(found.iter().all(|finding| finding.to_string().len() < 1000));
+}

@@ -21,6 +21,7 @@ use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, open_with_writer, payload_in};
 use crate::kernels::{Named, Which};
 use crate::output::{Output, add, count, progress, remark, shown, trouble};
+use crate::quota::{FindingLimit, Quota, not_printed};
 use crate::stream::check_stream;
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// running one, or all together; the verdict stays that of all
     #[arg(long, value_name = "RELEASE|running|all")]
     kernel: Vec<Which>,
+
+    #[command(flatten)]
+    limit: FindingLimit,
 
     /// Explain a finding's code and stop; `all` for every code
     #[arg(long, value_name = "CODE")]
@@ -76,6 +80,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut check = Check {
         output,
         kernels: &args.kernel,
+        quota: args.limit.quota(),
         verdict: Verdict::Sound,
         extents: 0,
         unsound: 0,
@@ -90,8 +95,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let payload = payload_in(&open_with_writer(input)?, input)?;
         let (fields, target) = (args.claims.fields()?, args.claims.target());
         check.start();
+        check.quota = check.quota.for_one_payload();
         let report = validate(&payload, &fields, &target);
         let place = Place::default();
+        check.quota.hold_back(report.left_out());
         check.judged(input, place, &payload, &fields, &target, report.findings())?;
         check.end(input)?;
     } else {
@@ -113,6 +120,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 struct Check<'a> {
     output: &'a mut Output,
     kernels: &'a [Which],
+    quota: Quota,
     verdict: Verdict,
     extents: u64,
     unsound: u64,
@@ -207,6 +215,7 @@ struct InputLine<'a> {
     payload_bytes: u64,
     unsound: u64,
     other_errors: u64,
+    findings_not_printed: u64,
     sound: bool,
 }
 
@@ -226,8 +235,9 @@ impl Check<'_> {
             self.verdict = self.verdict.max(Verdict::NotSound);
         }
         let name = input.to_string_lossy();
+        let held_back = self.quota.take_held_back();
         self.output.text(format_args!(
-            "{}: {} ({}, {}{}{})",
+            "{}: {} ({}, {}{}{}){}",
             shown(input),
             if sound { "sound" } else { "NOT SOUND" },
             count(self.extents, "extent"),
@@ -242,6 +252,7 @@ impl Check<'_> {
             } else {
                 format!(", {}", count(self.other_errors, "other error"))
             },
+            not_printed(held_back),
         ))?;
         self.output.json(&InputLine {
             kind: "input",
@@ -250,6 +261,7 @@ impl Check<'_> {
             payload_bytes: self.payload_bytes,
             unsound: self.unsound,
             other_errors: self.other_errors,
+            findings_not_printed: held_back,
             sound,
         })
     }
@@ -314,7 +326,14 @@ impl Check<'_> {
             target: claims.filesystem.target(),
             ..CheckOptions::default()
         };
-        let verdict = check_stream(&name, stream, &options, all_cores(), self.output)?;
+        let verdict = check_stream(
+            &name,
+            stream,
+            &options,
+            all_cores(),
+            &mut self.quota,
+            self.output,
+        )?;
         self.verdict = self.verdict.max(verdict);
         Ok(())
     }
@@ -332,6 +351,7 @@ impl Check<'_> {
         add(&mut self.extents, 1);
         add(&mut self.payload_bytes, payload.len() as u64);
         add(&mut self.unsound, u64::from(findings.iter().any(is_error)));
+        self.quota.next_payload();
         for finding in findings {
             self.finding(input, place, finding)?;
         }
@@ -355,10 +375,14 @@ impl Check<'_> {
     fn other(&mut self, input: &Path, place: Place, finding: &Finding) -> Result<()> {
         let is_error = finding.severity == Severity::Error;
         self.other_errors = self.other_errors.saturating_add(u64::from(is_error));
+        self.quota.next_payload();
         self.finding(input, place, finding)
     }
 
     fn finding(&mut self, input: &Path, place: Place, finding: &Finding) -> Result<()> {
+        if !self.quota.takes(finding.severity) {
+            return Ok(());
+        }
         self.output
             .text(format_args!("{}: {finding}", place.of(input)))?;
         self.output.json(&FindingLine {
@@ -440,6 +464,7 @@ impl Check<'_> {
                 }
                 let target = target.at(extent.offset);
                 let report = validate(payload, fields, &target);
+                self.quota.hold_back(report.left_out());
                 let mut findings = report.findings().to_vec();
                 // Kernels and mkfs make a few extents that are no smaller than their data. Such
                 // a file is in order; only as an encoded write the extent would be refused.

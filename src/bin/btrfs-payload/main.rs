@@ -15,6 +15,7 @@ mod new_file;
 mod origin;
 mod output;
 mod prepare;
+mod quota;
 mod read;
 mod stream;
 mod write;

@@ -1,6 +1,6 @@
 //! Clones: the rules of the clone ioctl (`generic_remap_file_range_prep`, fs/remap_range.c).
 
-use super::super::escape::Escaped;
+use super::super::escape::Shortened;
 use super::super::tree::{Found, Kind, Node, NodeId, Tree};
 use super::outcome::{Outcome, Trouble, trouble};
 use super::subvolumes::Subvolumes;
@@ -104,7 +104,7 @@ fn source(tree: &Tree, found: Option<Found>, c: &command::Clone) -> Outcome<Opti
         None => return Ok(None),
         Some(Found::Node(id)) => id,
         Some(_) => {
-            let path = Escaped(&c.clone_path);
+            let path = Shortened(&c.clone_path);
             return trouble("clone-source-unknown", format!("{path} has not been made"));
         }
     };

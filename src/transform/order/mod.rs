@@ -26,10 +26,6 @@ pub(super) use clone::misplaced as misplaced_clone;
 use outcome::{Outcome, Trouble};
 pub(super) use subvolumes::Subvolumes;
 
-/// Names that are remembered unless somebody says otherwise: seven eighths of a power of two fill
-/// a hash table, here 32 MiB.
-pub(super) const MAX_NAMES: usize = 7 << 16;
-
 /// Follows the commands of an input.
 #[derive(Debug)]
 pub(super) struct Order {

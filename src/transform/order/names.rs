@@ -1,6 +1,6 @@
 //! Names: what is made, moved, linked and removed under them.
 
-use super::super::escape::Escaped;
+use super::super::escape::Shortened;
 use super::super::tree::{Kind, Name, NodeId, ROOT, Tree};
 use super::outcome::{Outcome, Trouble, trouble};
 use super::paths::{exists, place};
@@ -116,7 +116,7 @@ pub(super) fn rename(tree: &mut Tree, c: &command::Rename) -> Outcome<Option<Tro
     tree.take(from, old);
     tree.put(to, new, id);
     Ok(replaced.map(|_| {
-        let message = format!("{} is replaced", Escaped(&c.path_to));
+        let message = format!("{} is replaced", Shortened(&c.path_to));
         ("path-exists", Warning, message)
     }))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::escape::Escaped;
+use super::super::escape::Shortened;
 use super::super::tree::{Found, Kind, NodeId, Tree};
 use super::outcome::{Outcome, Trouble, trouble};
 use crate::send_stream::Command;
@@ -40,7 +40,7 @@ pub(super) fn subvolume_fault(name: &[u8]) -> Option<Trouble> {
     }
     path_fault(name).or_else(|| {
         name.contains(&b'/').then(|| {
-            let message = format!("{} is a path, not a name", Escaped(name));
+            let message = format!("{} is a path, not a name", Shortened(name));
             ("subvolume-name", Error, message)
         })
     })
@@ -89,7 +89,10 @@ fn path_fault(path: &[u8]) -> Option<Trouble> {
     path.split(|&byte| byte == b'/')
         .find_map(|part| match part {
             b"" | b"." | b".." => {
-                let message = format!("the path {} has an empty part, `.` or `..`", Escaped(path));
+                let message = format!(
+                    "the path {} has an empty part, `.` or `..`",
+                    Shortened(path)
+                );
                 Some(("path-outside", Error, message))
             }
             _ if part.len() > NAME_MAX => {

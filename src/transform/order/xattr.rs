@@ -1,6 +1,6 @@
 //! Extended attributes: what setxattr(2) and removexattr(2) on btrfs take.
 
-use super::super::escape::Escaped;
+use super::super::escape::Shortened;
 use super::super::tree::{Kind, NodeId, Tree};
 use super::outcome::{Outcome, trouble};
 use super::paths;
@@ -63,7 +63,7 @@ pub(super) fn remove(tree: &mut Tree, c: &command::RemoveXattr) -> Outcome {
     if tree.xattr(id, name) == Some(false) {
         return trouble(
             "xattr-unknown",
-            format!("{} has not been set", Escaped(name)),
+            format!("{} has not been set", Shortened(name)),
         );
     }
     put(tree, id, name, false);
@@ -129,7 +129,7 @@ fn name_for(name: &[u8], kind: Kind) -> Outcome {
     if is_in(b"trusted.") || is_in(b"security.") || name == COMPRESSION {
         return Ok(());
     }
-    let message = format!("btrfs has no attribute {}", Escaped(name));
+    let message = format!("btrfs has no attribute {}", Shortened(name));
     trouble("xattr-name", message)
 }
 
@@ -147,7 +147,7 @@ fn value(name: &[u8], value: &[u8], kind: Kind) -> Outcome {
     if is_right {
         Ok(())
     } else {
-        trouble("xattr-value", format!("not a value of {}", Escaped(name)))
+        trouble("xattr-value", format!("not a value of {}", Shortened(name)))
     }
 }
 

@@ -106,6 +106,7 @@ impl Check<'_> {
             extent: Some(encoded.offset),
             ..place
         };
+        self.quota.hold_back(report.left_out());
         self.judged(input, place, bytes, fields, target, report.findings())?;
         if digests.data_sha256.is_some()
             && let Ok(data) = decode(bytes, fields, target)

@@ -5,13 +5,17 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::transform::{CheckOptions, CheckSummary, Escaped, StreamFinding, check};
+use btrfs_payload::send_stream::format::MAX_PATH_LEN;
+use btrfs_payload::transform::{
+    CheckOptions, CheckSummary, Escaped, Shortened, StreamFinding, check,
+};
 use serde::Serialize;
 
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{Filesystem, all_cores, jobs};
+use crate::args::{Filesystem, all_cores, byte_count, jobs};
 use crate::output::Output;
+use crate::quota::{FindingLimit, Quota, not_printed};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -27,6 +31,14 @@ pub(crate) struct Args {
     /// --parent for each
     #[arg(long = "parent", value_name = "FILE")]
     parents: Vec<PathBuf>,
+
+    #[command(flatten)]
+    limit: FindingLimit,
+
+    /// Memory that the names of files may take, 144 bytes each; past it paths are not followed. K, M,
+    /// G and T are powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = byte_count, default_value = "576M")]
+    memory: u64,
 
     /// Threads that judge payloads, 1024 at most [default: all cores]
     #[arg(long, value_name = "N", value_parser = jobs)]
@@ -48,7 +60,7 @@ Lines of --format json:
   {\"kind\":\"finding\"} input, code, severity, stream_offset (bytes), command (number), name (of
       the command), path (escaped: \\xNN, \\n, \\\\), file_offset, payload_offset (bytes), message
   {\"kind\":\"stream\"} input, streams, commands, whole_bytes, payloads, payload_bytes, errors,
-      warnings, notes, sound
+      warnings, notes, findings_not_printed, names_exceeded (--memory was too little), sound
 
 Exit status:
   0  nothing is wrong, or warnings only
@@ -88,6 +100,8 @@ struct StreamLine<'a> {
     errors: u64,
     warnings: u64,
     notes: u64,
+    findings_not_printed: u64,
+    names_exceeded: bool,
     sound: bool,
 }
 
@@ -97,7 +111,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let jobs = args.jobs.unwrap_or_else(all_cores);
     let mut options = CheckOptions {
         target: args.filesystem.target(),
-        ..CheckOptions::default()
+        ..CheckOptions::default().with_memory(args.memory)
     };
     for path in &args.parents {
         let parent = Input::open(path)?;
@@ -107,7 +121,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         read.with_context(|| format!("cannot use {name} as a parent"))?;
     }
     let (name, bar) = (input.name(), input.bar());
-    let verdict = check_stream(&name, input, &options, jobs, output);
+    let mut quota = args.limit.quota();
+    let verdict = check_stream(&name, input, &options, jobs, &mut quota, output);
     bar.finish_and_clear();
     verdict
 }
@@ -118,17 +133,21 @@ pub(crate) fn check_stream(
     input: impl Read + Send,
     options: &CheckOptions,
     jobs: NonZeroUsize,
+    quota: &mut Quota,
     output: &mut Output,
 ) -> Result<Verdict> {
     let mut printed = Ok(());
+    // The library has bounded the findings of each command.
     let summary = check(input, options, jobs, |finding| {
-        if printed.is_ok() {
+        quota.next_payload();
+        if printed.is_ok() && quota.takes(finding.severity) {
             printed = print(name, finding, output);
         }
     })
     .with_context(|| format!("cannot check {name}"))?;
     printed?;
-    sums(name, &summary, output)?;
+    quota.hold_back(summary.not_reported);
+    sums(name, &summary, quota.take_held_back(), output)?;
     Ok(if summary.is_sound() {
         Verdict::Sound
     } else {
@@ -146,14 +165,28 @@ pub(super) fn print(name: &str, finding: &StreamFinding, output: &mut Output) ->
         stream_offset: finding.offset,
         command: finding.command,
         name: finding.kind.map(|kind| kind.name()),
-        path: finding.path.as_ref().map(|path| Escaped(path).to_string()),
+        path: finding.path.as_ref().map(|path| path_text(path)),
         file_offset: finding.file_offset,
         payload_offset: finding.payload_offset,
         message: &finding.message,
     })
 }
 
-fn sums(name: &str, summary: &CheckSummary, output: &mut Output) -> Result<()> {
+/// A path in JSON: whole where it can be one, else its beginning and end.
+fn path_text(path: &[u8]) -> String {
+    if path.len() > MAX_PATH_LEN {
+        Shortened(path).to_string()
+    } else {
+        Escaped(path).to_string()
+    }
+}
+
+fn sums(
+    name: &str,
+    summary: &CheckSummary,
+    findings_not_printed: u64,
+    output: &mut Output,
+) -> Result<()> {
     let &CheckSummary {
         streams,
         commands,
@@ -163,14 +196,21 @@ fn sums(name: &str, summary: &CheckSummary, output: &mut Output) -> Result<()> {
         errors,
         warnings,
         notes,
+        names_exceeded,
         ..
     } = summary;
     let sound = summary.is_sound();
     output.text(format_args!(
         "{name}: {} ({streams} streams, {commands} commands, {whole_bytes} bytes whole, \
          {payloads} payloads of {payload_bytes} bytes; {errors} errors, {warnings} warnings, \
-         {notes} notes)",
+         {notes} notes){}{}",
         if sound { "sound" } else { "NOT SOUND" },
+        not_printed(findings_not_printed),
+        if names_exceeded {
+            "; paths were followed up to the limit of --memory only"
+        } else {
+            ""
+        },
     ))?;
     output.json(&StreamLine {
         kind: "stream",
@@ -183,6 +223,8 @@ fn sums(name: &str, summary: &CheckSummary, output: &mut Output) -> Result<()> {
         errors,
         warnings,
         notes,
+        findings_not_printed,
+        names_exceeded,
         sound,
     })
 }

@@ -14,7 +14,8 @@ use super::io::{Input, stdout};
 use crate::Verdict;
 use crate::args::{all_cores, byte_count, jobs};
 use crate::new_file::OutFile;
-use crate::output::{Format, Output, add, remark, trouble};
+use crate::output::{Format, Output, add, count, remark, trouble};
+use crate::quota::FindingLimit;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct InOut {
@@ -34,6 +35,9 @@ pub(super) struct InOut {
     /// Give up where the output would be longer; K, M, G and T are powers of 1024
     #[arg(long, value_name = "BYTES", value_parser = byte_count)]
     max_output: Option<u64>,
+
+    #[command(flatten)]
+    limit: FindingLimit,
 
     /// Threads that work, 1024 at most [default: all cores]; their number changes no byte
     #[arg(long, value_name = "N", value_parser = jobs)]
@@ -92,8 +96,11 @@ impl InOut {
         let mut input = Input::open(&self.input)?;
         let origin = input.origin();
         let (name, bar) = (input.name(), input.bar());
+        let mut quota = self.limit.quota();
         let mut report = |finding: &StreamFinding| {
-            bar.suspend(|| remark(format_args!("{name}: {finding}")));
+            if quota.takes(finding.severity) {
+                bar.suspend(|| remark(format_args!("{name}: {finding}")));
+            }
         };
         let jobs = self.jobs.unwrap_or_else(all_cores);
         let read = input.read_so_far();
@@ -118,6 +125,11 @@ impl InOut {
         bar.finish_and_clear();
         match worked {
             Ok(summary) => {
+                let held_back = quota.take_held_back();
+                if held_back > 0 {
+                    let findings = count(held_back, "more finding");
+                    remark(format_args!("{name}: {findings} not printed"));
+                }
                 sums(&name, &summary, output.format());
                 Ok(if summary.is_sound() {
                     Verdict::Sound
