@@ -106,7 +106,7 @@ fn check(tests: u64, property: impl quickcheck::Testable) {
 
 /// The machines a payload for this filesystem may be read on: kernel and page size.
 fn machines(sector_size: u32) -> impl Iterator<Item = (Kernel, u32)> {
-    let pages = [4096, 65536]
+    let pages = [4096, 16384, 65536]
         .into_iter()
         .filter(move |&page| page >= sector_size);
     pages.flat_map(|page| Kernel::ALL.into_iter().map(move |kernel| (kernel, page)))
