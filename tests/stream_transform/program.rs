@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -12,6 +13,9 @@ use btrfs_payload::send_stream::Version;
 use crate::by_hand::{begun, file};
 use crate::support::text;
 use crate::work::Work;
+
+/// signal(7).
+const SIGPIPE: i32 = 13;
 
 fn sound() -> Vec<u8> {
     let mut writer = begun(Version::V1);
@@ -172,11 +176,22 @@ fn a_full_disk_is_trouble() {
     }
 }
 
-/// Whoever reads the output goes away: the end, without a word.
+/// Whoever reads the output goes away: the end by SIGPIPE, without a word.
 #[test]
 fn a_closed_pipe_is_silent() {
+    for arguments in [
+        &["recompress"][..],
+        &["decompress"],
+        &["reframe", "--sector-size", "65536"],
+    ] {
+        closed_pipe(arguments);
+    }
+}
+
+fn closed_pipe(arguments: &[&str]) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_btrfs-payload"))
-        .args(["stream", "decompress"])
+        .arg("stream")
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -188,7 +203,7 @@ fn a_closed_pipe_is_silent() {
     let feeder = std::thread::spawn(move || drop(stdin.write_all(&stream)));
     let output = child.wait_with_output().unwrap();
     feeder.join().unwrap();
-    assert_eq!(status(&output), 0);
+    assert_eq!(output.status.signal(), Some(SIGPIPE), "{arguments:?}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
