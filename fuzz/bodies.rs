@@ -36,7 +36,10 @@ pub fn payload(input: &[u8]) {
         let outcome = predict(payload, &fields, &target, kernel);
         if let Some(bytes) = &bytes {
             assert!(
-                matches!(&outcome, Outcome::Data { bytes: read, .. } if read == bytes),
+                matches!(
+                    &outcome,
+                    Outcome::Data { bytes: read, right, .. } if read == bytes && *right == read.len()
+                ),
                 "{kernel}"
             );
         }

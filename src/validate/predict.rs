@@ -189,7 +189,7 @@ impl fmt::Display for What<'_> {
         match rest {
             [] => f.write_str(&right),
             _ if rest.iter().all(|&byte| byte == 0) => write!(f, "{right}, then zeroes"),
-            _ => write!(f, "{right}, then {} wrong", rest.len()),
+            _ => write!(f, "{right}, then {} others", rest.len()),
         }
     }
 }
@@ -437,6 +437,38 @@ const _: () = assert!(limits::MAX_EXTENT == btrfs_payload_common::MAX_EXTENT as 
 mod tests {
     use super::*;
     use crate::rules::EncodedIoId;
+
+    #[test]
+    fn what_is_read_is_compared_with_what_the_payload_holds() {
+        // A zstd frame with a window of 1 KiB, and a raw block of 5 bytes that is not the last.
+        let cut = b"\x28\xb5\x2f\xfd\0\0\x28\0\0hello";
+        let fields = ExtentFields::whole(8192, EncodedIoId::ZSTD);
+        let target = Target::default();
+        let outcome = predict(cut, &fields, &target, Kernel::V6_18);
+        let words = "reads 5 right bytes, then zeroes, without an error";
+        assert_eq!(outcome.to_string(), words);
+        assert_eq!(
+            outcome.read().map(|(bytes, right)| (bytes.len(), right)),
+            Some((8192, 5))
+        );
+        let all = predict_all(cut, &fields, &target);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].kernels, "5.19 and newer");
+        // The same with a last block: what is not there is zero, as it should be.
+        let mut whole = *cut;
+        whole[6] |= 1;
+        let outcome = predict(&whole, &fields, &target, Kernel::V6_18);
+        assert_eq!(outcome.to_string(), "reads 8192 right bytes");
+        // A slice that starts past what is decoded.
+        let slice = ExtentFields {
+            unencoded_offset: 4096,
+            len: 4096,
+            ..fields
+        };
+        let outcome = predict(cut, &slice, &target, Kernel::V6_18);
+        let words = "reads no right byte, then zeroes, without an error";
+        assert_eq!(outcome.to_string(), words);
+    }
 
     #[test]
     fn a_machine_that_cannot_be_takes_nothing() {
