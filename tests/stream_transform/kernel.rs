@@ -12,14 +12,16 @@ use crate::support::{self, Mount, Options, assert_same_tree};
 use crate::tree::{self, run, text};
 use crate::work::{Work, checked, checked_for, jobs};
 
-/// The stream that `btrfs send` makes of these arguments; `one` and `two` are snapshots.
-fn send(fs: &Mount, arguments: &str) -> Vec<u8> {
+/// The stream that `btrfs send` makes of these arguments; words that are names on the filesystem
+/// are those of snapshots.
+pub fn send(fs: &Mount, arguments: &str) -> Vec<u8> {
     let file = fs.outside().join("stream");
     let mut words = vec!["send".into(), "--quiet".into(), "-f".into()];
     words.push(file.clone().into_os_string());
-    words.extend(arguments.split(' ').map(|word| match word {
-        "one" | "two" => fs.join(word).into_os_string(),
-        option => option.into(),
+    words.extend(arguments.split(' ').map(|word| {
+        let path = fs.join(word);
+        let is_name = path.exists();
+        if is_name { path.into() } else { word.into() }
     }));
     let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
     run("btrfs", &words);
@@ -28,15 +30,20 @@ fn send(fs: &Mount, arguments: &str) -> Vec<u8> {
     bytes
 }
 
-fn receive(stream: &[u8], options: &[&str], into: &Mount) {
+/// Returns what `btrfs receive` says, all of it with `-vv`.
+pub fn receive(stream: &[u8], options: &[&str], into: &Mount) -> String {
     let file = into.outside().join("to receive");
     fs::write(&file, stream).unwrap();
     let root = into.path();
     let mut words = vec![OsStr::new("receive"), OsStr::new("-f"), file.as_ref()];
     words.extend(options.iter().map(OsStr::new));
     words.push(root.as_ref());
-    run("btrfs", &words);
+    let output = std::process::Command::new("btrfs").args(words).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
     fs::remove_file(file).unwrap();
+    said
 }
 
 /// A fresh filesystem receives the streams and shows the same trees, after a mount.
@@ -216,7 +223,7 @@ fn several_subvolumes() {
     }
 }
 
-fn snapshot(fs: &Mount, name: &str) {
+pub fn snapshot(fs: &Mount, name: &str) {
     let (from, to) = (fs.join("work"), fs.join(name));
     let words = ["subvolume", "snapshot", "-r"].map(OsStr::new);
     run(

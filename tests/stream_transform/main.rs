@@ -10,6 +10,10 @@ mod kernel;
 mod odd_extents;
 mod order;
 mod program;
+#[path = "../live_kernel/random.rs"]
+#[allow(dead_code)]
+mod random;
+mod random_files;
 mod receive_rules;
 mod sizes;
 #[path = "../support/mod.rs"]
