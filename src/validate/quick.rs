@@ -66,6 +66,12 @@ impl Quick {
         Some(decoded)
     }
 
+    /// What a zlib payload decodes to before its first fault, at most an extent.
+    pub(super) fn zlib_prefix(&mut self, payload: &[u8]) -> &[u8] {
+        let len = btrfs_payload_zlib::kernel::decode_prefix(payload, &mut self.room);
+        self.bytes(len)
+    }
+
     /// The bytes decoded last.
     pub(super) fn bytes(&self, len: usize) -> &[u8] {
         self.room.get(..len).unwrap_or_default()

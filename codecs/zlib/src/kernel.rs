@@ -131,6 +131,28 @@ pub fn inline(stored: &[u8], want: usize, machine: &Machine, out: &mut Vec<u8>) 
     Reading::certain(end)
 }
 
+/// Decodes as far as the strict rules go, into `out`; the bytes there are before the first fault
+/// of the deflate data, or before `out` is full. The checksum is not looked at.
+pub fn decode_prefix(payload: &[u8], out: &mut [u8]) -> usize {
+    if !Header::of(payload).is_some_and(is_plain) {
+        return 0;
+    }
+    let limit = out.len();
+    let mut output = Output {
+        bytes: out,
+        len: 0,
+        limit,
+        floor: 0,
+    };
+    let mut inflate = Inflate::new(Rules {
+        need_end_of_block: true,
+        ..RULES
+    });
+    inflate.reset(HEADER_LEN);
+    inflate.run(payload, &mut output, &mut Unobserved);
+    output.len.min(limit)
+}
+
 /// How one call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
