@@ -67,6 +67,10 @@ pub const PUNCH_HOLE: u32 = 2;
 /// In the mode of a `FALLOCATE`: the range reads as zeroes (`FALLOC_FL_ZERO_RANGE`).
 pub const ZERO_RANGE: u32 = 16;
 
+/// Longest command that is read unless the reader is told otherwise, bytes with its header. Since
+/// version 2 no limit should be assumed (fs/btrfs/send.h of Linux 6.0); this one is for the memory.
+pub const MAX_COMMAND_LEN: usize = 16 << 20;
+
 /// Nanoseconds of a second: a time has fewer.
 pub const NANOSECONDS: u32 = 1_000_000_000;
 
@@ -108,7 +112,7 @@ impl Version {
         self >= Self::V2
     }
 
-    /// Longest command accepted and written, bytes with its header.
+    /// Longest command written, bytes with its header; [`MAX_COMMAND_LEN`] is what is read.
     ///
     /// Version 1: 64 KiB, the kernel's buffer (`BTRFS_SEND_BUF_SIZE_V1`). Since version 2 the
     /// format has no limit; the kernel's buffer is 16 KiB + 128 KiB rounded up to a page

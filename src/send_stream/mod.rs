@@ -32,6 +32,7 @@
 
 pub mod command;
 mod crc;
+mod foreign;
 pub mod format;
 mod frame;
 mod issue;
@@ -39,15 +40,17 @@ mod kind;
 mod lint;
 mod raw;
 mod read;
+mod resync;
 mod value;
 mod write;
 
 pub use command::{Command, Encode};
+pub use foreign::Foreign;
 pub use format::{Attribute, ValueType, Version};
 pub use frame::EncodeError;
 pub use issue::{CommandError, Issue};
 pub use kind::{AttributeUse, CommandKind};
 pub use raw::{RawAttribute, RawCommand};
-pub use read::{ReadError, Reader};
+pub use read::{IntoReader, ReadError, Reader};
 pub use value::{Timespec, Uuid};
 pub use write::{WriteError, Writer};

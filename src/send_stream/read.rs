@@ -11,11 +11,12 @@
 
 use std::io::{self, Read};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::crc::command_crc;
-use super::format::{COMMAND_HEADER_LEN, MAGIC, STREAM_HEADER_LEN, Version};
+use super::foreign::Foreign;
+use super::format::{COMMAND_HEADER_LEN, MAGIC, MAX_COMMAND_LEN, STREAM_HEADER_LEN, Version};
 use super::kind::CommandKind;
 use super::raw::{Lead, Place, RawCommand, parse_header};
 
@@ -31,6 +32,9 @@ const READ_MAX: usize = 256 * 1024;
 /// the next block.
 const BLOCK: usize = 128 * 1024;
 
+/// Bytes looked at where no stream begins, to say what is there.
+const SEARCHED: usize = 64 * 1024;
+
 /// Why no further command can be read. Offsets are bytes from the start of the input.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -44,11 +48,16 @@ pub enum ReadError {
         #[source]
         source: io::Error,
     },
+    /// There is not one byte: the sender died before the first.
+    #[error("the input is empty")]
+    Empty,
     /// What should be a stream header is none.
-    #[error("no send stream begins here (at offset {offset})")]
+    #[error("no send stream begins here{found} (at offset {offset})")]
     NotASendStream {
         /// Where a header is due.
         offset: u64,
+        /// What is there instead, as far as 64 KiB tell.
+        found: Foreign,
     },
     /// The header names a version that does not exist.
     #[error("send stream version {got} is not known; there are 1, 2 and 3 (at offset {offset})")]
@@ -81,7 +90,8 @@ pub enum ReadError {
         /// Whole commands.
         commands: u64,
     },
-    /// A command claims to be longer than the limit.
+    /// A command claims to be longer than the limit: its length is damaged, or
+    /// [`Reader::max_command_len`] has to be raised.
     #[error("a command of {got} bytes, {limit} are allowed (at offset {offset})")]
     Limit {
         /// Offset of the command.
@@ -135,7 +145,7 @@ pub struct Reader<R> {
     /// Stream headers read, the omitted one of `headerless` included.
     streams: u64,
     state: State,
-    max_command_len: Option<usize>,
+    max_command_len: usize,
     end_optional: bool,
 }
 
@@ -149,7 +159,7 @@ impl<R: Read> Reader<R> {
             commands: 0,
             streams: 0,
             state: State::Start,
-            max_command_len: None,
+            max_command_len: MAX_COMMAND_LEN,
             end_optional: false,
         }
     }
@@ -172,12 +182,12 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Allows commands up to this length, header included, instead of
-    /// [`Version::max_command_len`]. Memory grows with the commands that come, not before.
+    /// Allows commands up to this length, header included, instead of [`MAX_COMMAND_LEN`]. Memory
+    /// grows with the commands that come, not before.
     #[must_use]
     pub fn max_command_len(self, bytes: usize) -> Self {
         Self {
-            max_command_len: Some(bytes),
+            max_command_len: bytes,
             ..self
         }
     }
@@ -236,13 +246,11 @@ impl<R: Read> Reader<R> {
                         return Ok(None);
                     } else if MAGIC.starts_with(head) {
                         self.read_header()?;
-                    } else if self.sound_command_follows(version)? {
+                    } else if self.sound_command_follows()? {
                         lead = Lead::End;
                         self.state = State::Open(version);
                     } else {
-                        return Err(ReadError::NotASendStream {
-                            offset: self.offset,
-                        });
+                        return Err(self.not_a_stream());
                     }
                 }
             }
@@ -253,8 +261,11 @@ impl<R: Read> Reader<R> {
         let offset = self.offset;
         let header = self.peek(STREAM_HEADER_LEN)?;
         let (magic, version) = header.split_at(MAGIC.len().min(header.len()));
+        if header.is_empty() && offset == 0 {
+            return Err(ReadError::Empty);
+        }
         if !MAGIC.starts_with(magic) {
-            return Err(ReadError::NotASendStream { offset });
+            return Err(self.not_a_stream());
         }
         let Ok(version) = version.try_into().map(u32::from_le_bytes) else {
             let available = header.len();
@@ -279,7 +290,7 @@ impl<R: Read> Reader<R> {
             let available = head.len();
             return Err(self.truncated(COMMAND_HEADER_LEN, available));
         };
-        let limit = self.limit(version);
+        let limit = self.max_command_len;
         let Some(needed) = command_len(length).filter(|&len| len <= limit) else {
             return Err(ReadError::Limit {
                 offset: self.offset,
@@ -309,8 +320,8 @@ impl<R: Read> Reader<R> {
 
     /// True when a whole, known command with a right checksum is next. Known, because zeroes
     /// have a right checksum.
-    fn sound_command_follows(&mut self, version: Version) -> Result<bool, ReadError> {
-        let limit = self.limit(version);
+    fn sound_command_follows(&mut self) -> Result<bool, ReadError> {
+        let limit = self.max_command_len;
         let head = parse_header(self.peek(COMMAND_HEADER_LEN)?);
         let Some((len, crc)) = head
             .filter(|&(_, number, _)| CommandKind::from_number(number).is_some())
@@ -323,9 +334,33 @@ impl<R: Read> Reader<R> {
         Ok(command.len() == len && command_crc(command) == crc)
     }
 
-    fn limit(&self, version: Version) -> usize {
-        self.max_command_len
-            .unwrap_or_else(|| version.max_command_len())
+    /// The error for a place where no stream begins. Where the input fails meanwhile, the next
+    /// read says so.
+    fn not_a_stream(&mut self) -> ReadError {
+        let offset = self.offset;
+        let found = match self.peek(SEARCHED) {
+            Ok(bytes) => Foreign::of(bytes, offset),
+            Err(_) => Foreign::Unknown,
+        };
+        ReadError::NotASendStream { offset, found }
+    }
+
+    /// True where a stream goes on soundly: with a command, a header, or the end of the input.
+    pub(super) fn goes_on(&mut self) -> Result<bool, ReadError> {
+        let next = self.peek(MAGIC.len())?;
+        Ok(next.is_empty() || next == MAGIC || self.sound_command_follows()?)
+    }
+
+    /// A stream header is due next.
+    pub(super) fn start_again(&mut self) {
+        self.state = State::Start;
+    }
+
+    /// Puts bytes back that were the last to be handed out.
+    pub(super) fn give_back(&mut self, bytes: Bytes) {
+        self.offset = self.offset.saturating_sub(bytes.len() as u64);
+        let rest = std::mem::replace(&mut self.buffer, BytesMut::from(bytes));
+        self.buffer.unsplit(rest);
     }
 
     fn truncated(&self, needed: usize, available: usize) -> ReadError {
@@ -338,7 +373,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next `len` bytes, or as many as there are before the end of the input.
-    fn peek(&mut self, len: usize) -> Result<&[u8], ReadError> {
+    pub(super) fn peek(&mut self, len: usize) -> Result<&[u8], ReadError> {
         while self.buffer.len() < len {
             let filled = self.buffer.len();
             let want = len.saturating_sub(filled).clamp(READ_LEN, READ_MAX);
@@ -367,11 +402,36 @@ impl<R: Read> Reader<R> {
     }
 
     /// Takes bytes that `peek` has shown.
-    fn consume(&mut self, len: usize) -> BytesMut {
+    pub(super) fn consume(&mut self, len: usize) -> BytesMut {
         let taken = self.buffer.split_to(len.min(self.buffer.len()));
         let moved = u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.offset = self.offset.saturating_add(moved);
         taken
+    }
+}
+
+/// What commands can be read from: an input, or a [`Reader`] that was told more than its input.
+pub trait IntoReader {
+    /// The input.
+    type Input: Read;
+
+    /// The reader.
+    fn into_reader(self) -> Reader<Self::Input>;
+}
+
+impl<R: Read> IntoReader for R {
+    type Input = R;
+
+    fn into_reader(self) -> Reader<R> {
+        Reader::new(self)
+    }
+}
+
+impl<R: Read> IntoReader for Reader<R> {
+    type Input = R;
+
+    fn into_reader(self) -> Self {
+        self
     }
 }
 

@@ -16,7 +16,7 @@ use crate::pipeline;
 use crate::rules::Target;
 use crate::rules::sums::add;
 use crate::send_stream::command::EncodedWrite;
-use crate::send_stream::{Command, Issue, RawCommand, ReadError, Reader};
+use crate::send_stream::{Command, IntoReader, Issue, RawCommand, ReadError, Reader};
 use crate::validate::{Report, Severity};
 
 /// Memory that a name takes at the most, bytes: an entry, its node and the room that their tables
@@ -99,10 +99,18 @@ impl CheckSummary {
 /// Commands on their way to a worker.
 #[derive(Default)]
 struct Batch {
-    commands: Vec<(RawCommand, Option<Payload>)>,
+    steps: Vec<Step>,
     bytes: usize,
     /// What following the commands has found.
     order: Vec<StreamFinding>,
+}
+
+/// A part of a batch.
+enum Step {
+    /// A command, and its payload if it has one.
+    Command(RawCommand, Option<Payload>),
+    /// What is not about one command.
+    Finding(StreamFinding),
 }
 
 /// An encoded write to be judged, and the size its file has by then.
@@ -125,38 +133,30 @@ struct Judged {
 /// [`TransformError::Read`] when the input itself fails. Everything that is wrong with a stream
 /// is a finding.
 pub fn check(
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
     mut report: impl FnMut(&StreamFinding),
 ) -> Result<CheckSummary, TransformError> {
     let mut source = Source {
-        reader: Reader::new(input),
+        reader: input.into_reader(),
         order: Order::new(
             options.parents.subvolumes(),
             options.target,
             options.max_names,
         ),
-        error: None,
     };
     let mut summary = CheckSummary::default();
-    let read = pipeline::ordered(
+    pipeline::ordered(
         jobs,
         || source.next(),
         || Ok(|batch| judge(batch, options)),
         |judged: Judged| {
             judged.findings.iter().for_each(&mut report);
             summary.add(&judged.summary);
-            Ok(())
+            Ok::<_, ReadError>(())
         },
-    );
-    if let Err(error) = read {
-        let Some(finding) = StreamFinding::of_end(&error, summary.commands) else {
-            return Err(error.into());
-        };
-        summary.count(finding.severity, 1);
-        report(&finding);
-    }
+    )?;
     Ok(summary)
 }
 
@@ -188,28 +188,48 @@ impl CheckSummary {
 struct Source<R> {
     reader: Reader<R>,
     order: Order,
-    /// What ended the reading, kept until the batch before it is on its way.
-    error: Option<ReadError>,
 }
 
+/// What a finding that is not about one command counts for in a batch, bytes.
+const FINDING_LEN: usize = 512;
+
 impl<R: Read> Source<R> {
+    /// # Errors
+    /// [`ReadError::Io`].
     fn next(&mut self) -> Result<Option<Batch>, ReadError> {
-        if let Some(error) = self.error.take() {
-            return Err(error);
-        }
         let mut batch = Batch::default();
         while batch.bytes < BATCH_LEN {
             match self.reader.read_command() {
-                Ok(Some(raw)) => self.take(raw, &mut batch),
+                Ok(Some(raw)) => {
+                    let is_damaged = !raw.crc_ok();
+                    let starts_again = is_damaged && self.reader.resync_inside(&raw)?;
+                    self.take(raw, &mut batch);
+                    if starts_again {
+                        self.found_stream(&mut batch);
+                    }
+                }
                 Ok(None) => break,
-                Err(error) if batch.commands.is_empty() => return Err(error),
                 Err(error) => {
-                    self.error = Some(error);
-                    break;
+                    let Some(finding) = StreamFinding::of_end(&error, self.reader.commands())
+                    else {
+                        return Err(error);
+                    };
+                    batch.add(finding);
+                    self.order.lost();
+                    if self.reader.resync()?.is_none() {
+                        break;
+                    }
+                    self.found_stream(&mut batch);
                 }
             }
         }
-        Ok((!batch.commands.is_empty()).then_some(batch))
+        Ok((!batch.steps.is_empty()).then_some(batch))
+    }
+
+    /// After damage the reader stands at the header of another stream.
+    fn found_stream(&self, batch: &mut Batch) {
+        let (offset, commands) = (self.reader.offset(), self.reader.commands());
+        batch.add(StreamFinding::of_header(offset, commands));
     }
 
     fn take(&mut self, raw: RawCommand, batch: &mut Batch) {
@@ -228,7 +248,14 @@ impl<R: Read> Source<R> {
             Some(Command::EncodedWrite(write)) => Some(Payload { write, file_size }),
             _ => None,
         };
-        batch.commands.push((raw, payload));
+        batch.steps.push(Step::Command(raw, payload));
+    }
+}
+
+impl Batch {
+    fn add(&mut self, finding: StreamFinding) {
+        self.bytes = self.bytes.saturating_add(FINDING_LEN);
+        self.steps.push(Step::Finding(finding));
     }
 }
 
@@ -289,21 +316,36 @@ impl<'a> Found<'a> {
 fn judge(batch: Batch, options: &CheckOptions) -> Judged {
     let mut judged = Judged::default();
     let mut order = batch.order.into_iter().peekable();
-    for (raw, payload) in &batch.commands {
+    for step in batch.steps {
+        let (raw, payload) = match step {
+            Step::Command(raw, payload) => (raw, payload),
+            Step::Finding(finding) => {
+                judged.summary.count(finding.severity, 1);
+                judged.findings.push(finding);
+                continue;
+            }
+        };
         let summary = &mut judged.summary;
         summary.streams = raw.stream().saturating_add(1);
         add(&mut summary.commands, 1);
         summary.whole_bytes = raw.offset().saturating_add(raw.bytes().len() as u64);
-        if let Some(Payload { write, .. }) = payload {
+        if let Some(Payload { write, .. }) = &payload {
             add(&mut summary.payloads, 1);
             add(&mut summary.payload_bytes, write.data.len() as u64);
         }
-        let mut found = Found::new(raw, options.max_findings_per_command, &mut judged);
+        let mut found = Found::new(&raw, options.max_findings_per_command, &mut judged);
         // The rest of a damaged command says nothing.
         let is_whole = raw.crc_ok();
         let issues = raw
             .issues()
             .take_while(|issue| is_whole || is_framing(issue));
+        let (len, usual) = (raw.bytes().len(), raw.version().max_command_len());
+        if len > usual {
+            found.add(Severity::Note, |subject| {
+                let message = format!("a command of {len} bytes; kernels make at most {usual}");
+                subject.finding("large-command", Severity::Note, message)
+            });
+        }
         for issue in issues {
             let (code, severity) = issue_code(&issue);
             found.add(severity, |subject| {
@@ -314,7 +356,7 @@ fn judge(batch: Batch, options: &CheckOptions) -> Judged {
             found.judged.summary.names_exceeded |= finding.code == "order-unchecked";
             found.add(finding.severity, |_| finding);
         }
-        if let Some(Payload { write, file_size }) = payload {
+        if let Some(Payload { write, file_size }) = &payload {
             let target = Target {
                 file_size: *file_size,
                 ..options.target

@@ -31,13 +31,16 @@ macro_rules! table {
     };
 }
 
-const TABLE: [Explanation; 54] = table![
+const TABLE: [Explanation; 57] = table![
     // The frame.
     "not-a-send-stream", "an input begins with the magic of a send stream, and so does what follows an END", "btrfs receive refuses it";
     "unknown-version", "the version of a stream is 1, 2 or 3", "receivers refuse a version that is too new; they do not look for 0, which btrfs-progs 6.2 receives as it does 1";
     "truncated", "the input does not end inside a header or a command", "btrfs receive fails there and leaves the subvolume incomplete";
     "missing-end", "the last command of an input is END", "btrfs receive takes the end of the input for an error and leaves the subvolume incomplete";
-    "command-too-long", "a command is at most 64 KiB in version 1 and 256 KiB since", "older programs refuse it; the length may be damaged";
+    "empty-input", "an input has at least one byte", "the sender died before the first one; btrfs receive refuses it";
+    "command-too-long", "a command is not longer than what the reader may take (--max-command-size, 16 MiB by default)", "mostly the length is damaged; btrfs receive takes any length that is right";
+    "large-command", "a command is at most 64 KiB in version 1 and 256 KiB since, as kernels make them", "btrfs receive of btrfs-progs 6.2 takes it; older ones have no room for it";
+    "stream-found", "a stream header stands at the beginning of a stream and nowhere else", "a send that was restarted begins again inside its own output, and text gets in front of a stream: what begins at the header is whole if nothing is found in it, and can be cut out (tail -c +N, N being the offset plus 1)";
     "command-checksum", "the CRC-32C of a command is right", "btrfs receive stops there; no byte of the command can be trusted";
     "header-without-end", "a stream ends with END before another one begins", "btrfs receive stops there";
     "command-after-end", "a stream header stands between END and the next command", "btrfs receive stops there";

@@ -1,6 +1,6 @@
 //! Plain data for receivers that know no encoded writes.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
@@ -8,8 +8,8 @@ use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, must_deco
 use super::source::Plan;
 use crate::extent::EncodedExtent;
 use crate::rules::Target;
-use crate::send_stream::Version;
 use crate::send_stream::command::EncodedWrite;
+use crate::send_stream::{IntoReader, Version};
 
 /// How to decompress a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Default for DecompressOptions {
 /// See [`TransformError`]; the output is not whole then. A payload that cannot be decoded is
 /// one.
 pub fn decompress(
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     output: impl Write,
     options: &DecompressOptions,
     jobs: NonZeroUsize,

@@ -104,7 +104,8 @@ impl StreamFinding {
     /// The end of reading. `None` when the input failed, which says nothing of the stream.
     pub(super) fn of_end(error: &ReadError, commands: u64) -> Option<Self> {
         let (code, offset) = match *error {
-            ReadError::NotASendStream { offset } => ("not-a-send-stream", offset),
+            ReadError::Empty => ("empty-input", 0),
+            ReadError::NotASendStream { offset, .. } => ("not-a-send-stream", offset),
             ReadError::UnknownVersion { offset, .. } => ("unknown-version", offset),
             ReadError::Truncated { offset, .. } => ("truncated", offset),
             ReadError::MissingEnd { offset, .. } => ("missing-end", offset),
@@ -122,6 +123,26 @@ impl StreamFinding {
             payload_offset: None,
             message: error.to_string(),
         })
+    }
+}
+
+impl StreamFinding {
+    /// A stream header where none was due, from which reading goes on.
+    pub(super) fn of_header(offset: u64, commands: u64) -> Self {
+        Self {
+            code: "stream-found",
+            severity: Severity::Note,
+            offset,
+            command: commands,
+            kind: None,
+            path: None,
+            file_offset: None,
+            payload_offset: None,
+            message: format!(
+                "a stream header at offset {offset}; from there on it is judged as a stream of its \
+                 own"
+            ),
+        }
     }
 }
 

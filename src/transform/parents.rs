@@ -1,11 +1,9 @@
 //! Subvolumes that are there before a stream is received.
 
-use std::io::Read;
-
 use super::error::TransformError;
 use super::order::{Order, Subvolumes};
 use crate::rules::Target;
-use crate::send_stream::{Command, Reader};
+use crate::send_stream::{Command, IntoReader};
 use crate::validate::Severity::Error;
 
 /// The trees of the subvolumes that streams have made, to check increments against.
@@ -24,8 +22,8 @@ impl Parents {
     ///
     /// # Errors
     /// [`TransformError::Read`] when the input fails or is no whole stream.
-    pub fn read(&mut self, input: impl Read, max_names: usize) -> Result<(), TransformError> {
-        let mut reader = Reader::new(input);
+    pub fn read(&mut self, input: impl IntoReader, max_names: usize) -> Result<(), TransformError> {
+        let mut reader = input.into_reader();
         // Sizes of sectors and nodes bear on findings only.
         let known = std::mem::take(&mut self.subvolumes);
         let mut order = Order::new(known, Target::default(), max_names);

@@ -9,7 +9,7 @@
 //! order, so `CLONE`, which speaks of ranges of files, still shares what it shared.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
@@ -25,8 +25,8 @@ use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Options, Prepared, Preparer};
 use crate::rules::{Target, plain_sectors};
-use crate::send_stream::Version;
 use crate::send_stream::command::EncodedWrite;
+use crate::send_stream::{IntoReader, Version};
 
 /// The least that a new extent has to save, against what was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,7 +114,7 @@ impl RecompressOptions {
 /// # Errors
 /// See [`TransformError`]; the output is not whole then.
 pub fn recompress(
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     output: impl Write,
     options: &RecompressOptions,
     jobs: NonZeroUsize,

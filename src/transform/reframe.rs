@@ -3,7 +3,7 @@
 //! The layout of an LZO payload follows the sector size of its filesystem, and the ioctl takes
 //! no other. zlib and zstd payloads do not change, nor does anything else.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
@@ -16,6 +16,7 @@ use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Level, Options, Prepared, Preparer};
 use crate::rules::{Codec, Target};
+use crate::send_stream::IntoReader;
 use crate::send_stream::command::EncodedWrite;
 
 /// How to lay out LZO payloads.
@@ -36,7 +37,7 @@ pub struct ReframeOptions {
 /// # Errors
 /// See [`TransformError`]; the output is not whole then.
 pub fn reframe(
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     output: impl Write,
     options: &ReframeOptions,
     jobs: NonZeroUsize,

@@ -4,7 +4,7 @@
 //! A worker frames its commands and computes their checksums; the thread that writes only
 //! writes. Every batch stands for itself, so the number of workers changes nothing.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use crate::rules::sums::add;
 use crate::rules::{Target, plain_sectors};
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{
-    Command, CommandKind, EncodeError, RawCommand, Version, WriteError, Writer,
+    Command, CommandKind, EncodeError, IntoReader, RawCommand, Version, WriteError, Writer,
 };
 use crate::validate::NotSound;
 
@@ -154,7 +154,7 @@ struct Finished {
 
 /// Rewrites a stream.
 pub(super) fn rewrite<K: Rework>(
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     mut output: impl Write,
     plan: Plan,
     target: &Target,
@@ -162,7 +162,7 @@ pub(super) fn rewrite<K: Rework>(
     rework: impl Fn() -> Result<K, TransformError> + Sync,
     mut report: impl FnMut(&StreamFinding),
 ) -> Result<RewriteSummary, TransformError> {
-    let mut source = Source::new(input, plan);
+    let mut source = Source::new(input.into_reader(), plan);
     let mut summary = RewriteSummary::default();
     let done = pipeline::ordered(
         jobs,

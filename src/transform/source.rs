@@ -121,9 +121,9 @@ pub(super) struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    pub(super) fn new(input: R, plan: Plan) -> Self {
+    pub(super) fn new(reader: Reader<R>, plan: Plan) -> Self {
         Self {
-            reader: Reader::new(input),
+            reader,
             plan,
             streams: 0,
             version: Version::V1,
@@ -416,7 +416,7 @@ mod tests {
             gather: None,
             lower: false,
         };
-        let mut source = Source::new(&stream[..], plan);
+        let mut source = Source::new(Reader::new(&stream[..]), plan);
         let mut seen = 0;
         while let Some(batch) = source.next().unwrap() {
             let encoded = |item: &&Item| matches!(item, Item::Encoded(_));
@@ -446,7 +446,7 @@ mod tests {
             }),
             lower: false,
         };
-        let mut source = Source::new(&stream[..], plan);
+        let mut source = Source::new(Reader::new(&stream[..]), plan);
         let batch = source.next().unwrap().unwrap();
         let gathered = batch.items.iter().find_map(|item| match item {
             Item::Data(data) => Some(data),

@@ -6,7 +6,6 @@
 //! its standard error is that of the ratio estimator of a simple random sample without
 //! replacement.
 
-use std::io::Read;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
@@ -19,7 +18,7 @@ use crate::pipeline;
 use crate::prepare::{Level, Options};
 use crate::rules::sums::add;
 use crate::rules::{Codec, Target, plain_sectors};
-use crate::send_stream::{Command, CommandKind};
+use crate::send_stream::{Command, CommandKind, IntoReader};
 
 /// What to find out.
 #[derive(Debug, Clone)]
@@ -128,7 +127,7 @@ impl CodecStats {
 /// # Errors
 /// See [`TransformError`].
 pub fn stats(
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     options: &StatsOptions,
     jobs: NonZeroUsize,
 ) -> Result<Stats, TransformError> {
@@ -152,7 +151,7 @@ pub fn stats(
         gather: Some(gather),
         lower: false,
     };
-    let mut source = Source::new(input, plan);
+    let mut source = Source::new(input.into_reader(), plan);
     let mut choice = Choice::new(if methods.is_empty() {
         0
     } else {

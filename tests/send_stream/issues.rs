@@ -294,11 +294,12 @@ fn inputs_that_are_no_send_streams() {
     ] {
         let got = error(input);
         assert!(
-            matches!(got, ReadError::NotASendStream { offset: 0 }),
+            matches!(got, ReadError::NotASendStream { offset: 0, .. }),
             "{got}"
         );
     }
-    for available in 0..17 {
+    assert!(matches!(error(b""), ReadError::Empty));
+    for available in 1..17 {
         let got = error(&header(1)[..available]);
         let ReadError::Truncated {
             offset: 0,
@@ -323,7 +324,7 @@ fn inputs_that_are_no_send_streams() {
         let stream = [&header(1)[..], &end(), tail].concat();
         let got = error(&stream);
         assert!(
-            matches!(got, ReadError::NotASendStream { offset: 27 }),
+            matches!(got, ReadError::NotASendStream { offset: 27, .. }),
             "{got}"
         );
     }
@@ -358,7 +359,7 @@ fn lengths_are_checked_before_they_are_believed() {
         let command = [&length.to_le_bytes()[..], &[15, 0], &[0; 4]].concat();
         error(&[&header(version)[..], &command].concat())
     };
-    for (version, limit) in [(1, 65536), (2, 262_144), (3, 262_144)] {
+    for (version, limit) in [(1, 16 << 20), (2, 16 << 20), (3, 16 << 20)] {
         // The longest allowed is not there, one more is refused unread.
         let longest = u32::try_from(limit).unwrap() - 10;
         let got = claims(version, longest);
@@ -378,6 +379,86 @@ fn lengths_are_checked_before_they_are_believed() {
             };
             assert_eq!((got, l), (u64::from(length) + 10, limit));
         }
+    }
+}
+
+/// What stands where a stream should begin is named.
+#[test]
+fn what_is_no_send_stream_is_named() {
+    use btrfs_payload::send_stream::Foreign;
+    let found = |input: &[u8]| match error(input) {
+        ReadError::NotASendStream { found, .. } => found,
+        got => panic!("{got}"),
+    };
+    let stream = [&header(2)[..], &frame(1, &path()), &end()].concat();
+    let text = [b"At subvol snapshot\n", &stream[..]].concat();
+    assert_eq!(found(&text), Foreign::HeaderAt(19));
+    // Frames that gzip 1.12, zstd 1.5, xz 5.4, bzip2 1.0 and lz4 1.9 begin with.
+    assert_eq!(found(&[0x1f, 0x8b, 8, 8]), Foreign::Compressed("gzip"));
+    assert_eq!(
+        found(&[0x28, 0xb5, 0x2f, 0xfd]),
+        Foreign::Compressed("zstd")
+    );
+    assert_eq!(found(b"\xfd7zXZ\0\0\x04"), Foreign::Compressed("xz"));
+    assert_eq!(found(b"BZh91AY&SY"), Foreign::Compressed("bzip2"));
+    assert_eq!(found(&[4, 0x22, 0x4d, 0x18]), Foreign::Compressed("lz4"));
+    assert_eq!(found(&[0; 100]), Foreign::Zeroes);
+    assert_eq!(found(b"x"), Foreign::Unknown);
+}
+
+/// A stream that begins inside a damaged command, across its claimed end, after junk, or after a
+/// command that claims too much is found; one stored inside a sound file is not.
+#[test]
+fn reading_goes_on_at_the_next_stream() {
+    let restarted = [&header(2)[..], &frame(1, &path()), &end()].concat();
+    let read_all = |input: &[u8]| {
+        let mut reader = Reader::new(input);
+        let (mut streams, mut found) = (0, Vec::new());
+        loop {
+            match reader.read_command() {
+                Ok(Some(raw)) => {
+                    streams = streams.max(raw.stream() + 1);
+                    if !raw.crc_ok() && reader.resync_inside(&raw).unwrap() {
+                        found.push(reader.offset());
+                    }
+                }
+                Ok(None) => return (streams, found),
+                Err(_) => match reader.resync().unwrap() {
+                    Some(offset) => found.push(offset),
+                    None => return (streams, found),
+                },
+            }
+        }
+    };
+    let head = [&header(2)[..], &frame(1, &path())].concat();
+    let write = frame(15, &[&path()[..], &[19, 0], &[7; 5000]].concat());
+    for cut in [11, 12, 500, write.len() - 1] {
+        let input = [&head[..], &write[..cut], &restarted].concat();
+        let offset = u64::try_from(head.len() + cut).unwrap();
+        assert_eq!(read_all(&input), (2, vec![offset]), "cut at {cut}");
+    }
+    for junk in [
+        &b"x"[..],
+        &[0; 70_000],
+        &[0xff; 65_536 - 8],
+        b"btrfs-stream\0\x09\0\0\0",
+    ] {
+        let input = [&head[..], &end(), junk, &restarted].concat();
+        let offset = u64::try_from(head.len() + end().len() + junk.len()).unwrap();
+        assert_eq!(
+            read_all(&input),
+            (2, vec![offset]),
+            "{} of junk",
+            junk.len()
+        );
+    }
+    // A file that holds a stream, sound and with a wrong checksum: the command ends where it says.
+    let stored = frame(15, &[&path()[..], &[19, 0], &restarted].concat());
+    let mut damaged = stored.clone();
+    damaged[12] ^= 1;
+    for stored in [stored, damaged] {
+        let input = [&head[..], &stored, &end()].concat();
+        assert_eq!(read_all(&input), (1, vec![]));
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use btrfs_payload::prepare::{Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
+use btrfs_payload::send_stream::Reader;
 use rustix::fs::OFlags;
 
 use crate::output::shown;
@@ -89,6 +90,23 @@ const MAX_JOBS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// most.
 pub(crate) fn jobs(text: &str) -> Result<NonZeroUsize, std::num::ParseIntError> {
     text.parse().map(|jobs: NonZeroUsize| jobs.min(MAX_JOBS))
+}
+
+/// How long the commands of a stream may be.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct CommandSize {
+    /// Longest command that is read; each thread may hold a few of them. Kernels make at most
+    /// 256K. K, M, G and T are powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = byte_count, default_value = "16M")]
+    max_command_size: u64,
+}
+
+impl CommandSize {
+    /// A reader with this limit.
+    pub(crate) fn reader<R: Read>(self, input: R) -> Reader<R> {
+        let limit = usize::try_from(self.max_command_size).unwrap_or(usize::MAX);
+        Reader::new(input).max_command_len(limit)
+    }
 }
 
 /// As many jobs as there are cores.

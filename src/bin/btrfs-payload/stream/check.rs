@@ -1,10 +1,10 @@
 //! `stream check`: judges a send stream.
 
-use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use btrfs_payload::send_stream::IntoReader;
 use btrfs_payload::send_stream::format::MAX_PATH_LEN;
 use btrfs_payload::transform::{
     CheckOptions, CheckSummary, Escaped, Shortened, StreamFinding, check,
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{Filesystem, all_cores, byte_count, jobs};
+use crate::args::{CommandSize, Filesystem, all_cores, byte_count, jobs};
 use crate::output::Output;
 use crate::quota::{FindingLimit, Quota, not_printed};
 
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// --parent for each
     #[arg(long = "parent", value_name = "FILE")]
     parents: Vec<PathBuf>,
+
+    #[command(flatten)]
+    command_size: CommandSize,
 
     #[command(flatten)]
     limit: FindingLimit,
@@ -116,13 +119,22 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     for path in &args.parents {
         let parent = Input::open(path)?;
         let (name, bar) = (parent.name(), parent.bar());
-        let read = options.parents.read(parent, options.max_names);
+        let read = options
+            .parents
+            .read(args.command_size.reader(parent), options.max_names);
         bar.finish_and_clear();
         read.with_context(|| format!("cannot use {name} as a parent"))?;
     }
     let (name, bar) = (input.name(), input.bar());
     let mut quota = args.limit.quota();
-    let verdict = check_stream(&name, input, &options, jobs, &mut quota, output);
+    let verdict = check_stream(
+        &name,
+        args.command_size.reader(input),
+        &options,
+        jobs,
+        &mut quota,
+        output,
+    );
     bar.finish_and_clear();
     verdict
 }
@@ -130,7 +142,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 /// Checks a stream and prints what is found; `check` does so too.
 pub(crate) fn check_stream(
     name: &str,
-    input: impl Read + Send,
+    input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
     quota: &mut Quota,
@@ -156,7 +168,8 @@ pub(crate) fn check_stream(
 }
 
 pub(super) fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {
-    output.text(format_args!("{name}: {finding}"))?;
+    let shown = Escaped(name.as_bytes());
+    output.text(format_args!("{shown}: {finding}"))?;
     output.json(&FindingLine {
         kind: "finding",
         input: name,
@@ -201,9 +214,10 @@ fn sums(
     } = summary;
     let sound = summary.is_sound();
     output.text(format_args!(
-        "{name}: {} ({streams} streams, {commands} commands, {whole_bytes} bytes whole, \
+        "{}: {} ({streams} streams, {commands} commands, {whole_bytes} bytes whole, \
          {payloads} payloads of {payload_bytes} bytes; {errors} errors, {warnings} warnings, \
          {notes} notes){}{}",
+        Escaped(name.as_bytes()),
         if sound { "sound" } else { "NOT SOUND" },
         not_printed(findings_not_printed),
         if names_exceeded {

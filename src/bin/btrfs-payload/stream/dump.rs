@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use btrfs_payload::send_stream::{
-    Attribute, Command, RawAttribute, RawCommand, ReadError, Reader, ValueType,
+    Attribute, Command, RawAttribute, RawCommand, ReadError, ValueType,
 };
 use btrfs_payload::transform::Escaped;
 use btrfs_payload::validate::Headline;
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::io::Input;
 use crate::Verdict;
+use crate::args::CommandSize;
 use crate::output::{Output, trouble};
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// The stream, `-` for standard input
     #[arg(default_value = "-")]
     input: PathBuf,
+
+    #[command(flatten)]
+    command_size: CommandSize,
 }
 
 const AFTER_HELP: &str = "\
@@ -65,7 +69,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = Input::open(&args.input)?;
     let (name, bar) = (input.name(), input.bar());
     let mut verdict = Verdict::Sound;
-    let mut reader = Reader::new(input);
+    let mut reader = args.command_size.reader(input);
     loop {
         match reader.read_command() {
             Ok(Some(raw)) => {

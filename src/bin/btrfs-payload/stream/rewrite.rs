@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
+use btrfs_payload::send_stream::Reader;
 use btrfs_payload::transform::{RewriteSummary, StreamFinding, TransformError};
 use serde::Serialize;
 
 use super::io::{Input, stdout};
 use crate::Verdict;
-use crate::args::{all_cores, byte_count, jobs};
+use crate::args::{CommandSize, all_cores, byte_count, jobs};
 use crate::new_file::OutFile;
 use crate::output::{Format, Output, add, count, remark, trouble};
 use crate::quota::FindingLimit;
@@ -35,6 +36,9 @@ pub(super) struct InOut {
     /// Give up where the output would be longer; K, M, G and T are powers of 1024
     #[arg(long, value_name = "BYTES", value_parser = byte_count)]
     max_output: Option<u64>,
+
+    #[command(flatten)]
+    command_size: CommandSize,
 
     #[command(flatten)]
     limit: FindingLimit,
@@ -85,7 +89,7 @@ impl InOut {
         &self,
         output: &mut Output,
         work: impl FnOnce(
-            Input,
+            Reader<Input>,
             &mut dyn Write,
             NonZeroUsize,
             &mut dyn FnMut(&StreamFinding),
@@ -112,7 +116,7 @@ impl InOut {
                 read,
                 bar: bar.clone(),
             };
-            work(input, &mut out, jobs, &mut report)
+            work(self.command_size.reader(input), &mut out, jobs, &mut report)
         };
         let mut out = match stdout {
             Some(stdout) => stdout,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{Filesystem, all_cores, jobs};
+use crate::args::{CommandSize, Filesystem, all_cores, jobs};
 use crate::output::{Output, add, trouble};
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     filesystem: Filesystem,
+
+    #[command(flatten)]
+    command_size: CommandSize,
 
     /// Threads that work, 1024 at most [default: all cores]
     #[arg(long, value_name = "N", value_parser = jobs)]
@@ -97,6 +100,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         estimates: args.estimate.clone(),
         samples: args.samples,
     };
+    let input = args.command_size.reader(input);
     let stats = stats(input, &options, args.jobs.unwrap_or_else(all_cores));
     bar.finish_and_clear();
     let stats = match stats {
