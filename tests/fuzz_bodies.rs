@@ -33,6 +33,14 @@ fn stream() {
 }
 
 #[test]
+fn rewrite() {
+    run(|input| {
+        bodies::rewrite(&input);
+        TestResult::passed()
+    });
+}
+
+#[test]
 fn encode() {
     run(|input| {
         // Twice the same, so that it compresses.

@@ -52,5 +52,5 @@ pub use issue::{CommandError, Issue};
 pub use kind::{AttributeUse, CommandKind};
 pub use raw::{RawAttribute, RawCommand};
 pub use read::{IntoReader, ReadError, Reader};
-pub use value::{Timespec, Uuid};
+pub use value::{AttributeValue, Timespec, Uuid};
 pub use write::{WriteError, Writer};

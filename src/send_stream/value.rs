@@ -4,11 +4,11 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::format::Attribute;
+use super::format::{Attribute, ValueType};
 use super::frame::{AttributeWriter, EncodeError};
 use super::issue::CommandError;
 use super::kind::CommandKind;
-use super::raw::RawCommand;
+use super::raw::{RawAttribute, RawCommand};
 use crate::rules::EncodedIoId;
 
 /// Sixteen bytes that identify a subvolume.
@@ -34,6 +34,47 @@ pub struct Timespec {
     pub seconds: i64,
     /// Nanoseconds behind it, below 1,000,000,000 in a sound stream.
     pub nanoseconds: u32,
+}
+
+/// The value of an attribute, whatever command it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttributeValue {
+    /// A number of one, four or eight bytes.
+    Number(u64),
+    /// Sixteen bytes.
+    Uuid(Uuid),
+    /// A time.
+    Time(Timespec),
+    /// A path or name.
+    Text(Bytes),
+    /// Any bytes; those of an attribute without a meaning too.
+    Data(Bytes),
+    /// Bytes that are too many or too few for what the attribute is.
+    WrongSize(Bytes),
+}
+
+impl RawAttribute {
+    /// The value as the attribute's form has it.
+    #[must_use]
+    pub fn typed(&self) -> AttributeValue {
+        let bytes = &self.value;
+        fn number<T: Value + Into<u64>>(bytes: &Bytes) -> Option<AttributeValue> {
+            T::from_bytes(bytes, bytes).map(|number| AttributeValue::Number(number.into()))
+        }
+        let value = match self.attribute().map(Attribute::value_type) {
+            Some(ValueType::U8) => number::<u8>(bytes),
+            Some(ValueType::U32) => number::<u32>(bytes),
+            Some(ValueType::U64) => number::<u64>(bytes),
+            Some(ValueType::Uuid) => Uuid::from_bytes(bytes, bytes).map(AttributeValue::Uuid),
+            Some(ValueType::Timespec) => {
+                Timespec::from_bytes(bytes, bytes).map(AttributeValue::Time)
+            }
+            Some(ValueType::String) => Some(AttributeValue::Text(bytes.clone())),
+            Some(ValueType::Data) | None => Some(AttributeValue::Data(bytes.clone())),
+        };
+        value.unwrap_or_else(|| AttributeValue::WrongSize(bytes.clone()))
+    }
 }
 
 /// A type that stands for the value of an attribute.

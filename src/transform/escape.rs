@@ -36,6 +36,31 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Shows bytes as [`Escaped`] does, and blanks and `=` as `\\x20` and `\\x3d`: one word, which can
+/// stand in a list of `name=value`.
+///
+/// ```
+/// use btrfs_payload::transform::EscapedWord;
+/// assert_eq!(EscapedWord(b"my file=1").to_string(), r"my\x20file\x3d1");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EscapedWord<'a>(pub &'a [u8]);
+
+impl fmt::Display for EscapedWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let breaks = |byte: &u8| matches!(byte, b' ' | b'=');
+        for part in self.0.split_inclusive(breaks) {
+            let (word, last) = match part.split_last() {
+                Some((last, word)) if breaks(last) => (word, Some(*last)),
+                _ => (part, None),
+            };
+            Escaped(word).fmt(f)?;
+            bytes(f, last.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
 /// Shows bytes as [`Escaped`] does, but of more than 1024 bytes only the beginning, the end and
 /// how many there are: paths of that length are mostly attempts.
 ///

@@ -35,7 +35,7 @@ pub use check::{BYTES_PER_NAME, CheckOptions, CheckSummary, check};
 pub use codes::{explain, explanations};
 pub use decompress::{DecompressOptions, decompress};
 pub use error::TransformError;
-pub use escape::{Escaped, Shortened};
+pub use escape::{Escaped, EscapedWord, Shortened};
 pub use finding::StreamFinding;
 pub use parents::Parents;
 pub use payload::{DecodedExtent, decode_extent};

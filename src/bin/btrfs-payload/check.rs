@@ -321,7 +321,7 @@ impl Check<'_> {
 
     fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
         self.is_stream = true;
-        let name = input.to_string_lossy();
+        let name = shown(input).to_string();
         let options = CheckOptions {
             target: claims.filesystem.target(),
             ..CheckOptions::default()

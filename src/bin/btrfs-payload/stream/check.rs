@@ -168,8 +168,7 @@ pub(crate) fn check_stream(
 }
 
 pub(super) fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {
-    let shown = Escaped(name.as_bytes());
-    output.text(format_args!("{shown}: {finding}"))?;
+    output.text(format_args!("{name}: {finding}"))?;
     output.json(&FindingLine {
         kind: "finding",
         input: name,
@@ -217,7 +216,7 @@ fn sums(
         "{}: {} ({streams} streams, {commands} commands, {whole_bytes} bytes whole, \
          {payloads} payloads of {payload_bytes} bytes; {errors} errors, {warnings} warnings, \
          {notes} notes){}{}",
-        Escaped(name.as_bytes()),
+        name,
         if sound { "sound" } else { "NOT SOUND" },
         not_printed(findings_not_printed),
         if names_exceeded {

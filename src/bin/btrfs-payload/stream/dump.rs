@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use btrfs_payload::send_stream::{
-    Attribute, Command, RawAttribute, RawCommand, ReadError, ValueType,
+    Attribute, AttributeValue, Command, RawAttribute, RawCommand, ReadError, Timespec,
 };
-use btrfs_payload::transform::Escaped;
+use btrfs_payload::transform::{Escaped, EscapedWord};
 use btrfs_payload::validate::Headline;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -32,8 +32,10 @@ const AFTER_HELP: &str = "\
 Example:
   btrfs-payload stream dump backup.stream --format json | jq 'select(.name == \"rename\")'
 
-Paths and names are escaped: \\n, \\t, \\r, \\\\, and \\xNN for what is not printable UTF-8. Data is
-shown by its length, short values of extended attributes as text.
+Paths and names are escaped: \\n, \\t, \\r, \\\\, and \\xNN for what is not printable UTF-8, for blanks
+and for =, so that a line can be taken apart at its blanks (JSON leaves blanks and = as they are).
+Modes are octal, device numbers hexadecimal, times seconds with nanoseconds. Data is shown by its
+length, short values of extended attributes as text. What follows # or ! is a remark.
 
 Lines of --format json:
   {\"kind\":\"command\"} offset (bytes), index, stream, version, name (or number), crc (true: right),
@@ -112,13 +114,8 @@ fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {
             Some(known) => known.name().to_owned(),
             None => format!("attribute_{}", attribute.number),
         };
-        let value = value(&attribute);
-        let shown = match &value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        write!(text, " {name}={shown}")?;
-        attributes.insert(name, value);
+        write!(text, " {name}={}", word(&attribute))?;
+        attributes.insert(name, json(&attribute));
     }
     let known = name.map_or_else(|| format!("command_{number}"), str::to_owned);
     let phrase = payload
@@ -146,42 +143,39 @@ fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {
     })
 }
 
-/// The value of an attribute; bytes of the wrong length as their length.
-fn value(raw: &RawAttribute) -> Value {
-    let bytes = &raw.value[..];
-    let len = || Value::from(bytes.len());
-    let Some(attribute) = raw.attribute() else {
-        return len();
-    };
-    let number = match attribute.value_type() {
-        ValueType::String => return Escaped(bytes).to_string().into(),
-        // Values of extended attributes are often text; data is not.
-        ValueType::Data if attribute == Attribute::XattrData && bytes.len() <= 64 => {
-            return Escaped(bytes).to_string().into();
-        }
-        ValueType::Data => return len(),
-        ValueType::Uuid => {
-            return match bytes.try_into() {
-                Ok(uuid) => btrfs_payload::send_stream::Uuid(uuid).to_string().into(),
-                Err(_) => len(),
-            };
-        }
-        ValueType::Timespec => {
-            let parts = bytes.split_first_chunk().and_then(|(seconds, rest)| {
-                let nanoseconds = rest.try_into().ok()?;
-                Some((
-                    i64::from_le_bytes(*seconds),
-                    u32::from_le_bytes(nanoseconds),
-                ))
-            });
-            return match parts {
-                Some((seconds, nanoseconds)) => format!("{seconds}.{nanoseconds:09}").into(),
-                None => len(),
-            };
-        }
-        ValueType::U8 => bytes.try_into().ok().map(|b| u8::from_le_bytes(b).into()),
-        ValueType::U32 => bytes.try_into().ok().map(|b| u32::from_le_bytes(b).into()),
-        ValueType::U64 => bytes.try_into().ok().map(u64::from_le_bytes),
-    };
-    number.map_or_else(len, Value::from)
+/// The value of an attribute in JSON.
+fn json(raw: &RawAttribute) -> Value {
+    match raw.typed() {
+        AttributeValue::Number(number) => number.into(),
+        AttributeValue::Uuid(uuid) => uuid.to_string().into(),
+        AttributeValue::Time(time) => seconds(&time).into(),
+        AttributeValue::Text(text) => Escaped(&text).to_string().into(),
+        AttributeValue::Data(data) if is_shown(raw) => Escaped(&data).to_string().into(),
+        AttributeValue::Data(bytes) | AttributeValue::WrongSize(bytes) => bytes.len().into(),
+        _ => Value::Null,
+    }
+}
+
+/// The same as one word of a line; modes in octal, device numbers in hexadecimal.
+fn word(raw: &RawAttribute) -> String {
+    match (raw.typed(), raw.attribute()) {
+        (AttributeValue::Number(mode), Some(Attribute::Mode)) => format!("0{mode:o}"),
+        (AttributeValue::Number(device), Some(Attribute::Rdev)) => format!("{device:#x}"),
+        (AttributeValue::Text(text), _) => EscapedWord(&text).to_string(),
+        (AttributeValue::Data(data), _) if is_shown(raw) => EscapedWord(&data).to_string(),
+        _ => match json(raw) {
+            Value::String(text) => text,
+            other => other.to_string(),
+        },
+    }
+}
+
+/// Values of extended attributes are often text; other data is not.
+fn is_shown(raw: &RawAttribute) -> bool {
+    raw.attribute() == Some(Attribute::XattrData) && raw.value.len() <= 64
+}
+
+/// Seconds since 1970 with nine digits of nanoseconds.
+fn seconds(time: &Timespec) -> String {
+    format!("{}.{:09}", time.seconds, time.nanoseconds)
 }

@@ -50,7 +50,7 @@ impl Input {
         if self.name == Path::new("-") {
             "standard input".to_owned()
         } else {
-            self.name.to_string_lossy().into_owned()
+            shown(&self.name).to_string()
         }
     }
 
