@@ -103,15 +103,15 @@ pub fn rewrite(input: &[u8]) {
     let done = recompress(&stream[..], &mut out, &recompression, jobs, |_| ());
     results.push((done.is_ok(), out.0, "recompress"));
     for version_1 in [true, false] {
-        let options = DecompressOptions { version_1 };
+        let options = DecompressOptions {
+            version_1,
+            ..DecompressOptions::default()
+        };
         let mut out = Bounded::default();
         let done = decompress(&stream[..], &mut out, &options, jobs);
         results.push((done.is_ok(), out.0, "decompress"));
     }
-    let mut options = ReframeOptions {
-        target: Target::new(4096),
-        level: Level::Default,
-    };
+    let mut options = ReframeOptions::new(Target::new(4096), Level::Default);
     let mut out = Bounded::default();
     let done = reframe(&stream[..], &mut out, &options, jobs, |_| ());
     results.push((done.is_ok(), out.0, "reframe"));

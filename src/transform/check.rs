@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use super::error::TransformError;
 use super::finding::{MAX_PER_COMMAND, StreamFinding, Subject, issue_code};
 use super::order::Order;
-use super::parents::Parents;
+use super::parents::{MAX_NAMES, Parents};
 use super::payload;
 use super::source::BATCH_LEN;
 use crate::pipeline;
@@ -43,20 +43,9 @@ impl Default for CheckOptions {
     fn default() -> Self {
         Self {
             target: Target::default(),
-            max_names: 4 << 20,
+            max_names: MAX_NAMES,
             parents: Parents::default(),
             max_findings_per_command: MAX_PER_COMMAND,
-        }
-    }
-}
-
-impl CheckOptions {
-    /// The same with as many names as fit some memory, bytes.
-    #[must_use]
-    pub fn with_memory(self, bytes: u64) -> Self {
-        Self {
-            max_names: usize::try_from(bytes / BYTES_PER_NAME).unwrap_or(usize::MAX),
-            ..self
         }
     }
 }

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
+use super::parents::{MAX_NAMES, Parents};
 use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, must_decode, rewrite};
+use super::sizes::Sizes;
 use super::source::Plan;
 use crate::extent::EncodedExtent;
 use crate::rules::Target;
@@ -12,23 +14,33 @@ use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{IntoReader, Version};
 
 /// How to decompress a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DecompressOptions {
     /// The output is of version 1, which every receiver takes, and not of version 2.
     ///
     /// Version 1 has no `FALLOCATE`: holes become zeroes, up to 64 GiB each. Holes that keep the
     /// size end at the end of their file. Where an increment does not tell the size of a file,
     /// punched holes are taken to end inside of it, as those that Linux sends do
-    /// ([`RewriteSummary::holes_trusted`]), and zeroed ranges are an error.
+    /// ([`RewriteSummary::holes_trusted`]), and zeroed ranges are an error. Space that is reserved
+    /// is left out; where it makes a file longer, it becomes a `TRUNCATE`.
     ///
     /// `FILEATTR`, which receivers ignore, is left out. A stream that enables fs-verity has no
     /// form in version 1.
     pub version_1: bool,
+    /// Subvolumes that are there when the stream is received: sizes of files are known from them.
+    pub parents: Parents,
+    /// Names that are remembered, as in [`CheckOptions`](super::CheckOptions::max_names); where
+    /// there are more, sizes of files are not known from there on.
+    pub max_names: usize,
 }
 
 impl Default for DecompressOptions {
     fn default() -> Self {
-        Self { version_1: true }
+        Self {
+            version_1: true,
+            parents: Parents::default(),
+            max_names: MAX_NAMES,
+        }
     }
 }
 
@@ -51,6 +63,7 @@ pub fn decompress(
         },
         gather: None,
         lower: options.version_1,
+        sizes: Sizes::new(&options.parents, options.max_names),
     };
     let target = Target::default();
     // Nothing is reported: what is not sound ends the work.

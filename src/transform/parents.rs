@@ -6,7 +6,11 @@ use crate::rules::Target;
 use crate::send_stream::{Command, IntoReader};
 use crate::validate::Severity::Error;
 
-/// The trees of the subvolumes that streams have made, to check increments against.
+/// Names that are remembered unless options say otherwise.
+pub(super) const MAX_NAMES: usize = 4 << 20;
+
+/// The trees of the subvolumes that streams have made, to check increments against and to know the
+/// sizes of files by.
 ///
 /// Streams are read one after the other, each after those it builds on. Trees share what they
 /// have in common with that of their parent.

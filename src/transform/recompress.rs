@@ -18,8 +18,10 @@ use bytes::{Buf, Bytes};
 use super::error::TransformError;
 use super::finding::StreamFinding;
 use super::gather::Gather;
+use super::parents::{MAX_NAMES, Parents};
 use super::payload::{DecodedExtent, decode_extent, ends_inside, sectors_of};
 use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, rewrite};
+use super::sizes::Sizes;
 use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
@@ -93,6 +95,11 @@ pub struct RecompressOptions {
     /// Takes every extent that makes the stream smaller, if only by a byte, whatever sectors it
     /// saves.
     pub only_if_smaller: bool,
+    /// Subvolumes that are there when the stream is received: sizes of files are known from them.
+    pub parents: Parents,
+    /// Names that are remembered, as in [`CheckOptions`](super::CheckOptions::max_names); where
+    /// there are more, sizes of files are not known from there on.
+    pub max_names: usize,
 }
 
 impl RecompressOptions {
@@ -103,6 +110,8 @@ impl RecompressOptions {
             extents,
             min_saving: Saving::default(),
             only_if_smaller: false,
+            parents: Parents::default(),
+            max_names: MAX_NAMES,
         }
     }
 }
@@ -136,6 +145,7 @@ pub fn recompress(
             sector_size: target.sector_size,
         }),
         lower: false,
+        sizes: Sizes::new(&options.parents, options.max_names),
     };
     let rework = || Recompress::new(options, &extents);
     rewrite(input, output, plan, &target, jobs, rework, report)

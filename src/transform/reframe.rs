@@ -8,9 +8,11 @@ use std::num::NonZeroUsize;
 
 use super::error::TransformError;
 use super::finding::StreamFinding;
+use super::parents::{MAX_NAMES, Parents};
 use super::payload::{DecodedExtent, decode_extent, ends_inside};
 use super::recompress::pieces;
 use super::rewrite::{Rework, Reworked, RewriteSummary, Unsound, rewrite};
+use super::sizes::Sizes;
 use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
@@ -20,12 +22,30 @@ use crate::send_stream::IntoReader;
 use crate::send_stream::command::EncodedWrite;
 
 /// How to lay out LZO payloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ReframeOptions {
     /// The filesystem that is to receive the stream.
     pub target: Target,
     /// How hard to compress.
     pub level: Level,
+    /// Subvolumes that are there when the stream is received: sizes of files are known from them.
+    pub parents: Parents,
+    /// Names that are remembered, as in [`CheckOptions`](super::CheckOptions::max_names); where
+    /// there are more, sizes of files are not known from there on.
+    pub max_names: usize,
+}
+
+impl ReframeOptions {
+    /// For this filesystem.
+    #[must_use]
+    pub fn new(target: Target, level: Level) -> Self {
+        Self {
+            target,
+            level,
+            parents: Parents::default(),
+            max_names: MAX_NAMES,
+        }
+    }
 }
 
 /// Writes a stream anew with its LZO payloads laid out for the target's sector size. Data that
@@ -53,6 +73,7 @@ pub fn reframe(
         version: |version| version,
         gather: None,
         lower: false,
+        sizes: Sizes::new(&options.parents, options.max_names),
     };
     let target = options.target;
     let zlib = Options {

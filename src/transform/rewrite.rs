@@ -223,6 +223,10 @@ impl<K: Rework> Worker<K> {
                     let extent = self.rework.plain(data, &place)?;
                     part.data(gathered, data, extent, &place)?;
                 }
+                Item::Truncate(raw, truncate) => part
+                    .writer
+                    .command(truncate)
+                    .map_err(|error| not_written(raw.offset(), error))?,
                 Item::Zeroes(zeroes) => part.zeroes(zeroes)?,
                 Item::Encoded(encoded) => self.encoded(encoded, &mut part)?,
             }

@@ -2,16 +2,14 @@
 //!
 //! What a command does can depend on the size that its file has by then: where a hole ends that
 //! must not make it longer, whether an encoded write may end inside a sector. A file of the
-//! parent snapshot has no known size until the stream gives it one.
+//! parent snapshot that is not at hand has no known size until the stream gives it one, nor has any
+//! file where there are too many names.
 
 use super::finding::StreamFinding;
-use super::order::{Order, Subvolumes};
+use super::order::Order;
+use super::parents::Parents;
 use crate::rules::Target;
 use crate::send_stream::{Command, RawCommand};
-
-/// Names that are followed, some 63 MiB. Past it sizes are not known, which costs compression in
-/// places and nothing else.
-const MAX_NAMES: usize = 7 << 16;
 
 /// Follows the commands of an input.
 #[derive(Debug)]
@@ -22,9 +20,10 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub(super) fn new() -> Self {
+    /// From what the parents have, with as many names in all.
+    pub(super) fn new(parents: &Parents, max_names: usize) -> Self {
         Self {
-            order: Order::new(Subvolumes::default(), Target::default(), MAX_NAMES),
+            order: Order::new(parents.subvolumes(), Target::default(), max_names),
             unsaid: Vec::new(),
         }
     }

@@ -35,6 +35,8 @@ pub(super) enum Item {
     Data(Data),
     /// Zeroes to be written to a file.
     Zeroes(Zeroes),
+    /// A file gets this size, bytes.
+    Truncate(RawCommand, command::Truncate),
     /// An encoded write.
     Encoded(Encoded),
 }
@@ -64,13 +66,13 @@ impl Batch {
         self.items.iter().try_for_each(|item| match item {
             Item::Data(data) => data.verify(),
             Item::Encoded(encoded) => verify(&encoded.raw),
-            Item::Header | Item::Pass(_) | Item::Zeroes(_) => Ok(()),
+            Item::Header | Item::Pass(_) | Item::Truncate(..) | Item::Zeroes(_) => Ok(()),
         })
     }
 }
 
 /// What is to become of commands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Plan {
     /// The version of the output, from the version of the input.
     pub(super) version: fn(Version) -> Version,
@@ -78,6 +80,8 @@ pub(super) struct Plan {
     pub(super) gather: Option<Gather>,
     /// Commands that version 1 does not have are replaced or left out.
     pub(super) lower: bool,
+    /// Sizes of the files that are there before.
+    pub(super) sizes: Sizes,
 }
 
 /// A run of zeroes in a file.
@@ -104,7 +108,6 @@ pub(super) struct Source<R> {
     bytes: usize,
     run: Option<Run>,
     zeroes: Option<Zeroes>,
-    sizes: Sizes,
     /// Commands read, by their numbers.
     pub(super) kinds: [u64; KINDS],
     /// `FILEATTR` commands left out.
@@ -132,7 +135,6 @@ impl<R: Read> Source<R> {
             bytes: 0,
             run: None,
             zeroes: None,
-            sizes: Sizes::new(),
             kinds: [0; KINDS],
             left_out: 0,
             header_without_end: 0,
@@ -163,7 +165,7 @@ impl<R: Read> Source<R> {
             match self.reader.read_command()? {
                 Some(raw) => {
                     self.take(raw.clone())?;
-                    self.sizes.follow(&raw);
+                    self.plan.sizes.follow(&raw);
                 }
                 None => {
                     self.ended = true;
@@ -199,7 +201,7 @@ impl<R: Read> Source<R> {
                     Ok(Command::EncodedWrite(write)) => (weight(&raw, &write), write.path),
                     _ => (raw.bytes().len(), Bytes::new()),
                 };
-                let file_size = self.sizes.at_most(&path);
+                let file_size = self.plan.sizes.at_most(&path);
                 self.push(Item::Encoded(Encoded { raw, file_size }), bytes);
                 return Ok(());
             }
@@ -252,6 +254,7 @@ impl<R: Read> Source<R> {
         match c.fallocate_mode {
             mode if mode == PUNCH_HOLE | KEEP_SIZE || mode & !KEEP_SIZE == ZERO_RANGE => {}
             KEEP_SIZE => return Ok(()),
+            0 => return self.lengthen(raw, &c),
             _ => return Err(self.no_counterpart(raw, "only holes can be written as zeroes")),
         }
         let Some(mut end) = c.file_offset.checked_add(c.size) else {
@@ -259,9 +262,9 @@ impl<R: Read> Source<R> {
         };
         self.finish_run();
         if c.fallocate_mode & KEEP_SIZE != 0 {
-            match self.sizes.of(&c.path) {
+            match self.plan.sizes.of(&c.path) {
                 Some(size) => end = end.min(size),
-                None if end <= self.sizes.at_least(&c.path) => {}
+                None if end <= self.plan.sizes.at_least(&c.path) => {}
                 // Linux sends no holes past the end of a file.
                 None if c.fallocate_mode & PUNCH_HOLE != 0 => {
                     self.holes_trusted = self.holes_trusted.saturating_add(1);
@@ -283,6 +286,25 @@ impl<R: Read> Source<R> {
             offset: c.file_offset,
             len,
         });
+        Ok(())
+    }
+
+    /// Space that is reserved past the end of a file makes it longer, as `TRUNCATE` does.
+    fn lengthen(&mut self, raw: &RawCommand, c: &command::Fallocate) -> Result<(), TransformError> {
+        let end = c.file_offset.saturating_add(c.size);
+        if end <= self.plan.sizes.at_least(&c.path) {
+            return Ok(());
+        }
+        if self.plan.sizes.of(&c.path).is_none() {
+            let reason = "it may make a file longer or not, whose size is not known";
+            return Err(self.no_counterpart(raw, reason));
+        }
+        let truncate = command::Truncate {
+            path: c.path.clone(),
+            size: end,
+        };
+        let bytes = raw.bytes().len();
+        self.push(Item::Truncate(raw.clone(), truncate), bytes);
         Ok(())
     }
 
@@ -336,7 +358,7 @@ impl<R: Read> Source<R> {
 
     fn finish_run(&mut self) {
         if let Some(run) = self.run.take() {
-            let file_size = self.sizes.at_most(run.path());
+            let file_size = self.plan.sizes.at_most(run.path());
             let data = run.finish(file_size);
             let bytes = data.len;
             self.put(Item::Data(data), bytes);
@@ -383,6 +405,7 @@ fn weight(raw: &RawCommand, write: &command::EncodedWrite) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parents::{MAX_NAMES, Parents};
     use super::*;
     use crate::prepare::{Level, Options, Prepared, Preparer};
     use crate::rules::Codec;
@@ -415,6 +438,7 @@ mod tests {
             version: |version| version,
             gather: None,
             lower: false,
+            sizes: Sizes::new(&Parents::default(), MAX_NAMES),
         };
         let mut source = Source::new(Reader::new(&stream[..]), plan);
         let mut seen = 0;
@@ -445,6 +469,7 @@ mod tests {
                 sector_size: 4096,
             }),
             lower: false,
+            sizes: Sizes::new(&Parents::default(), MAX_NAMES),
         };
         let mut source = Source::new(Reader::new(&stream[..]), plan);
         let batch = source.next().unwrap().unwrap();

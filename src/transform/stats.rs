@@ -10,9 +10,11 @@ use std::num::NonZeroUsize;
 
 use super::error::TransformError;
 use super::gather::Gather;
+use super::parents::{MAX_NAMES, Parents};
 use super::payload::sectors_of;
 use super::recompress::{Recompress, RecompressOptions};
 use super::rewrite::{Piece, Rework, Reworked, Unsound};
+use super::sizes::Sizes;
 use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::pipeline;
 use crate::prepare::{Level, Options};
@@ -150,6 +152,7 @@ pub fn stats(
         version: |version| version,
         gather: Some(gather),
         lower: false,
+        sizes: Sizes::new(&Parents::default(), MAX_NAMES),
     };
     let mut source = Source::new(input.into_reader(), plan);
     let mut choice = Choice::new(if methods.is_empty() {
@@ -331,7 +334,7 @@ fn count(
     for (item, hash) in batch.items.iter().zip(chosen) {
         match item {
             Item::Header => add(&mut counted.streams, 1),
-            Item::Pass(_) | Item::Zeroes(_) => {}
+            Item::Pass(_) | Item::Truncate(..) | Item::Zeroes(_) => {}
             Item::Data(gathered) => {
                 let len = gathered.len as u64;
                 let target = target.at(gathered.offset);

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::Codec;
 use btrfs_payload::send_stream::{Command, Encode, Uuid, Version, Writer, command};
-use btrfs_payload::transform::{TransformError, decode_extent};
+use btrfs_payload::transform::{
+    DecompressOptions, Parents, RecompressOptions, TransformError, decode_extent,
+};
 
 use crate::by_hand::{begun, parsed, writes};
 use crate::support::text;
@@ -57,8 +59,11 @@ fn files(stream: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
                 if c.fallocate_mode & 1 == 0 {
                     file.resize(file.len().max(range.end), 0);
                 }
-                let end = range.end.min(file.len());
-                file[range.start.min(end)..end].fill(0);
+                // Space that is reserved hides nothing.
+                if c.fallocate_mode & !1 != 0 {
+                    let end = range.end.min(file.len());
+                    file[range.start.min(end)..end].fill(0);
+                }
             }
             _ => {}
         }
@@ -182,6 +187,83 @@ fn of_a_file_of_unknown_size_holes_are_trusted_and_zeroed_ranges_refused() {
     let (out, summary) = Work::decompress(true).done(&stream);
     assert_eq!(writes(&out), [(false, 4096, 1904)]);
     assert_eq!(summary.holes_trusted, 0);
+}
+
+#[test]
+fn the_sizes_of_files_of_the_parent_come_from_its_stream() {
+    let mut writer = begun(Version::V1);
+    writer.write(&"f".into(), 0, &text(5000)).unwrap();
+    let of_parent = writer.finish().unwrap();
+    let mut parents = Parents::default();
+    parents.read(&of_parent[..], 1000).unwrap();
+    let with_parent = |work: Work| match work {
+        Work::Decompress(options) => Work::Decompress(DecompressOptions {
+            parents: parents.clone(),
+            ..options
+        }),
+        Work::Recompress(options) => Work::Recompress(RecompressOptions {
+            parents: parents.clone(),
+            ..options
+        }),
+        Work::Reframe(_) => work,
+    };
+    let child = |command: &Put<'_>| {
+        let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
+        let snapshot = command::Snapshot {
+            path: "child".into(),
+            uuid: Uuid([8; 16]),
+            ctransid: 10,
+            clone_uuid: Uuid([7; 16]),
+            clone_ctransid: 9,
+        };
+        put(&mut writer, &snapshot);
+        command(&mut writer);
+        writer.finish().unwrap()
+    };
+    for mode in [PUNCH, ZERO_KEEPING_SIZE] {
+        let stream = child(&|w| put(w, &hole("f", mode, 4096, 8192)));
+        let (out, summary) = with_parent(Work::decompress(true)).done(&stream);
+        assert_eq!(writes(&out), [(false, 4096, 904)]);
+        assert_eq!(summary.holes_trusted, 0);
+    }
+    // Not longer than before: an extent may end with the file.
+    let stream = child(&|w| w.write(&"f".into(), 0, &[7; 70_000]).unwrap());
+    let zstd = Work::recompress(Codec::Zstd, Level::Number(3));
+    assert_eq!(writes(&zstd.done(&stream).0).len(), 2);
+    assert_eq!(
+        writes(&with_parent(zstd).done(&stream).0),
+        [(true, 0, 70_000)]
+    );
+}
+
+#[test]
+fn reserved_space_makes_a_file_longer_or_is_left_out() {
+    const RESERVE: u32 = 0;
+    const RESERVE_KEEPING_SIZE: u32 = 1;
+    for (mode, offset, size) in [
+        (RESERVE, 0, 4096),
+        (RESERVE, 4096, 904),
+        (RESERVE, 4096, 905),
+        (RESERVE, 100_000, 5000),
+        (RESERVE_KEEPING_SIZE, 4096, 8192),
+    ] {
+        let mut writer = begun(Version::V2);
+        writer.write(&"f".into(), 0, &text(5000)).unwrap();
+        put(&mut writer, &hole("f", mode, offset, size));
+        let stream = writer.finish().unwrap();
+        let (out, _) = Work::decompress(true).done(&stream);
+        assert_eq!(files(&out), files(&stream), "{mode} {offset} {size}");
+    }
+    // Longer or not, without the parent nobody knows.
+    let stream = increment(&[&|w| put(w, &hole("old", RESERVE, 0, 8192))]);
+    let error = Work::decompress(true).on(&stream, 1);
+    assert!(matches!(error, Err(TransformError::NoCounterpart { .. })));
+    let stream = increment(&[
+        &|w| w.write(&"old".into(), 4096, &[1; 4096]).unwrap(),
+        &|w| put(w, &hole("old", RESERVE, 0, 8192)),
+    ]);
+    let (out, _) = Work::decompress(true).done(&stream);
+    assert_eq!(writes(&out), [(false, 4096, 4096)]);
 }
 
 #[test]

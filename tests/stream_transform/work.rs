@@ -66,14 +66,17 @@ impl Work {
     }
 
     pub fn decompress(version_1: bool) -> Self {
-        Self::Decompress(DecompressOptions { version_1 })
+        Self::Decompress(DecompressOptions {
+            version_1,
+            ..DecompressOptions::default()
+        })
     }
 
     pub fn reframe(sector_size: u32) -> Self {
-        Self::Reframe(ReframeOptions {
-            target: Target::new(sector_size),
-            level: Level::Default,
-        })
+        Self::Reframe(ReframeOptions::new(
+            Target::new(sector_size),
+            Level::Default,
+        ))
     }
 
     pub fn on(

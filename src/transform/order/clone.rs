@@ -137,6 +137,11 @@ fn to_the_end(
             data::grow(tree, id, end);
         }
     }
+    if source.is_none_or(|source| !source.node.size_is_known)
+        && let Some(node) = tree.node_mut(id)
+    {
+        node.size_is_known = false;
+    }
     trouble(
         "empty-range",
         "CLONE of length 0: Linux clones everything from there to the end of the source",

@@ -12,8 +12,9 @@ use btrfs_payload::transform::{
 use serde::Serialize;
 
 use super::io::Input;
+use super::known::Known;
 use crate::Verdict;
-use crate::args::{CommandSize, Filesystem, all_cores, byte_count, jobs};
+use crate::args::{CommandSize, Filesystem, all_cores, jobs};
 use crate::output::Output;
 use crate::quota::{FindingLimit, Quota, not_printed};
 
@@ -27,21 +28,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     filesystem: Filesystem,
 
-    /// A stream received before, such as that of the parent; several, oldest first, with one
-    /// --parent for each
-    #[arg(long = "parent", value_name = "FILE")]
-    parents: Vec<PathBuf>,
+    #[command(flatten)]
+    known: Known,
 
     #[command(flatten)]
     command_size: CommandSize,
 
     #[command(flatten)]
     limit: FindingLimit,
-
-    /// Memory that the names of files may take, 144 bytes each; past it paths are not followed. K, M,
-    /// G and T are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = byte_count, default_value = "576M")]
-    memory: u64,
 
     /// Threads that judge payloads, 1024 at most [default: all cores]
     #[arg(long, value_name = "N", value_parser = jobs)]
@@ -112,19 +106,12 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     output.outlive_reader();
     let input = Input::open(&args.input)?;
     let jobs = args.jobs.unwrap_or_else(all_cores);
-    let mut options = CheckOptions {
+    let options = CheckOptions {
         target: args.filesystem.target(),
-        ..CheckOptions::default().with_memory(args.memory)
+        parents: args.known.parents(args.command_size)?,
+        max_names: args.known.max_names(),
+        ..CheckOptions::default()
     };
-    for path in &args.parents {
-        let parent = Input::open(path)?;
-        let (name, bar) = (parent.name(), parent.bar());
-        let read = options
-            .parents
-            .read(args.command_size.reader(parent), options.max_names);
-        bar.finish_and_clear();
-        read.with_context(|| format!("cannot use {name} as a parent"))?;
-    }
     let (name, bar) = (input.name(), input.bar());
     let mut quota = args.limit.quota();
     let verdict = check_stream(

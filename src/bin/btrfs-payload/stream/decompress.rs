@@ -30,6 +30,8 @@ left out (receivers ignore it), and a stream that enables fs-verity has no form.
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let options = DecompressOptions {
         version_1: args.to_version == 1,
+        parents: args.files.parents()?,
+        max_names: args.files.max_names(),
     };
     args.files.run(output, |input, out, jobs, _| {
         decompress(input, out, &options, jobs)

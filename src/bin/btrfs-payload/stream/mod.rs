@@ -4,6 +4,7 @@ mod check;
 mod decompress;
 mod dump;
 mod io;
+mod known;
 mod recompress;
 mod reframe;
 mod rewrite;

@@ -70,6 +70,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         },
         min_saving: args.min_saving,
         only_if_smaller: args.only_if_smaller,
+        parents: args.files.parents()?,
+        max_names: args.files.max_names(),
     };
     args.files.run(output, |input, out, jobs, report| {
         recompress(input, out, &options, jobs, report)

@@ -36,6 +36,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let options = ReframeOptions {
         target: args.filesystem.target(),
         level: args.level,
+        parents: args.files.parents()?,
+        max_names: args.files.max_names(),
     };
     args.files.run(output, |input, out, jobs, report| {
         reframe(input, out, &options, jobs, report)

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use btrfs_payload::send_stream::Reader;
-use btrfs_payload::transform::{RewriteSummary, StreamFinding, TransformError};
+use btrfs_payload::transform::{Parents, RewriteSummary, StreamFinding, TransformError};
 use serde::Serialize;
 
 use super::io::{Input, stdout};
+use super::known::Known;
 use crate::Verdict;
 use crate::args::{CommandSize, all_cores, byte_count, jobs};
 use crate::new_file::OutFile;
@@ -39,6 +40,9 @@ pub(super) struct InOut {
 
     #[command(flatten)]
     command_size: CommandSize,
+
+    #[command(flatten)]
+    known: Known,
 
     #[command(flatten)]
     limit: FindingLimit,
@@ -84,6 +88,16 @@ struct Line<'a> {
 }
 
 impl InOut {
+    /// Subvolumes that are there before the stream is received.
+    pub(super) fn parents(&self) -> Result<Parents> {
+        self.known.parents(self.command_size)
+    }
+
+    /// Names of files that are remembered.
+    pub(super) fn max_names(&self) -> usize {
+        self.known.max_names()
+    }
+
     /// Opens both ends and lets `work` go from one to the other.
     pub(super) fn run(
         &self,
