@@ -20,4 +20,4 @@ mod write_call;
 pub use fields::{ExtentFields, Target};
 pub use numbering::{Codec, EncodedIoId, OnDiskId, UnknownCodec};
 pub use placement::{Placement, Sectors, can_be_inline, placement, plain_sectors};
-pub use write_call::{WriteAnswer, WriteCall, WriteRule};
+pub use write_call::{Received, WriteAnswer, WriteCall, WriteRule};

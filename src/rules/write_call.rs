@@ -175,6 +175,19 @@ pub enum WriteAnswer {
     Refused(Errno),
 }
 
+/// What `btrfs receive` makes of an encoded write whose first broken rule is this one
+/// (`process_encoded_write` and `decompress_and_write`, cmds/receive.c, btrfs-progs 6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Received {
+    /// It decodes the payload itself and writes plain data, as for every EINVAL: the data is there
+    /// if its decoders read the payload, but nothing is compressed.
+    FallsBack,
+    /// It stops with an error, or nobody can say what it writes.
+    Stops,
+    /// The call succeeds and writes nothing, so it goes on without the data.
+    NothingWritten,
+}
+
 impl WriteRule {
     /// The stable name of the rule in reports.
     #[must_use]
@@ -210,6 +223,54 @@ impl WriteRule {
             Self::ReadOnlyDescriptor => WriteAnswer::Refused(Errno::Ebadf),
             _ => WriteAnswer::Refused(Errno::Einval),
         }
+    }
+
+    /// What `btrfs receive` does when this is the first broken rule in the kernel's order.
+    ///
+    /// It falls back for every EINVAL, and then looks at the claims again: what names no payload
+    /// that it can decode, or no place that it can write to, stops it there.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        match self {
+            Self::EmptyPayload | Self::EmptySlice => Received::NothingWritten,
+            Self::ReadOnlyDescriptor
+            | Self::NotEncoded
+            | Self::UnknownCompression { .. }
+            | Self::Encryption { .. }
+            | Self::OffsetBeyondEnd { .. }
+            | Self::SliceBeyondEnd { .. }
+            | Self::BeyondLargestFile { .. } => Received::Stops,
+            Self::Flags { .. }
+            | Self::Reserved
+            | Self::LzoSectorSize { .. }
+            | Self::NoDataSum
+            | Self::UnencodedTooLong { .. }
+            | Self::PayloadTooLong { .. }
+            | Self::NotSmaller { .. }
+            | Self::UnalignedOffset { .. }
+            | Self::UnalignedEnd { .. }
+            | Self::UnalignedUnencodedOffset { .. } => Received::FallsBack,
+        }
+    }
+
+    /// True where there is more than an extent holds, on any filesystem.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        matches!(
+            self,
+            Self::UnencodedTooLong { .. } | Self::PayloadTooLong { .. }
+        )
+    }
+
+    /// True for rules that an extent which is on btrfs already may break, and is in order all the
+    /// same: only as an encoded write it would be refused.
+    ///
+    /// Kernels and `mkfs.btrfs` make a few extents that are no smaller than their data, and
+    /// kernels without [`Behaviour::RefusesNodatasum`] take encoded writes to files without
+    /// checksums.
+    #[must_use]
+    pub fn may_be_broken_on_disk(&self) -> bool {
+        matches!(self, Self::NotSmaller { .. } | Self::NoDataSum)
     }
 }
 
@@ -430,6 +491,45 @@ mod tests {
                 "unaligned-unencoded-offset"
             ]
         );
+    }
+
+    #[test]
+    fn receive_falls_back_only_where_claims_name_data_and_a_place() {
+        let (sound, target) = sound();
+        let first = |fields: ExtentFields, target: &Target| {
+            let call = WriteCall::new(4000, &fields, target);
+            call.broken_rules().next().map(|rule| rule.received())
+        };
+        assert_eq!(first(sound, &target), None);
+        let fields = |change: fn(&mut ExtentFields)| {
+            let mut fields = sound;
+            change(&mut fields);
+            fields
+        };
+        let unaligned = target.at(1);
+        for (expected, got) in [
+            (
+                Received::Stops,
+                first(fields(|f| f.encryption = 1), &target),
+            ),
+            (
+                Received::Stops,
+                first(fields(|f| f.compression.0 = 8), &target),
+            ),
+            (Received::Stops, first(fields(|f| f.len = 8193), &target)),
+            (Received::Stops, first(sound, &target.at(u64::MAX / 2))),
+            (
+                Received::NothingWritten,
+                first(fields(|f| f.len = 0), &unaligned),
+            ),
+            (Received::FallsBack, first(sound, &unaligned)),
+            (
+                Received::FallsBack,
+                first(fields(|f| f.unencoded_len = 1 << 20), &target),
+            ),
+        ] {
+            assert_eq!(got, Some(expected));
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::kind::{CommandKind, command_table};
 use super::raw::RawCommand;
 use super::value::{Attributes, Field, Timespec, Uuid};
 use crate::extent::{EncodedExtent, WrongPlace};
-use crate::rules::{EncodedIoId, ExtentFields, Target, WriteCall, WriteRule};
+use crate::rules::limits::u64_of;
+use crate::rules::{EncodedIoId, ExtentFields, Received, Target, WriteCall};
 
 /// A command that can be written.
 ///
@@ -181,25 +182,9 @@ impl EncodedWrite {
     /// kernels send such extents.
     fn check(&self) -> Result<(), EncodeError> {
         let target = Target::default().at(self.file_offset);
-        // `usize` has at most 64 bits on every platform Rust knows.
-        let payload_len = u64::try_from(self.data.len()).unwrap_or(u64::MAX);
-        WriteCall::new(payload_len, &self.fields(), &target)
+        WriteCall::new(u64_of(self.data.len()), &self.fields(), &target)
             .broken_rules()
-            .find(|rule| {
-                matches!(
-                    rule,
-                    WriteRule::NotEncoded
-                        | WriteRule::UnknownCompression { .. }
-                        | WriteRule::Encryption { .. }
-                        | WriteRule::OffsetBeyondEnd { .. }
-                        | WriteRule::SliceBeyondEnd { .. }
-                        | WriteRule::EmptyPayload
-                        | WriteRule::EmptySlice
-                        | WriteRule::BeyondLargestFile { .. }
-                        | WriteRule::UnencodedTooLong { .. }
-                        | WriteRule::PayloadTooLong { .. }
-                )
-            })
+            .find(|rule| rule.is_too_long() || rule.received() != Received::FallsBack)
             .map_or(Ok(()), |rule| Err(EncodeError::EncodedWrite(rule)))
     }
 }

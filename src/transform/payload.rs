@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 
-use crate::rules::{Codec, ExtentFields, Sectors, Target, WriteCall, WriteRule, limits};
+use crate::rules::limits::{self, u64_of};
+use crate::rules::{Codec, ExtentFields, Received, Sectors, Target, WriteCall};
 use crate::send_stream::command::EncodedWrite;
 use crate::validate::{self, Finding, NotSound, Report, Severity, validate};
 
@@ -26,28 +27,18 @@ pub struct DecodedExtent {
 /// extent; with more, `btrfs receive` decodes, and so do we.
 pub(super) const MAX_DECODED: u64 = 16 << 20;
 
-/// Codes of the rules of the ioctl whose breach makes `btrfs receive` decode the payload: they
-/// are about the place, not about the payload.
-const FALL_BACK: [&str; 5] = [
-    "lzo-other-sector-size",
-    "not-smaller",
-    "unaligned-offset",
-    "unaligned-end",
-    "unaligned-unencoded-offset",
-];
-
-/// Codes of the rules about the size of an extent. What breaks them is decoded by `btrfs receive`,
-/// but cannot be judged as an extent.
-const LONG: [&str; 2] = ["unencoded-too-long", "payload-too-long"];
-
 const TOO_LONG: &str = "decodes-too-long";
 
-pub(super) fn makes_fall_back(finding: &Finding) -> bool {
-    FALL_BACK.contains(&finding.code)
+/// `btrfs receive` decodes the payload; the rule is about its place, or about its gain.
+fn makes_fall_back(finding: &Finding) -> bool {
+    finding
+        .rule
+        .is_some_and(|rule| rule.received() == Received::FallsBack && !rule.is_too_long())
 }
 
+/// `btrfs receive` decodes the payload, which cannot be judged as an extent.
 fn is_long(finding: &Finding) -> bool {
-    LONG.contains(&finding.code)
+    finding.rule.is_some_and(|rule| rule.is_too_long())
 }
 
 /// True for a payload whose fallback decoding by `btrfs receive` fails: its decoders for zlib and
@@ -72,11 +63,11 @@ pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Report {
     let fall_back = |finding: Finding| Finding {
         code: "receive-falls-back",
         severity: Severity::Warning,
-        offset: None,
         message: format!(
             "{}; btrfs receive decodes the payload and writes plain data",
             finding.message
         ),
+        ..finding
     };
     let rules = || report.errors().filter(|f| makes_fall_back(f) || is_long(f));
     if report.errors().any(is_long) && decode_long(write).is_some() {
@@ -175,16 +166,13 @@ fn decode_elsewhere(write: &EncodedWrite, fields: &ExtentFields, target: Target)
 /// Decodes what is larger than an extent, as `btrfs receive` does after the ioctl has refused it.
 fn decode_long(write: &EncodedWrite) -> Option<Bytes> {
     let fields = write.fields();
-    let payload_len = u64::try_from(write.data.len()).ok()?;
     let home = fields.compression.lzo_sector_size();
     let home = Target::new(home.unwrap_or(limits::MIN_SECTOR_SIZE)).at(write.file_offset);
-    let is_decoded = |rule: WriteRule| {
-        let code = rule.code();
-        FALL_BACK.contains(&code) || LONG.contains(&code)
-    };
-    let call = WriteCall::new(payload_len, &fields, &home);
+    let call = WriteCall::new(u64_of(write.data.len()), &fields, &home);
     let mut rules = call.broken_rules();
-    if fields.unencoded_len > MAX_DECODED || !rules.all(is_decoded) {
+    if fields.unencoded_len > MAX_DECODED
+        || !rules.all(|rule| rule.received() == Received::FallsBack)
+    {
         return None;
     }
     let len = usize::try_from(fields.unencoded_len).ok()?;

@@ -33,7 +33,7 @@ impl<'a> Judge<'a> {
             whole: false,
         };
         for rule in WriteCall::new(payload.len() as u64, fields, target).broken_rules() {
-            judge.add(rule.code(), Severity::Error, None, rule.to_string());
+            judge.report.add(Finding::of_rule(rule));
         }
         judge
     }
@@ -46,10 +46,8 @@ impl<'a> Judge<'a> {
         message: String,
     ) {
         self.report.add(Finding {
-            code,
-            severity,
             offset,
-            message,
+            ..Finding::new(code, severity, message)
         });
     }
 

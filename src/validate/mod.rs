@@ -6,6 +6,7 @@
 //!   byte?
 //! * [`predict`]: what exactly does this one kernel do with it?
 //!
+//! [`validate_on_disk`] is the first for an extent that a filesystem has already.
 //! A [`Validator`] judges many payloads, at the speed of decoding where nothing is wrong.
 //! [`decode()`] gives the bytes of a sound payload, [`dump()`] explains every byte of any payload,
 //! and [`explain`] the reason behind a code.
@@ -26,4 +27,4 @@ pub use codes::{Explanation, explain, explanations};
 pub use dump::{DumpLine, Headline, Structure, dump};
 pub use predict::{Agreement, Outcome, predict, predict_all};
 pub use report::{Finding, NotSound, Report, Severity};
-pub use validator::{Validator, decode, validate, validate_by_walking};
+pub use validator::{Validator, decode, validate, validate_by_walking, validate_on_disk};

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::rules::WriteRule;
 use crate::rules::sums::add;
 
 /// How bad a finding is.
@@ -32,6 +33,7 @@ impl fmt::Display for Severity {
 
 /// One thing the judge has found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// Stable kebab-case name of the rule; [`super::explain`] tells more.
     pub code: &'static str,
@@ -41,6 +43,32 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// One sentence: what is there and what was expected.
     pub message: String,
+    /// The rule of the ioctl that is broken, where it is one.
+    #[serde(skip)]
+    pub rule: Option<WriteRule>,
+}
+
+impl Finding {
+    /// A finding that is about no byte of a payload and no rule of the ioctl; `code` is a name
+    /// that stays.
+    #[must_use]
+    pub fn new(code: &'static str, severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity,
+            offset: None,
+            message: message.into(),
+            rule: None,
+        }
+    }
+
+    /// A rule of the ioctl is broken.
+    pub(super) fn of_rule(rule: WriteRule) -> Self {
+        Self {
+            rule: Some(rule),
+            ..Self::new(rule.code(), Severity::Error, rule.to_string())
+        }
+    }
 }
 
 impl fmt::Display for Finding {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::judge::Judge;
 use super::quick::Quick;
-use super::report::{NotSound, Report};
+use super::report::{Finding, NotSound, Report, Severity};
 use super::{lzo, zlib, zstd};
 use crate::rules::{Codec, ExtentFields, Target};
 
@@ -40,6 +40,22 @@ use crate::rules::{Codec, ExtentFields, Target};
 #[must_use]
 pub fn validate(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
     VALIDATOR.with_borrow_mut(|validator| validator.validate(payload, fields, target))
+}
+
+/// As [`validate()`], for an extent that is on btrfs already, as
+/// [`ioctl::extents`](crate::ioctl::extents) gives it. What such an extent may be like although no
+/// encoded write may ([`WriteRule::may_be_broken_on_disk`]) is a warning.
+///
+/// [`WriteRule::may_be_broken_on_disk`]: crate::rules::WriteRule::may_be_broken_on_disk
+#[must_use]
+pub fn validate_on_disk(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
+    validate(payload, fields, target).map(|finding| match finding.rule {
+        Some(rule) if rule.may_be_broken_on_disk() => Finding {
+            severity: Severity::Warning,
+            ..finding
+        },
+        _ => finding,
+    })
 }
 
 /// As [`validate()`], but walks every payload byte by byte, also one that the strict decoders
@@ -182,4 +198,46 @@ fn walk(mut judge: Judge<'_>) -> Judge<'_> {
         None => {}
     }
     judge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::EncodedIoId;
+
+    /// The letter `a` in a stored block: 12 bytes of payload for one of data, as kernels make them
+    /// of the last piece of a file that does not compress.
+    const LONGER: [u8; 12] = [0x78, 1, 1, 1, 0, 0xfe, 0xff, b'a', 0, 0x62, 0, 0x62];
+
+    #[test]
+    fn what_kernels_have_stored_is_in_order_but_cannot_be_written() {
+        let fields = ExtentFields::whole(1, EncodedIoId::ZLIB);
+        let target = Target {
+            nodatasum: true,
+            ..Target::default().at(131_072)
+        };
+        let severities = |report: Report| -> Vec<_> {
+            let findings = report.findings().iter();
+            findings.map(|f| (f.code, f.severity)).collect()
+        };
+        let codes = ["file-without-checksums", "not-smaller"];
+        assert_eq!(
+            severities(validate(&LONGER, &fields, &target)),
+            codes.map(|code| (code, Severity::Error))
+        );
+        assert_eq!(
+            severities(validate_on_disk(&LONGER, &fields, &target)),
+            codes.map(|code| (code, Severity::Warning))
+        );
+    }
+
+    #[test]
+    fn damage_on_disk_stays_an_error() {
+        let fields = ExtentFields::whole(1, EncodedIoId::ZLIB);
+        let mut damaged = LONGER;
+        damaged[11] ^= 1;
+        let report = validate_on_disk(&damaged, &fields, &Target::default().at(131_072));
+        let codes: Vec<_> = report.errors().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["zlib-adler32"]);
+    }
 }

@@ -14,7 +14,9 @@ use btrfs_payload::extent::{ClaimedExtent, Content};
 use btrfs_payload::ioctl::{self, ReadError};
 use btrfs_payload::rules::{ExtentFields, Placement, Target};
 use btrfs_payload::transform::CheckOptions;
-use btrfs_payload::validate::{Finding, Outcome, Severity, predict, predict_all, validate};
+use btrfs_payload::validate::{
+    Finding, Outcome, Severity, predict, predict_all, validate, validate_on_disk,
+};
 use serde::Serialize;
 
 use crate::Verdict;
@@ -463,16 +465,10 @@ impl Check<'_> {
                     *number = number.saturating_add(1);
                 }
                 let target = target.at(extent.offset);
-                let report = validate(payload, fields, &target);
+                let report = validate_on_disk(payload, fields, &target);
                 self.quota.hold_back(report.left_out());
-                let mut findings = report.findings().to_vec();
-                // Kernels and mkfs make a few extents that are no smaller than their data. Such
-                // a file is in order; only as an encoded write the extent would be refused.
-                for finding in findings.iter_mut().filter(|f| f.code == "not-smaller") {
-                    finding.severity = Severity::Warning;
-                }
                 let place = Place::extent(extent.offset);
-                self.judged(input, place, payload, fields, &target, &findings)?;
+                self.judged(input, place, payload, fields, &target, report.findings())?;
             }
         }
         bar.finish_and_clear();
@@ -486,25 +482,23 @@ impl Check<'_> {
 /// An extent that the kernel does not hand out.
 fn unreadable(error: &ReadError, skipped: &Range<u64>) -> Finding {
     let Range { start, end } = skipped;
-    Finding {
-        code: "unreadable-extent",
-        severity: Severity::Error,
-        offset: None,
-        message: format!("bytes {start} to {end} are not judged: {error}"),
-    }
+    Finding::new(
+        "unreadable-extent",
+        Severity::Error,
+        format!("bytes {start} to {end} are not judged: {error}"),
+    )
 }
 
 /// Compressed extents of a file with NODATASUM or NODATACOW.
 fn without_checksums(number: u64) -> Finding {
-    Finding {
-        code: "compressed-without-checksums",
-        severity: Severity::Warning,
-        offset: None,
-        message: format!(
+    Finding::new(
+        "compressed-without-checksums",
+        Severity::Warning,
+        format!(
             "{} from here on, and the file has no checksums (NODATASUM)",
             count(number, "compressed extent")
         ),
-    }
+    )
 }
 
 /// `--explain`.

@@ -94,10 +94,7 @@ pub(crate) fn extra_files(directory: &Path, names: &HashSet<String>) -> Result<O
         first.join(", "),
         if extra > SHOWN as u64 { ", ..." } else { "" }
     );
-    Ok((extra > 0).then(|| Finding {
-        severity: Severity::Warning,
-        ..fault("manifest-extra-file", message)
-    }))
+    Ok((extra > 0).then(|| Finding::new("manifest-extra-file", Severity::Warning, message)))
 }
 
 /// Why a directory is not one that this program made: its manifest begins with our header, and

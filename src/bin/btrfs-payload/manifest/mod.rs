@@ -252,12 +252,7 @@ impl Lines {
 
 /// A finding that makes a manifest unsound.
 pub(crate) fn fault(code: &'static str, message: String) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        offset: None,
-        message,
-    }
+    Finding::new(code, Severity::Error, message)
 }
 
 /// The codec's name, `unknown` where the number has none.

@@ -143,17 +143,15 @@ impl Whole {
             findings.push(fault("manifest-no-end", message));
         }
         if self.without_digest > 0 {
-            findings.push(Finding {
-                severity: Severity::Warning,
-                ..fault(
-                    "manifest-no-digest",
-                    format!(
-                        "payload_sha256 is missing {} times: whether these are the right payloads \
-                         cannot be told",
-                        self.without_digest
-                    ),
-                )
-            });
+            findings.push(Finding::new(
+                "manifest-no-digest",
+                Severity::Warning,
+                format!(
+                    "payload_sha256 is missing {} times: whether these are the right payloads \
+                     cannot be told",
+                    self.without_digest
+                ),
+            ));
         }
         findings
     }
