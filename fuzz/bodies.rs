@@ -4,7 +4,7 @@
 use btrfs_payload::Kernel;
 use btrfs_payload::prepare::{Keep, Level, Options, Prepared, prepare_extent};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
-use btrfs_payload::send_stream::{Command, Reader};
+use btrfs_payload::send_stream::{Command, Reader, Version};
 use btrfs_payload::transform::{
     CheckOptions, DecompressOptions, RecompressOptions, ReframeOptions, StatsOptions, check,
     decompress, recompress, reframe, stats,
@@ -102,11 +102,9 @@ pub fn rewrite(input: &[u8]) {
     let mut out = Bounded::default();
     let done = recompress(&stream[..], &mut out, &recompression, jobs, |_| ());
     results.push((done.is_ok(), out.0, "recompress"));
-    for version_1 in [true, false] {
-        let options = DecompressOptions {
-            version_1,
-            ..DecompressOptions::default()
-        };
+    for version in [Version::V1, Version::V2] {
+        let mut options = DecompressOptions::default();
+        options.version = version;
         let mut out = Bounded::default();
         let done = decompress(&stream[..], &mut out, &options, jobs);
         results.push((done.is_ok(), out.0, "decompress"));
@@ -117,10 +115,8 @@ pub fn rewrite(input: &[u8]) {
     results.push((done.is_ok(), out.0, "reframe"));
     options.target = Target::new(65536);
     let _ = reframe(&stream[..], std::io::sink(), &options, jobs, |_| ());
-    let counted = StatsOptions {
-        estimates: vec![(Codec::Zlib, Level::Number(1))],
-        ..StatsOptions::default()
-    };
+    let mut counted = StatsOptions::default();
+    counted.estimates = vec![(Codec::Zlib, Level::Number(1))];
     let _ = stats(&stream[..], &counted, jobs);
     for (done, out, work) in results {
         assert!(!(is_sound && done) || errors(&out) == 0, "{work}");

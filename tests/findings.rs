@@ -67,6 +67,7 @@ impl Case {
             Outcome::Uninitialised { .. } => Some("undefined-read".to_owned()),
             Outcome::DependsOnMemory { .. } => Some("depends on memory".to_owned()),
             Outcome::Unsafe => Some("unsafe-payload".to_owned()),
+            other => panic!("no words for {other:?}"),
         }
     }
 

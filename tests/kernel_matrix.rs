@@ -51,6 +51,7 @@ impl Cell {
             Outcome::Uninitialised { .. } => Self::Undefined,
             Outcome::DependsOnMemory { .. } => Self::DependsOnMemory,
             Outcome::Unsafe => Self::Unsafe,
+            other => panic!("no colour for {other:?}"),
         }
     }
 

@@ -114,11 +114,9 @@ fn every_level_at_every_boundary() {
                 number += 1;
                 let start = number * 7919 % (text.len() - size);
                 let data = &text[start..start + size];
-                let options = Options {
-                    keep: Keep::Smaller,
-                    zstd_checksum: number % 5 == 0,
-                    ..Options::new(codec, level)
-                };
+                let mut options = Options::new(codec, level);
+                options.keep = Keep::Smaller;
+                options.zstd_checksum = number % 5 == 0;
                 let path = fs.join(format!("{codec} {level} {size}"));
                 let tally = write(&source(&fs, data), &path, &options);
                 inline += usize::from(size <= 4096 && tally.encoded == 1);

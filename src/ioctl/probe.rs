@@ -19,6 +19,7 @@ const INODE_NODATASUM: u64 = 1;
 
 /// Whether encoded reads and writes can be made through a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum EncodedIo {
     /// They can.
     Supported,
@@ -30,6 +31,7 @@ pub enum EncodedIo {
 
 /// What [`probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Probe {
     /// Sector size of the filesystem, bytes.
     pub sector_size: u32,

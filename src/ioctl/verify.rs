@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::encoded_read;
 use crate::rules::ExtentFields;
+use crate::rules::limits::u64_of;
 
 /// Bytes read and compared at a time.
 const CHUNK: usize = 1024 * 1024;
@@ -131,7 +132,7 @@ where
         if read != expected {
             return Err(first_difference(fd, offset, read, expected));
         }
-        offset = offset.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
+        offset = offset.saturating_add(u64_of(wanted));
     }
     Ok(size)
 }

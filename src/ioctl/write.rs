@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::sys::{self, EncodedIoArgs};
 use super::{WriteError, probe};
 use crate::extent::EncodedExtent;
-use crate::rules::limits::RESERVED_BYTES;
+use crate::rules::limits::{RESERVED_BYTES, u64_of};
 use crate::rules::{ExtentFields, Target, WriteCall, WriteRule};
 
 /// `ioctl(fd, BTRFS_IOC_ENCODED_WRITE, args)`: makes the extent part of the file at `offset`.
@@ -122,7 +122,7 @@ fn broken_rules(
     let Ok(probe) = super::probe(fd) else {
         return Vec::new();
     };
-    let payload_len = u64::try_from(payload_len).unwrap_or(u64::MAX);
+    let payload_len = u64_of(payload_len);
     let target = probe.target(offset);
     WriteCall::new(payload_len, fields, &target)
         .broken_rules()

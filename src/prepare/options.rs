@@ -9,6 +9,7 @@ use crate::rules::{Codec, Target};
 
 /// How hard to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Level {
     /// What the kernel takes when no level is named: 3 for zlib and zstd, the fast encoder for
     /// LZO.
@@ -63,6 +64,7 @@ impl FromStr for Level {
 
 /// When an encoded extent is worth having.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Keep {
     /// When it takes at least one sector less on disk than plain data, as the kernel decides
     /// for its own writes (fs/btrfs/inode.c, `compress_file_range`).
@@ -74,6 +76,7 @@ pub enum Keep {
 
 /// How to make extents.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// The codecs to try, each with its level. The smallest payload wins, the first of equals.
     pub methods: Vec<(Codec, Level)>,

@@ -2,7 +2,9 @@
 
 /// Bytes one extent holds before compression at the most, and the largest payload the ioctl
 /// looks at (`BTRFS_MAX_UNCOMPRESSED`, `BTRFS_MAX_COMPRESSED`, fs/btrfs/compression.h).
-pub const MAX_EXTENT: u64 = 128 * 1024;
+///
+/// The same as [`crate::MAX_EXTENT`], as wide as claims are.
+pub const MAX_EXTENT: u64 = btrfs_payload_common::MAX_EXTENT as u64;
 
 /// The smallest sector size with an encoded-write compression type of its own, bytes
 /// (`BTRFS_ENCODED_IO_COMPRESSION_LZO_4K`, include/uapi/linux/btrfs.h).

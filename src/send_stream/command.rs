@@ -82,6 +82,7 @@ macro_rules! commands {
         )*
 
         /// A command of any kind.
+        #[non_exhaustive]
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub enum Command {
             $( $(#[$doc])* $command($command), )*

@@ -5,6 +5,7 @@ use std::fmt;
 use super::format::MAGIC;
 use super::kind::CommandKind;
 use super::{format, raw};
+use crate::rules::limits::u64_of;
 
 /// What the bytes look like where a stream header is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Foreign {
             return Self::Compressed(program);
         }
         if let Some(at) = find_header(bytes) {
-            return Self::HeaderAt(offset.saturating_add(at as u64));
+            return Self::HeaderAt(offset.saturating_add(u64_of(at)));
         }
         if !bytes.is_empty() && bytes.iter().all(|&byte| byte == 0) {
             return Self::Zeroes;

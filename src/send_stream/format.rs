@@ -77,6 +77,7 @@ pub const NANOSECONDS: u32 = 1_000_000_000;
 /// A version of the format. Ordered, so that what came with a version is written
 /// `version >= Version::V2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Version {
     /// All kernels: plain data only, commands 1 to 22.
     V1,
@@ -186,6 +187,7 @@ impl ValueType {
 macro_rules! attributes {
     ($( $(#[$doc:meta])* $number:literal $since:ident $name:literal $attribute:ident: $form:ident; )*) => {
         /// The attributes that commands are made of (`enum btrfs_send_attr`).
+        #[non_exhaustive]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Attribute {
             $( $(#[$doc])* $attribute, )*

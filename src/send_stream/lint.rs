@@ -8,6 +8,7 @@ use super::format::{Attribute, NANOSECONDS, STREAM_HEADER_LEN, ValueType};
 use super::issue::{CommandError, Issue};
 use super::kind::CommandKind;
 use super::raw::{Lead, RawCommand, Tlv};
+use crate::rules::limits::u64_of;
 
 impl RawCommand {
     /// Everything about the command that a sound stream does not have, in the order of the
@@ -32,7 +33,7 @@ impl RawCommand {
             match self.lead() {
                 Lead::AsDue => None,
                 Lead::HeaderWithoutEnd => Some(Issue::HeaderWithoutEnd {
-                    offset: offset.saturating_sub(STREAM_HEADER_LEN as u64),
+                    offset: offset.saturating_sub(u64_of(STREAM_HEADER_LEN)),
                 }),
                 Lead::End => Some(Issue::CommandAfterEnd { offset }),
             },
@@ -144,7 +145,7 @@ fn value_issue(attribute: Attribute, offset: u64, value: &[u8]) -> Option<Issue>
         ValueType::String => {
             let zero = value.iter().position(|&byte| byte == 0)?;
             Some(Issue::ZeroByte {
-                offset: offset.saturating_add(u64::try_from(zero).unwrap_or(u64::MAX)),
+                offset: offset.saturating_add(u64_of(zero)),
                 attribute,
             })
         }

@@ -11,6 +11,7 @@ use super::crc::command_crc;
 use super::format::{Attribute, COMMAND_HEADER_LEN, Version};
 use super::issue::CommandError;
 use super::kind::CommandKind;
+use crate::rules::limits::u64_of;
 
 /// A command with its frame, in one buffer shared by everything that is read out of it.
 ///
@@ -187,7 +188,7 @@ impl RawCommand {
     /// The attributes, without taking shares of the buffer.
     pub(super) fn tlvs(&self) -> Tlvs<'_> {
         let attributes = self.bytes.get(COMMAND_HEADER_LEN..).unwrap_or_default();
-        let offset = self.offset().saturating_add(COMMAND_HEADER_LEN as u64);
+        let offset = self.offset().saturating_add(u64_of(COMMAND_HEADER_LEN));
         Tlvs {
             cursor: Cursor::new(attributes, offset),
             version: self.version,

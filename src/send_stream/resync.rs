@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use super::foreign::{HEADER_AND_NUMBER, find_header};
 use super::raw::RawCommand;
 use super::read::{ReadError, Reader};
+use crate::rules::limits::u64_of;
 
 /// Bytes looked at together.
 const WINDOW: usize = 64 * 1024;
@@ -55,7 +56,7 @@ impl<R: Read> Reader<R> {
     pub fn resync_inside(&mut self, command: &RawCommand) -> Result<bool, ReadError> {
         let end = command
             .offset()
-            .saturating_add(command.bytes().len() as u64);
+            .saturating_add(u64_of(command.bytes().len()));
         if end != self.offset() || self.goes_on()? {
             return Ok(false);
         }

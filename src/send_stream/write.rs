@@ -14,6 +14,7 @@ use super::kind::CommandKind;
 use super::raw::{Place, RawCommand};
 use crate::extent::{EncodedExtent, WrongPlace};
 use crate::rules::ExtentFields;
+use crate::rules::limits::u64_of;
 
 /// Commands are gathered up to this length and written together, bytes.
 const FLUSH_LEN: usize = 128 * 1024;
@@ -143,7 +144,7 @@ impl<W: Write> Writer<W> {
                 to.put(Attribute::Data, piece)
             })?;
             self.note(Some(CommandKind::Write))?;
-            let len = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            let len = u64_of(piece.len());
             file_offset = file_offset.saturating_add(len);
         }
         Ok(())

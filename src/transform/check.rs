@@ -25,6 +25,7 @@ pub const BYTES_PER_NAME: u64 = 144;
 
 /// How to judge a stream.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CheckOptions {
     /// The filesystem that is to receive it.
     pub target: Target,

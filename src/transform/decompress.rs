@@ -15,8 +15,10 @@ use crate::send_stream::{IntoReader, Version};
 
 /// How to decompress a stream.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DecompressOptions {
-    /// The output is of version 1, which every receiver takes, and not of version 2.
+    /// The version of the output, or with version 2 that of the input where it is higher. Every
+    /// receiver takes version 1.
     ///
     /// Version 1 has no `FALLOCATE`: holes become zeroes, up to 64 GiB each. Holes that keep the
     /// size end at the end of their file. Where an increment does not tell the size of a file,
@@ -26,7 +28,7 @@ pub struct DecompressOptions {
     ///
     /// `FILEATTR`, which receivers ignore, is left out. A stream that enables fs-verity has no
     /// form in version 1.
-    pub version_1: bool,
+    pub version: Version,
     /// Subvolumes that are there when the stream is received: sizes of files are known from them.
     pub parents: Parents,
     /// Names that are remembered, as in [`CheckOptions`](super::CheckOptions::max_names); where
@@ -37,7 +39,7 @@ pub struct DecompressOptions {
 impl Default for DecompressOptions {
     fn default() -> Self {
         Self {
-            version_1: true,
+            version: Version::V1,
             parents: Parents::default(),
             max_names: MAX_NAMES,
         }
@@ -56,13 +58,13 @@ pub fn decompress(
     jobs: NonZeroUsize,
 ) -> Result<RewriteSummary, TransformError> {
     let plan = Plan {
-        version: if options.version_1 {
-            |_| Version::V1
-        } else {
-            |version| version.max(Version::V2)
+        version: match options.version {
+            Version::V1 => |_| Version::V1,
+            Version::V2 => |version| version.max(Version::V2),
+            Version::V3 => |_| Version::V3,
         },
         gather: None,
-        lower: options.version_1,
+        lower: options.version == Version::V1,
         sizes: Sizes::new(&options.parents, options.max_names),
     };
     let target = Target::default();

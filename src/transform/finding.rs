@@ -13,6 +13,7 @@ pub(super) const MAX_PER_COMMAND: usize = 48;
 
 /// One thing found in a send stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamFinding {
     /// Stable kebab-case name of the rule; [`super::explain`] tells more.
     pub code: &'static str,

@@ -32,6 +32,7 @@ use crate::send_stream::{IntoReader, Version};
 
 /// The least that a new extent has to save, against what was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Saving {
     /// So many sectors.
     Sectors(u64),
@@ -86,6 +87,7 @@ impl FromStr for Saving {
 
 /// How to compress a stream anew.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RecompressOptions {
     /// Codecs, levels and the filesystem. Zeroes are always data here: something else may stand
     /// in their place at the receiver.

@@ -17,12 +17,14 @@ use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Level, Options, Prepared, Preparer};
+use crate::rules::limits::u64_of;
 use crate::rules::{Codec, Target};
 use crate::send_stream::IntoReader;
 use crate::send_stream::command::EncodedWrite;
 
 /// How to lay out LZO payloads.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ReframeOptions {
     /// The filesystem that is to receive the stream.
     pub target: Target,
@@ -113,7 +115,7 @@ impl Rework for Reframe {
             return Ok(Reworked::Kept { falls_back });
         }
         let aligned = place.offset.is_multiple_of(u64::from(self.sector_size));
-        if !aligned || data.len() > MAX_EXTENT || ends_inside(data.len() as u64, place) {
+        if !aligned || data.len() > MAX_EXTENT || ends_inside(u64_of(data.len()), place) {
             return Ok(Reworked::Replaced(pieces(None, data)));
         }
         let preparer = match layout {

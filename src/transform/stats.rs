@@ -18,12 +18,14 @@ use super::sizes::Sizes;
 use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::pipeline;
 use crate::prepare::{Level, Options};
+use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 use crate::rules::{Codec, Target, plain_sectors};
 use crate::send_stream::{Command, CommandKind, IntoReader};
 
 /// What to find out.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct StatsOptions {
     /// The filesystem that sectors are counted for.
     pub target: Target,
@@ -222,7 +224,7 @@ fn summed_up(
         Estimate {
             codec,
             level,
-            samples: total.samples.len() as u64,
+            samples: u64_of(total.samples.len()),
             sectors,
             standard_error,
         }
@@ -264,7 +266,7 @@ fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f6
     let ratio = after / before;
     let total = sectors as f64 * ratio;
     let (n, all) = (samples.len() as f64, pieces as f64);
-    if samples.len() < 2 || samples.len() as u64 >= pieces {
+    if samples.len() < 2 || u64_of(samples.len()) >= pieces {
         return (total, 0.0);
     }
     let squares: f64 = samples
@@ -336,7 +338,7 @@ fn count(
             Item::Header => add(&mut counted.streams, 1),
             Item::Pass(_) | Item::Truncate(..) | Item::Zeroes(_) => {}
             Item::Data(gathered) => {
-                let len = gathered.len as u64;
+                let len = u64_of(gathered.len);
                 let target = target.at(gathered.offset);
                 let sectors = plain_sectors(len, &target);
                 counted.plain.add(&CodecStats {
@@ -369,7 +371,7 @@ fn count(
                     continue;
                 };
                 let (fields, target) = (write.fields(), target.at(write.file_offset));
-                let payload = write.data.len() as u64;
+                let payload = u64_of(write.data.len());
                 let sectors = sectors_of(payload, &fields, false, &target);
                 let [zlib, lzo, zstd] = &mut counted.encoded;
                 let sums = match fields.codec() {

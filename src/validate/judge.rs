@@ -1,7 +1,8 @@
 //! A payload under judgement: its claims, and what the codecs ask and say of it.
 
 use super::report::{Finding, Report, Severity};
-use crate::rules::{Codec, ExtentFields, Target, WriteCall, can_be_inline, limits};
+use crate::rules::limits::{self, u64_of};
+use crate::rules::{Codec, ExtentFields, Target, WriteCall, can_be_inline};
 
 /// A payload under judgement.
 pub(super) struct Judge<'a> {
@@ -27,12 +28,12 @@ impl<'a> Judge<'a> {
             payload,
             fields,
             target,
-            inline: can_be_inline(payload.len() as u64, fields, target),
+            inline: can_be_inline(u64_of(payload.len()), fields, target),
             report: Report::default(),
             decoded: Vec::new(),
             whole: false,
         };
-        for rule in WriteCall::new(payload.len() as u64, fields, target).broken_rules() {
+        for rule in WriteCall::new(u64_of(payload.len()), fields, target).broken_rules() {
             judge.report.add(Finding::of_rule(rule));
         }
         judge
@@ -99,7 +100,7 @@ impl<'a> Judge<'a> {
             unencoded_offset,
             ..
         } = self.fields;
-        (decoded as u64) < unencoded_offset.saturating_add(len)
+        u64_of(decoded) < unencoded_offset.saturating_add(len)
     }
 
     /// Decoded position behind the last byte that a reader of a regular extent asks for: whole
@@ -118,7 +119,7 @@ impl<'a> Judge<'a> {
     /// True for the shape of an inline extent, whatever the mount says of their size, that
     /// decodes to a sector at most: every kernel has room for it, inline or not.
     fn is_sector_of_a_small_file(&self, decoded: u64) -> bool {
-        let payload = u64::try_from(self.payload.len()).unwrap_or(u64::MAX);
+        let payload = u64_of(self.payload.len());
         let longest = decoded.max(payload).max(self.fields.len);
         self.target.offset == 0
             && !self.fields.is_slice()
@@ -127,7 +128,7 @@ impl<'a> Judge<'a> {
 
     /// Takes the bytes of a payload that decodes and compares their number with the claims.
     pub(super) fn decoded(&mut self, bytes: Vec<u8>, too_long: Severity) {
-        self.lengths(bytes.len() as u64, too_long);
+        self.lengths(u64_of(bytes.len()), too_long);
         self.decoded = bytes;
         self.whole = true;
     }

@@ -14,9 +14,8 @@ use std::fmt;
 use btrfs_payload_common::{End, Errno, Kernel, Machine, Reading, Releases, name_releases};
 
 use super::validator::right_bytes;
-use crate::rules::{
-    Codec, ExtentFields, Placement, Target, WriteAnswer, WriteCall, limits, placement,
-};
+use crate::rules::limits::{self, u64_of};
+use crate::rules::{Codec, ExtentFields, Placement, Target, WriteAnswer, WriteCall, placement};
 
 /// What a kernel does with an encoded write and with reads of it.
 ///
@@ -27,6 +26,7 @@ use crate::rules::{
 /// to by the strict rules of its format up to its first fault, and if there is none, zeroes after
 /// it. Where it is less than what is read, the file shows something else without a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The ioctl fails.
     Refused(Errno),
@@ -213,7 +213,7 @@ impl fmt::Display for What<'_> {
 /// ```
 #[must_use]
 pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: Kernel) -> Outcome {
-    match WriteCall::new(bytes_u64(payload.len()), fields, target).answer(kernel) {
+    match WriteCall::new(u64_of(payload.len()), fields, target).answer(kernel) {
         WriteAnswer::Refused(errno) => return Outcome::Refused(errno),
         WriteAnswer::NothingWritten => return Outcome::NothingWritten,
         WriteAnswer::Taken => {}
@@ -228,7 +228,7 @@ pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: K
         sector_size: extent.sector_size,
         page_size: extent.page_size,
     };
-    let outcome = match placement(bytes_u64(payload.len()), fields, target, kernel) {
+    let outcome = match placement(u64_of(payload.len()), fields, target, kernel) {
         Placement::Inline => inline(codec, payload, extent, &machine),
         Placement::Regular => regular(codec, payload, extent, &machine),
     };
@@ -237,6 +237,7 @@ pub fn predict(payload: &[u8], fields: &ExtentFields, target: &Target, kernel: K
 
 /// Kernels that do the same with a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Agreement {
     /// Their releases in few words, for example `5.19 to 6.6.47, 6.7`.
     pub kernels: String,
@@ -425,13 +426,6 @@ fn both(reading: Reading, placement: Placement, outcome: impl FnOnce(End) -> Out
         },
     }
 }
-
-/// A length in memory as the width that claims have.
-fn bytes_u64(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-const _: () = assert!(limits::MAX_EXTENT == btrfs_payload_common::MAX_EXTENT as u64);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use super::judge::Judge;
 use super::{lzo, zlib, zstd};
 use crate::MAX_EXTENT;
 use crate::rules::Codec;
+use crate::rules::limits::u64_of;
 
 /// Strict decoders and room for what they decode, kept from payload to payload.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Quick {
                 (decoded.ok()?, zstd::TOO_LONG)
             }
         };
-        judge.lengths(decoded as u64, too_long);
+        judge.lengths(u64_of(decoded), too_long);
         Some(decoded)
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::rules::WriteRule;
+use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 
 /// How bad a finding is.
@@ -158,7 +159,7 @@ impl Report {
             .counts
             .iter()
             .fold(0_u64, |all, n| all.saturating_add(*n));
-        found.saturating_sub(self.findings.len() as u64)
+        found.saturating_sub(u64_of(self.findings.len()))
     }
 
     /// True when no finding is an error: the payload reads back as the same bytes on every

@@ -4,6 +4,7 @@ use btrfs_payload_zlib::{Event, Fault, FaultKind, walk};
 
 use super::judge::{DECODE_LIMIT, Judge};
 use super::report::Severity::{self, Error, Warning};
+use crate::rules::limits::u64_of;
 
 /// A payload that decodes to more than it claims: the kernel cuts what is too much, the fallback
 /// of `btrfs receive` gives up. `Judge::lengths` has
@@ -68,7 +69,7 @@ fn finding(judge: &Judge<'_>, kind: &FaultKind) -> Option<(&'static str, Severit
         } if judge.is_sector_padding(len) => return None,
         Kind::Trailing { .. } => ("zlib-behind-stream", Warning),
         // A reader that has all it wants does not look that far.
-        Kind::SilentChunk { decoded, .. } if decoded as u64 >= judge.wanted() => {
+        Kind::SilentChunk { decoded, .. } if u64_of(decoded) >= judge.wanted() => {
             ("zlib-silent-page", Warning)
         }
         Kind::SilentChunk { .. } => ("zlib-silent-page", Error),

@@ -73,6 +73,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::Uninitialised { .. } => "uninitialised",
         Outcome::DependsOnMemory { .. } => "depends on memory",
         Outcome::Unsafe => "unsafe",
+        other => panic!("no name for {other:?}"),
     }
 }
 

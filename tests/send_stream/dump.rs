@@ -100,6 +100,7 @@ impl Lister {
                 (&c.path, line)
             }
             Command::EnableVerity(c) => (&c.path, String::new()),
+            other => panic!("no line for {other:?}"),
         };
         Some(
             format!("{kind} {} {rest}", self.inside(path))

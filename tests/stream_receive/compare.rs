@@ -88,10 +88,8 @@ pub fn compare(mount: &Mount, case: &Case) -> Comparison {
 
 fn first_error(input: &[u8], parents: Parents) -> Option<StreamFinding> {
     let mut first = None;
-    let options = CheckOptions {
-        parents,
-        ..CheckOptions::default()
-    };
+    let mut options = CheckOptions::default();
+    options.parents = parents;
     let summary = check(input, &options, NonZeroUsize::MIN, |finding| {
         if finding.severity == Severity::Error && first.is_none() {
             first = Some(finding.clone());

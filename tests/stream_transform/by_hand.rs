@@ -314,10 +314,8 @@ fn stats_count_and_estimate_all_of_a_small_stream_exactly() {
     let zlib = extent(zlib_of(&data[..131_072]), fields, 1 << 20);
     writer.encoded_write(&"f".into(), 1 << 20, &zlib).unwrap();
     let stream = writer.finish().unwrap();
-    let options = StatsOptions {
-        estimates: vec![(Codec::Zstd, Level::Number(3))],
-        ..StatsOptions::default()
-    };
+    let mut options = StatsOptions::default();
+    options.estimates = vec![(Codec::Zstd, Level::Number(3))];
     let stats = stats(&stream[..], &options, crate::work::jobs(2)).unwrap();
     assert_eq!((stats.streams, stats.bytes), (1, stream.len() as u64));
     assert_eq!((stats.plain.extents, stats.plain.data), (8, 1 << 20));
@@ -351,11 +349,9 @@ fn an_estimate_is_within_its_error() {
     }
     let stream = writer.finish().unwrap();
     let (_, done) = zstd3().done(&stream);
-    let options = StatsOptions {
-        estimates: vec![(Codec::Zstd, Level::Number(3))],
-        samples: 50,
-        ..StatsOptions::default()
-    };
+    let mut options = StatsOptions::default();
+    options.estimates = vec![(Codec::Zstd, Level::Number(3))];
+    options.samples = 50;
     let [one, two] = [1, 3].map(|jobs| stats(&stream[..], &options, crate::work::jobs(jobs)));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one, two);

@@ -271,10 +271,8 @@ fn names_beyond_the_limit_end_the_following_of_paths() {
     writer.command(&unlink).unwrap();
     let stream = writer.finish().unwrap();
     assert_eq!(codes(&stream), ["path-unknown"]);
-    let options = CheckOptions {
-        max_names: 50,
-        ..CheckOptions::default()
-    };
+    let mut options = CheckOptions::default();
+    options.max_names = 50;
     let mut found = Vec::new();
     check(&stream[..], &options, jobs(1), |f| found.push(f.code)).unwrap();
     assert_eq!(found, ["order-unchecked"]);

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::Codec;
 use btrfs_payload::send_stream::{Command, Encode, Uuid, Version, Writer, command};
-use btrfs_payload::transform::{
-    DecompressOptions, Parents, RecompressOptions, TransformError, decode_extent,
-};
+use btrfs_payload::transform::{Parents, TransformError, decode_extent};
 
 use crate::by_hand::{begun, parsed, writes};
 use crate::support::text;
@@ -197,14 +195,14 @@ fn the_sizes_of_files_of_the_parent_come_from_its_stream() {
     let mut parents = Parents::default();
     parents.read(&of_parent[..], 1000).unwrap();
     let with_parent = |work: Work| match work {
-        Work::Decompress(options) => Work::Decompress(DecompressOptions {
-            parents: parents.clone(),
-            ..options
-        }),
-        Work::Recompress(options) => Work::Recompress(RecompressOptions {
-            parents: parents.clone(),
-            ..options
-        }),
+        Work::Decompress(mut options) => {
+            options.parents = parents.clone();
+            Work::Decompress(options)
+        }
+        Work::Recompress(mut options) => {
+            options.parents = parents.clone();
+            Work::Recompress(options)
+        }
         Work::Reframe(_) => work,
     };
     let child = |command: &Put<'_>| {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::{Codec, Target};
+use btrfs_payload::send_stream::Version;
 use btrfs_payload::transform::{
     CheckOptions, CheckSummary, DecompressOptions, RecompressOptions, ReframeOptions,
     RewriteSummary, StreamFinding, TransformError, check, decompress, recompress, reframe,
@@ -24,10 +25,8 @@ pub fn checked_for(
     threads: usize,
 ) -> (Vec<StreamFinding>, CheckSummary) {
     let mut findings = Vec::new();
-    let options = CheckOptions {
-        target: Target::new(sector_size),
-        ..CheckOptions::default()
-    };
+    let mut options = CheckOptions::default();
+    options.target = Target::new(sector_size);
     let summary = check(stream, &options, jobs(threads), |finding| {
         findings.push(finding.clone());
     });
@@ -59,17 +58,15 @@ impl Work {
     }
 
     pub fn only_if_smaller(codec: Codec, level: Level) -> Self {
-        Self::Recompress(RecompressOptions {
-            only_if_smaller: true,
-            ..RecompressOptions::new(Options::new(codec, level))
-        })
+        let mut options = RecompressOptions::new(Options::new(codec, level));
+        options.only_if_smaller = true;
+        Self::Recompress(options)
     }
 
     pub fn decompress(version_1: bool) -> Self {
-        Self::Decompress(DecompressOptions {
-            version_1,
-            ..DecompressOptions::default()
-        })
+        let mut options = DecompressOptions::default();
+        options.version = if version_1 { Version::V1 } else { Version::V2 };
+        Self::Decompress(options)
     }
 
     pub fn reframe(sector_size: u32) -> Self {

@@ -53,22 +53,15 @@ pub(crate) struct Compression {
 
 impl Compression {
     pub(crate) fn options(&self, sector_size: u32) -> Options {
-        Options {
-            methods: self
-                .codec
-                .iter()
-                .map(|&codec| (codec, self.level))
-                .collect(),
-            target: Target::new(sector_size),
-            keep: if self.keep_smaller {
-                Keep::Smaller
-            } else {
-                Keep::SectorSaved
-            },
-            zstd_checksum: self.zstd_checksum,
-            extent_size: self.extent_size,
-            find_holes: true,
+        let methods = self.codec.iter().map(|&codec| (codec, self.level));
+        let mut options = Options::new(Codec::Zstd, self.level).sector_size(sector_size);
+        options.methods = methods.collect();
+        if self.keep_smaller {
+            options.keep = Keep::Smaller;
         }
+        options.zstd_checksum = self.zstd_checksum;
+        options.extent_size = self.extent_size;
+        options
     }
 
     /// The same, where they can be met: a level that the codec has, a right extent size.

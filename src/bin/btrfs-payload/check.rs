@@ -324,10 +324,8 @@ impl Check<'_> {
     fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
         self.is_stream = true;
         let name = shown(input).to_string();
-        let options = CheckOptions {
-            target: claims.filesystem.target(),
-            ..CheckOptions::default()
-        };
+        let mut options = CheckOptions::default();
+        options.target = claims.filesystem.target();
         let verdict = check_stream(
             &name,
             stream,

@@ -3,7 +3,7 @@
 use super::super::tree::{NodeId, Tree};
 use super::outcome::{Outcome, Trouble, trouble};
 use super::{paths, xattr};
-use crate::rules::limits::MAX_FILE_SIZE;
+use crate::rules::limits::{MAX_FILE_SIZE, u64_of};
 use crate::send_stream::command;
 use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::validate::Severity::Note;
@@ -35,7 +35,7 @@ pub(super) fn write(tree: &mut Tree, c: &command::Write) -> Outcome<Option<Troub
         let message = "a write of no bytes; nothing happens".to_owned();
         return Ok(Some(("empty-range", Note, message)));
     }
-    let end = range(c.file_offset, c.data.len().try_into().unwrap_or(u64::MAX))?;
+    let end = range(c.file_offset, u64_of(c.data.len()))?;
     grow(tree, id, end);
     Ok(None)
 }

@@ -5,6 +5,7 @@ use super::super::tree::{Kind, NodeId, Tree};
 use super::outcome::{Outcome, trouble};
 use super::paths;
 use crate::rules::Target;
+use crate::rules::limits::u64_of;
 use crate::send_stream::command;
 use crate::send_stream::format::MAX_XATTR_NAME_LEN;
 
@@ -30,7 +31,7 @@ pub(super) fn set(tree: &mut Tree, c: &command::SetXattr, target: &Target) -> Ou
     // Nodes are not smaller than sectors.
     let node_size = u64::from(target.node_size.max(target.sector_size));
     let room = node_size.saturating_sub(OVERHEAD);
-    let len = u64::try_from(name.len().saturating_add(c.xattr_data.len())).unwrap_or(u64::MAX);
+    let len = u64_of(name.len().saturating_add(c.xattr_data.len()));
     if len > room {
         return trouble(
             "xattr-too-long",

@@ -106,12 +106,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     output.outlive_reader();
     let input = Input::open(&args.input)?;
     let jobs = args.jobs.unwrap_or_else(all_cores);
-    let options = CheckOptions {
-        target: args.filesystem.target(),
-        parents: args.known.parents(args.command_size)?,
-        max_names: args.known.max_names(),
-        ..CheckOptions::default()
-    };
+    let mut options = CheckOptions::default();
+    options.target = args.filesystem.target();
+    options.parents = args.known.parents(args.command_size)?;
+    options.max_names = args.known.max_names();
     let (name, bar) = (input.name(), input.bar());
     let mut quota = args.limit.quota();
     let verdict = check_stream(

@@ -1,6 +1,7 @@
 //! `stream decompress`: plain data for receivers that know no encoded writes.
 
 use anyhow::Result;
+use btrfs_payload::send_stream::Version;
 use btrfs_payload::transform::{DecompressOptions, decompress};
 
 use super::rewrite::{AFTER_HELP, InOut};
@@ -28,11 +29,13 @@ increment does not tell the size of a file, its holes are taken to end inside of
 left out (receivers ignore it), and a stream that enables fs-verity has no form.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let options = DecompressOptions {
-        version_1: args.to_version == 1,
-        parents: args.files.parents()?,
-        max_names: args.files.max_names(),
+    let mut options = DecompressOptions::default();
+    options.version = match args.to_version {
+        1 => Version::V1,
+        _ => Version::V2,
     };
+    options.parents = args.files.parents()?;
+    options.max_names = args.files.max_names();
     args.files.run(output, |input, out, jobs, _| {
         decompress(input, out, &options, jobs)
     })

@@ -58,21 +58,15 @@ replaced when the new one saves a sector (--min-saving: more than that; --only-i
 it makes the stream smaller by any amount), and stays as it is otherwise.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let options = RecompressOptions {
-        extents: Options {
-            methods: args
-                .codec
-                .iter()
-                .map(|&codec| (codec, args.level))
-                .collect(),
-            zstd_checksum: args.zstd_checksum,
-            ..Options::new(Codec::Zstd, args.level).sector_size(args.sector_size)
-        },
-        min_saving: args.min_saving,
-        only_if_smaller: args.only_if_smaller,
-        parents: args.files.parents()?,
-        max_names: args.files.max_names(),
-    };
+    let methods = args.codec.iter().map(|&codec| (codec, args.level));
+    let mut extents = Options::new(Codec::Zstd, args.level).sector_size(args.sector_size);
+    extents.methods = methods.collect();
+    extents.zstd_checksum = args.zstd_checksum;
+    let mut options = RecompressOptions::new(extents);
+    options.min_saving = args.min_saving;
+    options.only_if_smaller = args.only_if_smaller;
+    options.parents = args.files.parents()?;
+    options.max_names = args.files.max_names();
     args.files.run(output, |input, out, jobs, report| {
         recompress(input, out, &options, jobs, report)
     })

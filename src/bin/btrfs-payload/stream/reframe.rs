@@ -33,12 +33,9 @@ LZO data that
 does not shrink in the new layout, or does not begin at a sector, becomes plain.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let options = ReframeOptions {
-        target: args.filesystem.target(),
-        level: args.level,
-        parents: args.files.parents()?,
-        max_names: args.files.max_names(),
-    };
+    let mut options = ReframeOptions::new(args.filesystem.target(), args.level);
+    options.parents = args.files.parents()?;
+    options.max_names = args.files.max_names();
     args.files.run(output, |input, out, jobs, report| {
         reframe(input, out, &options, jobs, report)
     })

@@ -95,11 +95,10 @@ fn method(text: &str) -> Result<(Codec, Level), String> {
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = Input::open(&args.input)?;
     let (name, bar) = (input.name(), input.bar());
-    let options = StatsOptions {
-        target: args.filesystem.target(),
-        estimates: args.estimate.clone(),
-        samples: args.samples,
-    };
+    let mut options = StatsOptions::default();
+    options.target = args.filesystem.target();
+    options.estimates.clone_from(&args.estimate);
+    options.samples = args.samples;
     let input = args.command_size.reader(input);
     let stats = stats(input, &options, args.jobs.unwrap_or_else(all_cores));
     bar.finish_and_clear();
