@@ -23,13 +23,20 @@ pub enum Foreign {
 
 /// Magics of compressed files, each with the program that decompresses it to standard output when
 /// it is given `-dc`.
-const COMPRESSED: [(&[u8], &str); 6] = [
+const COMPRESSED: [(&[u8], &str); 10] = [
     (&[0x1f, 0x8b, 0x08], "gzip"),
+    // Of compress(1), which gzip undoes too.
+    (&[0x1f, 0x9d], "gzip"),
     (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    // The skippable frame that pzstd begins with.
+    (&[0x50, 0x2a, 0x4d, 0x18], "zstd"),
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
     (b"BZh", "bzip2"),
     (&[0x04, 0x22, 0x4d, 0x18], "lz4"),
+    // The older frame of `lz4 -l`.
+    (&[0x02, 0x21, 0x4c, 0x18], "lz4"),
     (&[0x89, b'L', b'Z', b'O', 0], "lzop"),
+    (b"LZIP", "lzip"),
 ];
 
 impl Foreign {
@@ -82,7 +89,7 @@ pub(super) fn find_header(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-fn begins_stream(bytes: &[u8]) -> bool {
+pub(super) fn begins_stream(bytes: &[u8]) -> bool {
     let version = bytes.get(MAGIC.len()..).and_then(<[u8]>::first_chunk);
     let is_version = version
         .is_none_or(|bytes| format::Version::from_number(u32::from_le_bytes(*bytes)).is_some());

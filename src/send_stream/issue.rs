@@ -67,7 +67,7 @@ pub enum Issue {
     /// A stream header stands before this command, but the stream before has no `END`.
     /// `btrfs receive` fails there.
     #[error(
-        "a stream header where a command is due: the stream before has no END (at offset {offset})"
+        "a stream header at offset {offset}, where a command is due: the stream before has no END"
     )]
     HeaderWithoutEnd {
         /// Offset of the header.

@@ -33,7 +33,7 @@ const READ_MAX: usize = 256 * 1024;
 const BLOCK: usize = 128 * 1024;
 
 /// Bytes looked at where no stream begins, to say what is there.
-const SEARCHED: usize = 64 * 1024;
+const SEARCHED: usize = 1024 * 1024;
 
 /// Why no further command can be read. Offsets are bytes from the start of the input.
 #[derive(Debug, Error)]

@@ -9,7 +9,8 @@ use std::io::Read;
 
 use bytes::BytesMut;
 
-use super::foreign::{HEADER_AND_NUMBER, find_header};
+use super::foreign::{HEADER_AND_NUMBER, begins_stream, find_header};
+use super::format::{MAGIC, STREAM_HEADER_LEN};
 use super::raw::RawCommand;
 use super::read::{ReadError, Reader};
 use crate::rules::limits::u64_of;
@@ -57,11 +58,11 @@ impl<R: Read> Reader<R> {
         let end = command
             .offset()
             .saturating_add(u64_of(command.bytes().len()));
-        if end != self.offset() || self.goes_on()? {
+        let bytes = command.bytes();
+        if end != self.offset() || self.goes_on()? && !self.header_ends(bytes)? {
             return Ok(false);
         }
         // The header may stand across the claimed end.
-        let bytes = command.bytes();
         let after = self.peek(HEADER_AND_NUMBER)?;
         let mut joined = BytesMut::with_capacity(bytes.len().saturating_add(after.len()));
         joined.extend_from_slice(bytes);
@@ -77,5 +78,14 @@ impl<R: Read> Reader<R> {
         }
         self.start_again();
         Ok(true)
+    }
+
+    /// True where the last bytes are a stream header, and its first command comes next.
+    fn header_ends(&mut self, bytes: &[u8]) -> Result<bool, ReadError> {
+        let Some((_, header)) = bytes.split_last_chunk::<STREAM_HEADER_LEN>() else {
+            return Ok(false);
+        };
+        let number = self.peek(HEADER_AND_NUMBER.saturating_sub(STREAM_HEADER_LEN))?;
+        Ok(header.starts_with(&MAGIC) && begins_stream(&[header, number].concat()))
     }
 }

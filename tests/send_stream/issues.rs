@@ -393,6 +393,8 @@ fn what_is_no_send_stream_is_named() {
     let stream = [&header(2)[..], &frame(1, &path()), &end()].concat();
     let text = [b"At subvol snapshot\n", &stream[..]].concat();
     assert_eq!(found(&text), Foreign::HeaderAt(19));
+    let text = [&b"ERROR: no\n".repeat(7000), &stream[..]].concat();
+    assert_eq!(found(&text), Foreign::HeaderAt(70_000));
     // Frames that gzip 1.12, zstd 1.5, xz 5.4, bzip2 1.0 and lz4 1.9 begin with.
     assert_eq!(found(&[0x1f, 0x8b, 8, 8]), Foreign::Compressed("gzip"));
     assert_eq!(
@@ -402,6 +404,14 @@ fn what_is_no_send_stream_is_named() {
     assert_eq!(found(b"\xfd7zXZ\0\0\x04"), Foreign::Compressed("xz"));
     assert_eq!(found(b"BZh91AY&SY"), Foreign::Compressed("bzip2"));
     assert_eq!(found(&[4, 0x22, 0x4d, 0x18]), Foreign::Compressed("lz4"));
+    // Those of `lz4 -l`, pzstd, lzip and compress(1).
+    assert_eq!(found(&[2, 0x21, 0x4c, 0x18]), Foreign::Compressed("lz4"));
+    assert_eq!(
+        found(&[0x50, 0x2a, 0x4d, 0x18]),
+        Foreign::Compressed("zstd")
+    );
+    assert_eq!(found(b"LZIP\x01"), Foreign::Compressed("lzip"));
+    assert_eq!(found(&[0x1f, 0x9d, 0x90]), Foreign::Compressed("gzip"));
     assert_eq!(found(&[0; 100]), Foreign::Zeroes);
     assert_eq!(found(b"x"), Foreign::Unknown);
 }
@@ -437,6 +447,11 @@ fn reading_goes_on_at_the_next_stream() {
         let offset = u64::try_from(head.len() + cut).unwrap();
         assert_eq!(read_all(&input), (2, vec![offset]), "cut at {cut}");
     }
+    // The claimed end is that of the header.
+    let write = frame(15, &[7; 17 + 30]);
+    let input = [&head[..], &write[..40], &restarted].concat();
+    let offset = u64::try_from(head.len() + 40).unwrap();
+    assert_eq!(read_all(&input), (2, vec![offset]));
     for junk in [
         &b"x"[..],
         &[0; 70_000],

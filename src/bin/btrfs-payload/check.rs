@@ -4,7 +4,7 @@ mod codes;
 mod manifest;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek};
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 use btrfs_payload::Errno;
 use btrfs_payload::extent::{ClaimedExtent, Content};
 use btrfs_payload::ioctl::{self, ReadError};
-use btrfs_payload::rules::{ExtentFields, Placement, Target};
+use btrfs_payload::rules::{ExtentFields, Placement, Target, limits};
+use btrfs_payload::send_stream::{self, Foreign, ReadError as StreamError};
 use btrfs_payload::transform::CheckOptions;
 use btrfs_payload::validate::{
     Finding, Outcome, Severity, predict, predict_all, validate, validate_on_disk,
@@ -131,6 +132,32 @@ struct Check<'a> {
     payload_bytes: u64,
     /// The input is a send stream, which has sums of its own.
     is_stream: bool,
+}
+
+/// The compressor whose files begin as payloads do.
+const COMPRESSED_AS_PAYLOADS: &str = "zstd";
+
+/// The next bytes of an input, as many as tell what it was.
+fn start_of(input: impl Read) -> std::io::Result<Vec<u8>> {
+    const ENOUGH: u64 = 1 << 20;
+    let mut start = Vec::new();
+    input.take(ENOUGH).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// True for what is no stream any more, or not yet: nothing, less than a header, a compressed
+/// file, text in front of a stream. The check of streams says so. What may as well be a payload,
+/// a short zstd frame, is left out.
+fn was_stream(start: &[u8]) -> bool {
+    match send_stream::Reader::new(start).read_command() {
+        Err(StreamError::Empty | StreamError::Truncated { .. }) => true,
+        Err(StreamError::NotASendStream { found, .. }) => {
+            let may_be_payload = found == Foreign::Compressed(COMPRESSED_AS_PAYLOADS)
+                && start.len() as u64 <= limits::MAX_EXTENT;
+            matches!(found, Foreign::Compressed(_) | Foreign::HeaderAt(_)) && !may_be_payload
+        }
+        _ => false,
+    }
 }
 
 /// Where in an input a finding is.
@@ -305,20 +332,24 @@ impl Check<'_> {
         mut reader: impl Read + Send,
         claims: &Claims,
     ) -> Result<()> {
-        let mut start = [0; STREAM_START.len()];
-        match reader.read_exact(&mut start) {
-            Ok(()) if start == *STREAM_START => self.stream(input, start.chain(reader), claims),
-            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
-                Err(error).with_context(|| cannot_read(input))
-            }
-            _ if input == Path::new("-") => bail!(
-                "standard input is no send stream; a payload needs --codec and --unencoded-len"
-            ),
-            _ => bail!(
-                "{} is no send stream; a payload needs --codec and --unencoded-len",
-                shown(input)
-            ),
+        let mut start = Vec::new();
+        let first = STREAM_START.len() as u64;
+        let read = reader.by_ref().take(first).read_to_end(&mut start);
+        read.with_context(|| cannot_read(input))?;
+        if start == STREAM_START {
+            return self.stream(input, start.chain(reader), claims);
         }
+        start.extend(start_of(&mut reader).with_context(|| cannot_read(input))?);
+        if was_stream(&start) {
+            return self.stream(input, start.chain(reader), claims);
+        }
+        if input == Path::new("-") {
+            bail!("standard input is no send stream; a payload needs --codec and --unencoded-len");
+        }
+        bail!(
+            "{} is no send stream; a payload needs --codec and --unencoded-len",
+            shown(input)
+        )
     }
 
     fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
@@ -425,13 +456,22 @@ impl Check<'_> {
     }
 
     fn file_on_btrfs(&mut self, input: &Path, file: &File, claims: &Claims) -> Result<()> {
-        let probe = ioctl::probe(file).with_context(|| {
-            format!(
-                "{} is no manifest and no file on btrfs, and --codec and --unencoded-len are \
-                 missing",
-                shown(input)
-            )
-        })?;
+        let probe = match ioctl::probe(file) {
+            Ok(probe) => probe,
+            Err(error) => {
+                let start = start_of(file).with_context(|| cannot_read(input))?;
+                if was_stream(&start) {
+                    return self.stream(input, start.chain(file), claims);
+                }
+                return Err(error).with_context(|| {
+                    format!(
+                        "{} is no manifest and no file on btrfs, and --codec and --unencoded-len \
+                         are missing",
+                        shown(input)
+                    )
+                });
+            }
+        };
         let size = file.metadata().with_context(|| cannot_read(input))?.len();
         let target = Target {
             file_size: size,
