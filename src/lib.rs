@@ -23,6 +23,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod extent;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub mod ioctl;
 mod pipeline;
 pub mod prepare;

@@ -1,6 +1,6 @@
 //! Making extents.
 //!
-//! [`prepare_extent`] makes one, a [`Preparer`] makes many, [`prepare_file`] and
+//! [`prepare_extent`] makes one, a [`Preparer`] makes many, `prepare_file` (Linux) and
 //! [`prepare_reader`] split a whole input. What they make is an
 //! [`EncodedExtent`](crate::extent::EncodedExtent).
 
@@ -9,10 +9,12 @@ mod extent;
 mod file;
 mod ladder;
 mod options;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+mod regular;
 
 pub use encoder::EncoderError;
 pub use extent::{PlainReason, PrepareError, Prepared, Preparer, prepare_extent};
-pub use file::{
-    Made, PrepareFileError, prepare_file, prepare_file_with, prepare_reader, prepare_reader_with,
-};
+pub use file::{Made, PrepareFileError, prepare_reader, prepare_reader_with};
 pub use options::{Keep, Level, NotALevel, Options};
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+pub use regular::{prepare_file, prepare_file_with};

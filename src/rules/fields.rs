@@ -1,7 +1,5 @@
 //! What somebody claims of a payload, and where the payload is to land.
 
-use serde::{Deserialize, Serialize};
-
 use super::limits::{DEFAULT_MAX_INLINE, DEFAULT_NODE_SIZE, MIN_SECTOR_SIZE};
 use super::{Codec, EncodedIoId};
 
@@ -9,7 +7,8 @@ use super::{Codec, EncodedIoId};
 /// be able to look at bad claims.
 ///
 /// The names are those of `struct btrfs_ioctl_encoded_io_args` (include/uapi/linux/btrfs.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExtentFields {
     /// Bytes of the file that the extent stands for: a slice of the decoded bytes.
     pub len: u64,

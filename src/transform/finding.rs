@@ -13,6 +13,7 @@ pub(super) const MAX_PER_COMMAND: usize = 48;
 
 /// One thing found in a send stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StreamFinding {
     /// Stable kebab-case name of the rule; [`super::explain`] tells more.
@@ -24,8 +25,10 @@ pub struct StreamFinding {
     /// Commands before it in the input.
     pub command: u64,
     /// Which command it is, where that is known.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub kind: Option<CommandKind>,
     /// The path the command is about.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_escaped"))]
     pub path: Option<Bytes>,
     /// Offset in the file, bytes.
     pub file_offset: Option<u64>,
@@ -33,6 +36,18 @@ pub struct StreamFinding {
     pub payload_offset: Option<u64>,
     /// What is there and what was expected.
     pub message: String,
+}
+
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(kind: &Option<CommandKind>, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&kind.map(CommandKind::name), to)
+}
+
+/// A path need not be text.
+#[cfg(feature = "serde")]
+fn as_escaped<S: serde::Serializer>(path: &Option<Bytes>, to: S) -> Result<S::Ok, S::Error> {
+    let text = path.as_ref().map(|path| super::Escaped(path).to_string());
+    serde::Serialize::serialize(&text, to)
 }
 
 /// Where a command is and what it is about. Path and file offset are as the command has them: in

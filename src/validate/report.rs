@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use thiserror::Error;
 
 use crate::rules::WriteRule;
@@ -10,8 +9,9 @@ use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Severity {
     /// Worth knowing, no harm.
     Note,
@@ -33,7 +33,8 @@ impl fmt::Display for Severity {
 }
 
 /// One thing the judge has found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
     /// Stable kebab-case name of the rule; [`super::explain`] tells more.
@@ -45,7 +46,7 @@ pub struct Finding {
     /// One sentence: what is there and what was expected.
     pub message: String,
     /// The rule of the ioctl that is broken, where it is one.
-    #[serde(skip)]
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub rule: Option<WriteRule>,
 }
 
@@ -85,6 +86,7 @@ impl fmt::Display for Finding {
 /// Everything the judge has found in one payload, in the order of the payload; what is about
 /// claims comes first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Report {
     findings: Vec<Finding>,
     /// Notes, warnings and errors found, those that are not kept included.

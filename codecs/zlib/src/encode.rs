@@ -1,4 +1,7 @@
 //! Making streams: libdeflate, or miniz_oxide where the feature `libdeflate` is off.
+//!
+//! Zopfli is not offered: on binaries and text it took 0.2 to 0.9 % fewer bytes than libdeflate at
+//! its highest level and one sector of 525 less, in 25 to 85 times the time.
 
 use btrfs_payload_common::MAX_EXTENT;
 
@@ -15,9 +18,6 @@ pub enum Level {
     NearSmallest,
     /// The library's greatest effort: 12 of libdeflate, 10 of miniz_oxide.
     Smallest,
-    /// Zopfli's exhaustive search, about a second per megabyte.
-    #[cfg(feature = "zopfli")]
-    Zopfli,
 }
 
 /// A level from 1 to 9; made by [`Level::numbered`].
@@ -66,7 +66,7 @@ impl Options {
 }
 
 /// Makes zlib streams; keeps the library's state, so that nothing is allocated per payload once
-/// the payload buffer has its size (except by Zopfli, which allocates as it searches).
+/// the payload buffer has its size.
 ///
 /// The streams declare a window of 32 KiB, whatever the length of the data.
 pub struct Encoder {
@@ -78,8 +78,6 @@ enum Backend {
     Libdeflate(libdeflater::Compressor),
     #[cfg(not(feature = "libdeflate"))]
     Miniz(Box<miniz_oxide::deflate::core::CompressorOxide>),
-    #[cfg(feature = "zopfli")]
-    Zopfli,
 }
 
 impl std::fmt::Debug for Encoder {
@@ -98,8 +96,6 @@ impl Encoder {
             Level::Numbered(number) => Backend::new(number.get())?,
             Level::NearSmallest => Backend::new(Backend::NEAR_SMALLEST)?,
             Level::Smallest => Backend::new(Backend::SMALLEST)?,
-            #[cfg(feature = "zopfli")]
-            Level::Zopfli => Backend::Zopfli,
         };
         Ok(Self { backend })
     }
@@ -116,12 +112,6 @@ impl Encoder {
                 got: data.len(),
                 max: MAX_EXTENT,
             });
-        }
-        #[cfg(feature = "zopfli")]
-        if let Backend::Zopfli = self.backend {
-            let options = zopfli::Options::default();
-            return zopfli::compress(options, zopfli::Format::Zlib, data, payload)
-                .map_err(|_| library("zopfli did not write its output"));
         }
         // One size for every extent, so that a buffer used again never grows.
         payload.resize(PAYLOAD_MAX, 0);
@@ -149,8 +139,6 @@ impl Backend {
     fn encode(&mut self, data: &[u8], payload: &mut [u8]) -> Option<usize> {
         match self {
             Self::Libdeflate(compressor) => compressor.zlib_compress(data, payload).ok(),
-            #[cfg(feature = "zopfli")]
-            Self::Zopfli => None,
         }
     }
 }
@@ -175,8 +163,6 @@ impl Backend {
                     compress(compressor, data, payload, TDEFLFlush::Finish);
                 (status == TDEFLStatus::Done && read == data.len()).then_some(written)
             }
-            #[cfg(feature = "zopfli")]
-            Self::Zopfli => None,
         }
     }
 }
