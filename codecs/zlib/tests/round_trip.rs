@@ -8,8 +8,6 @@ use quickcheck::quickcheck;
 fn levels() -> Vec<Level> {
     let mut levels: Vec<_> = (1..=9).map(|n| Level::numbered(n).unwrap()).collect();
     levels.push(Level::Smallest);
-    #[cfg(feature = "zopfli")]
-    levels.push(Level::Zopfli);
     levels
 }
 
