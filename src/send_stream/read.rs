@@ -147,6 +147,10 @@ pub struct Reader<R> {
     state: State,
     max_command_len: usize,
     end_optional: bool,
+    /// A read has found the end; it is not asked for again.
+    input_ended: bool,
+    /// Bytes that reading inside damaged commands has cost.
+    pub(super) reread: u64,
 }
 
 impl<R: Read> Reader<R> {
@@ -161,6 +165,8 @@ impl<R: Read> Reader<R> {
             state: State::Start,
             max_command_len: MAX_COMMAND_LEN,
             end_optional: false,
+            input_ended: false,
+            reread: 0,
         }
     }
 
@@ -374,7 +380,7 @@ impl<R: Read> Reader<R> {
 
     /// The next `len` bytes, or as many as there are before the end of the input.
     pub(super) fn peek(&mut self, len: usize) -> Result<&[u8], ReadError> {
-        while self.buffer.len() < len {
+        while self.buffer.len() < len && !self.input_ended {
             let filled = self.buffer.len();
             let want = len.saturating_sub(filled).clamp(READ_LEN, READ_MAX);
             if self.buffer.capacity().saturating_sub(filled) < want {
@@ -386,7 +392,7 @@ impl<R: Read> Reader<R> {
             let got = *read.as_ref().unwrap_or(&0);
             self.buffer.truncate(filled.saturating_add(got));
             match read {
-                Ok(0) => break,
+                Ok(0) => self.input_ended = true,
                 Ok(_) => {}
                 Err(source) => {
                     let filled = u64::try_from(filled).unwrap_or(u64::MAX);
@@ -399,6 +405,16 @@ impl<R: Read> Reader<R> {
         }
         let end = len.min(self.buffer.len());
         Ok(self.buffer.get(..end).unwrap_or_default())
+    }
+
+    /// Bytes that a command may have, header included.
+    pub(super) fn longest_command(&self) -> usize {
+        self.max_command_len
+    }
+
+    /// Bytes read ahead.
+    pub(super) fn peeked(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Takes bytes that `peek` has shown.

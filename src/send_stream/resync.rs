@@ -18,6 +18,10 @@ use crate::rules::limits::u64_of;
 /// Bytes looked at together.
 const WINDOW: usize = 64 * 1024;
 
+/// How often, on average, the bytes of an input are read once more because a stream begins inside
+/// a damaged command. Headers that each claim the rest of the input would take time without end.
+const REREAD: u64 = 4;
+
 impl<R: Read> Reader<R> {
     /// After an error: drops bytes up to the next stream header, from which reading goes on.
     /// Returns its offset; `None` when there is none up to the end of the input. Takes time in
@@ -50,7 +54,8 @@ impl<R: Read> Reader<R> {
 
     /// For a command with a wrong checksum, the last one that was read: true when reading does not
     /// go on after its claimed end and a stream begins inside it. Then that stream is read next,
-    /// from [`Reader::offset`] on.
+    /// from [`Reader::offset`] on. An input with more such commands than damage makes is read on
+    /// after their claimed ends, so that time stays in proportion to its length.
     ///
     /// # Errors
     /// [`ReadError::Io`].
@@ -59,7 +64,11 @@ impl<R: Read> Reader<R> {
             .offset()
             .saturating_add(u64_of(command.bytes().len()));
         let bytes = command.bytes();
-        if end != self.offset() || self.goes_on()? && !self.header_ends(bytes)? {
+        let read = end.saturating_add(u64_of(self.longest_command()));
+        if end != self.offset() || self.reread > read.saturating_mul(REREAD) {
+            return Ok(false);
+        }
+        if self.goes_on()? && !self.header_ends(bytes)? {
             return Ok(false);
         }
         // The header may stand across the claimed end.
@@ -71,6 +80,9 @@ impl<R: Read> Reader<R> {
             return Ok(false);
         };
         let at = at.saturating_add(1);
+        // What comes next was looked at too, up to the length that it claims.
+        let looked_at = bytes.len().saturating_add(self.peeked());
+        self.reread = self.reread.saturating_add(u64_of(looked_at));
         if at < bytes.len() {
             self.give_back(bytes.slice(at..));
         } else {

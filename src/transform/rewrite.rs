@@ -289,7 +289,7 @@ impl Part {
             .map_err(|error| not_written(offset, error))
     }
 
-    /// Data that is too long for one command of version 1 is taken apart.
+    /// Data that is longer than kernels send it is taken apart: older receivers have no room.
     fn pass_write(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
         let failed = |error| not_written(raw.offset(), error);
         let Command::Write(write) = Command::parse(raw)? else {
@@ -301,7 +301,9 @@ impl Part {
         add(&mut self.summary.sectors_in, sectors);
         add(&mut self.summary.sectors_out, sectors);
         let version = self.writer.version();
-        if version == Version::V1 && write.data.len() > version.write_data_len() {
+        let is_large = raw.bytes().len() > version.max_command_len()
+            || version == Version::V1 && write.data.len() > version.write_data_len();
+        if is_large {
             return self
                 .writer
                 .write(&write.path, write.file_offset, &write.data)

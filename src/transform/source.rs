@@ -121,6 +121,8 @@ pub(super) struct Source<R> {
     /// Holes that became zeroes in files of unknown size.
     pub(super) holes_trusted: u64,
     ended: bool,
+    /// Why it has ended, to be said after what was before it.
+    failed: Option<TransformError>,
 }
 
 impl<R: Read> Source<R> {
@@ -142,6 +144,7 @@ impl<R: Read> Source<R> {
             stream_ended: false,
             holes_trusted: 0,
             ended: false,
+            failed: None,
         }
     }
 
@@ -157,22 +160,28 @@ impl<R: Read> Source<R> {
                 return Ok(Some(batch));
             }
             if self.ended {
-                return Ok(None);
+                return self.failed.take().map_or(Ok(None), Err);
             }
             if self.write_zeroes() {
                 continue;
             }
-            match self.reader.read_command()? {
-                Some(raw) => {
-                    self.take(raw.clone())?;
-                    self.plan.sizes.follow(&raw);
-                }
-                None => {
-                    self.ended = true;
-                    self.close();
-                }
+            let goes_on = self.read();
+            if !matches!(goes_on, Ok(true)) {
+                self.failed = goes_on.err();
+                self.ended = true;
+                self.close();
             }
         }
+    }
+
+    /// Reads a command; false at the end.
+    fn read(&mut self) -> Result<bool, TransformError> {
+        let Some(raw) = self.reader.read_command()? else {
+            return Ok(false);
+        };
+        self.take(raw.clone())?;
+        self.plan.sizes.follow(&raw);
+        Ok(true)
     }
 
     /// Makes an item of a command; the sizes of files are still those before it.

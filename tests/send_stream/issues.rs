@@ -477,6 +477,31 @@ fn reading_goes_on_at_the_next_stream() {
     }
 }
 
+/// Headers, each followed by a damaged command that claims the next megabyte: read to the end
+/// each, they would take 20,000 times the time of the input.
+#[test]
+fn many_streams_inside_damaged_commands_take_time_in_proportion() {
+    let mut unit = header(2).to_vec();
+    unit.extend((1_u32 << 20).to_le_bytes());
+    unit.extend([1, 0, 1, 2, 3, 4]);
+    let input = unit.repeat((4 << 20) / unit.len());
+    let mut reader = Reader::new(&input[..]).max_command_len(2 << 20);
+    let (mut read, mut found) = (0, 0);
+    loop {
+        match reader.read_command() {
+            Ok(Some(raw)) => {
+                read += raw.bytes().len();
+                found += u32::from(!raw.crc_ok() && reader.resync_inside(&raw).unwrap());
+            }
+            Ok(None) => break,
+            Err(_) if reader.resync().unwrap().is_none() => break,
+            Err(_) => {}
+        }
+    }
+    assert!(found > 10, "{found}");
+    assert!(read < 16 * input.len(), "{read} bytes of {}", input.len());
+}
+
 #[test]
 fn memory_is_taken_only_for_bytes_that_come() {
     /// Notes how many bytes it is asked for, and ends after a megabyte.

@@ -55,6 +55,45 @@ fn every_flipped_bit_is_found() {
     }
 }
 
+/// A restarted send makes the same subvolume once more: nothing is found in what can be cut out.
+#[test]
+fn a_restarted_send_is_judged_as_a_stream_of_its_own() {
+    let whole = small_stream();
+    let commands: Vec<_> = Reader::new(&whole[..]).map(Result::unwrap).collect();
+    let begin = |number: usize| usize::try_from(commands[number].offset()).unwrap();
+    // Cut inside a command, and after one.
+    for cut in [begin(2) + 20, begin(2)] {
+        let input = [&whole[..cut], &whole].concat();
+        let (findings, summary) = checked(&input);
+        assert!(!summary.is_sound(), "cut at {cut}");
+        let restart = u64::try_from(cut).unwrap() + 17;
+        for finding in &findings {
+            assert!(finding.offset <= restart, "cut at {cut}: {finding}");
+            assert_ne!(finding.code, "path-exists", "cut at {cut}");
+        }
+    }
+    // Two sends that are whole want two names.
+    assert_eq!(codes(&[&whole[..], &whole].concat()), ["path-exists"]);
+}
+
+/// What is damaged first is what is said, not where reading cannot go on.
+#[test]
+fn rewriters_say_the_first_damage() {
+    let whole = small_stream();
+    let mut damaged = whole.clone();
+    let middle = whole.len() / 2;
+    damaged[middle] ^= 1;
+    damaged.truncate(whole.len() - 12);
+    for work in [
+        Work::decompress(false),
+        Work::reframe(8192),
+        Work::recompress(Codec::Zstd, Level::Default),
+    ] {
+        let error = work.on(&damaged, 1).unwrap_err();
+        assert!(matches!(error, TransformError::Damaged { .. }), "{error}");
+    }
+}
+
 /// Data of `WRITE`s is gathered before anybody sums it up: in front of damage nothing but whole
 /// extents comes out, wherever in the three commands and two extents it is.
 #[test]

@@ -16,10 +16,12 @@ mod paths;
 mod subvolumes;
 mod xattr;
 
+use bytes::Bytes;
+
 use super::finding::StreamFinding;
 use super::tree::{Found, Kind, Node, Tree};
 use crate::rules::Target;
-use crate::send_stream::{Command, RawCommand, Uuid};
+use crate::send_stream::{Command, Issue, RawCommand, Uuid};
 use crate::validate::Severity::{Error, Note, Warning};
 
 pub(super) use clone::misplaced as misplaced_clone;
@@ -46,8 +48,7 @@ pub(super) struct Order {
 #[derive(Debug)]
 struct Own {
     uuid: Uuid,
-    /// Length of its name, bytes.
-    name_len: usize,
+    name: Bytes,
     /// That data is left out has been said.
     lacks_data: bool,
 }
@@ -97,6 +98,14 @@ impl Order {
         };
         let starts_subvolume = matches!(command, Command::Subvol(_) | Command::Snapshot(_));
         if self.stream != Some(raw.stream()) {
+            // A send that was restarted makes its subvolume once more. Receivers have failed
+            // before, and who cuts the beginning off has no other one.
+            let without_end = |issue| matches!(issue, Issue::HeaderWithoutEnd { .. });
+            if let Some(own) = &self.own
+                && (self.damaged || raw.issues().any(without_end))
+            {
+                self.known.free_name(&own.name);
+            }
             self.finish();
             self.stream = Some(raw.stream());
             if !starts_subvolume && !self.damaged {
@@ -107,7 +116,7 @@ impl Order {
                 ));
             }
         }
-        let name_len = self.own.as_ref().map_or(0, |own| own.name_len);
+        let name_len = self.own.as_ref().map_or(0, |own| own.name.len());
         if starts_subvolume {
             self.start(command).into_iter().for_each(add);
             return 0;
@@ -176,14 +185,15 @@ impl Order {
             },
             _ => return None,
         };
+        let name = Bytes::copy_from_slice(path);
         self.tree = Some(tree);
         self.own = Some(Own {
             uuid,
-            name_len: path.len(),
+            name: name.clone(),
             lacks_data: false,
         });
         paths::subvolume_fault(path)
-            .or_else(|| self.known.take_name(path))
+            .or_else(|| self.known.take_name(name))
             .or(remark)
     }
 

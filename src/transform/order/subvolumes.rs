@@ -77,10 +77,15 @@ impl Subvolumes {
     }
 
     /// The name of a subvolume of the input, which all have different ones.
-    pub(super) fn take_name(&mut self, name: &[u8]) -> Option<Trouble> {
-        (!self.names.insert(Bytes::copy_from_slice(name))).then(|| {
+    pub(super) fn take_name(&mut self, name: Bytes) -> Option<Trouble> {
+        (!self.names.insert(name)).then(|| {
             let message = "another subvolume of the input has this name".to_owned();
             ("path-exists", Error, message)
         })
+    }
+
+    /// A name is free again: its subvolume has never become whole.
+    pub(super) fn free_name(&mut self, name: &[u8]) {
+        self.names.remove(name);
     }
 }
