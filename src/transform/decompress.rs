@@ -65,7 +65,7 @@ pub fn decompress(
         },
         gather: None,
         lower: options.version == Version::V1,
-        sizes: Sizes::new(&options.parents, options.max_names),
+        sizes: Sizes::new(&options.parents, options.max_names, Target::default()),
     };
     let target = Target::default();
     // Nothing is reported: what is not sound ends the work.

@@ -147,7 +147,7 @@ pub fn recompress(
             sector_size: target.sector_size,
         }),
         lower: false,
-        sizes: Sizes::new(&options.parents, options.max_names),
+        sizes: Sizes::new(&options.parents, options.max_names, options.extents.target),
     };
     let rework = || Recompress::new(options, &extents);
     rewrite(input, output, plan, &target, jobs, rework, report)

@@ -75,7 +75,7 @@ pub fn reframe(
         version: |version| version,
         gather: None,
         lower: false,
-        sizes: Sizes::new(&options.parents, options.max_names),
+        sizes: Sizes::new(&options.parents, options.max_names, options.target),
     };
     let target = options.target;
     let zlib = Options {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use super::error::TransformError;
 use super::finding::{MAX_PER_COMMAND, StreamFinding, Subject};
 use super::gather::Data;
-use super::order;
 use super::payload::{decode_extent, ends_inside, sectors_of};
 use super::source::{Batch, Encoded, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
@@ -217,6 +216,10 @@ impl<K: Rework> Worker<K> {
                     .put_header()
                     .map_err(|error| not_written(0, error))?,
                 Item::Pass(raw) => part.pass(raw)?,
+                Item::Clone(finding) => {
+                    part.findings.push(finding.as_ref().clone());
+                    add(&mut part.summary.refused_clones, 1);
+                }
                 Item::Data(gathered) => {
                     let data = gathered.joined(&mut self.joined);
                     let place = place_of(&self.target, gathered.offset, gathered.file_size);
@@ -279,10 +282,6 @@ impl Part {
         let offset = raw.offset();
         if raw.kind() == Some(CommandKind::Write) {
             return self.pass_write(raw);
-        }
-        if let Some(finding) = misplaced_clone(raw, &self.target) {
-            self.findings.push(finding);
-            add(&mut self.summary.refused_clones, 1);
         }
         self.writer
             .raw(raw)
@@ -430,19 +429,6 @@ pub(super) fn must_decode(write: &EncodedWrite) -> Result<Bytes, Unsound> {
         Ok(decoded) => Ok(decoded.data),
         Err(error) => Err(Unsound::Stop(error)),
     }
-}
-
-/// A clone between sectors of the target filesystem. Lengths are right or not by the files that
-/// they are cloned from, which are not followed here.
-fn misplaced_clone(raw: &RawCommand, target: &Target) -> Option<StreamFinding> {
-    if raw.kind() != Some(CommandKind::Clone) {
-        return None;
-    }
-    let Ok(Command::Clone(clone)) = Command::parse(raw) else {
-        return None;
-    };
-    let (code, severity, message) = order::misplaced_clone(&clone, target)?;
-    Some(StreamFinding::of(raw, code, severity, message))
 }
 
 /// Writing to memory fails for one reason only: the command is not one to write.

@@ -6,36 +6,56 @@
 //! file where there are too many names.
 
 use super::finding::StreamFinding;
-use super::order::Order;
+use super::order::{Order, misplaced_clone};
 use super::parents::Parents;
 use crate::rules::Target;
 use crate::send_stream::{Command, RawCommand};
+
+/// Findings about the range that a CLONE names.
+const CLONE_RANGES: [&str; 4] = [
+    "clone-beyond-end",
+    "clone-into-middle",
+    "clone-overlap",
+    "clone-unaligned",
+];
 
 /// Follows the commands of an input.
 #[derive(Debug)]
 pub(super) struct Sizes {
     order: Order,
+    target: Target,
     /// What is wrong with the stream is for `check` to say.
     unsaid: Vec<StreamFinding>,
 }
 
 impl Sizes {
     /// From what the parents have, with as many names in all.
-    pub(super) fn new(parents: &Parents, max_names: usize) -> Self {
+    pub(super) fn new(parents: &Parents, max_names: usize, target: Target) -> Self {
         Self {
-            order: Order::new(parents.subvolumes(), Target::default(), max_names),
+            order: Order::new(parents.subvolumes(), target, max_names),
+            target,
             unsaid: Vec::new(),
         }
     }
 
-    pub(super) fn follow(&mut self, raw: &RawCommand) {
-        match Command::parse(raw) {
-            Ok(command) => {
-                self.order.follow(raw, &command, &mut self.unsaid);
-                self.unsaid.clear();
-            }
-            Err(_) => self.order.lost(),
-        }
+    /// Follows a command. Returns what is wrong with a range that is cloned: a filesystem with the
+    /// target's sectors does not take it, whoever passes it on.
+    pub(super) fn follow(&mut self, raw: &RawCommand) -> Option<StreamFinding> {
+        let Ok(command) = Command::parse(raw) else {
+            self.order.lost();
+            return None;
+        };
+        self.order.follow(raw, &command, &mut self.unsaid);
+        let mut found = self.unsaid.drain(..);
+        let Command::Clone(clone) = &command else {
+            return None;
+        };
+        found
+            .find(|finding| CLONE_RANGES.contains(&finding.code))
+            .or_else(|| {
+                let (code, severity, message) = misplaced_clone(clone, &self.target)?;
+                Some(StreamFinding::of(raw, code, severity, message))
+            })
     }
 
     /// Bytes; `None` where it is not known.

@@ -6,6 +6,7 @@ use std::io::Read;
 use bytes::Bytes;
 
 use super::error::TransformError;
+use super::finding::StreamFinding;
 use super::gather::{Data, Gather, Run, is_copied, verify};
 use super::payload::MAX_DECODED;
 use super::sizes::Sizes;
@@ -31,6 +32,8 @@ pub(super) enum Item {
     Header,
     /// A command that stays as it is.
     Pass(RawCommand),
+    /// What is wrong with the CLONE passed on before.
+    Clone(Box<StreamFinding>),
     /// Data to be written to a file.
     Data(Data),
     /// Zeroes to be written to a file.
@@ -66,7 +69,11 @@ impl Batch {
         self.items.iter().try_for_each(|item| match item {
             Item::Data(data) => data.verify(),
             Item::Encoded(encoded) => verify(&encoded.raw),
-            Item::Header | Item::Pass(_) | Item::Truncate(..) | Item::Zeroes(_) => Ok(()),
+            Item::Header
+            | Item::Pass(_)
+            | Item::Clone(_)
+            | Item::Truncate(..)
+            | Item::Zeroes(_) => Ok(()),
         })
     }
 }
@@ -180,7 +187,9 @@ impl<R: Read> Source<R> {
             return Ok(false);
         };
         self.take(raw.clone())?;
-        self.plan.sizes.follow(&raw);
+        if let Some(finding) = self.plan.sizes.follow(&raw) {
+            self.items.push(Item::Clone(Box::new(finding)));
+        }
         Ok(true)
     }
 
@@ -417,7 +426,7 @@ mod tests {
     use super::super::parents::{MAX_NAMES, Parents};
     use super::*;
     use crate::prepare::{Level, Options, Prepared, Preparer};
-    use crate::rules::Codec;
+    use crate::rules::{Codec, Target};
     use crate::send_stream::Writer;
 
     /// Zeroes in the payload of a few bytes: what it decodes to has to bound the batch.
@@ -447,7 +456,7 @@ mod tests {
             version: |version| version,
             gather: None,
             lower: false,
-            sizes: Sizes::new(&Parents::default(), MAX_NAMES),
+            sizes: Sizes::new(&Parents::default(), MAX_NAMES, Target::default()),
         };
         let mut source = Source::new(Reader::new(&stream[..]), plan);
         let mut seen = 0;
@@ -478,7 +487,7 @@ mod tests {
                 sector_size: 4096,
             }),
             lower: false,
-            sizes: Sizes::new(&Parents::default(), MAX_NAMES),
+            sizes: Sizes::new(&Parents::default(), MAX_NAMES, Target::default()),
         };
         let mut source = Source::new(Reader::new(&stream[..]), plan);
         let batch = source.next().unwrap().unwrap();

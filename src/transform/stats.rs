@@ -154,7 +154,7 @@ pub fn stats(
         version: |version| version,
         gather: Some(gather),
         lower: false,
-        sizes: Sizes::new(&Parents::default(), MAX_NAMES),
+        sizes: Sizes::new(&Parents::default(), MAX_NAMES, options.target),
     };
     let mut source = Source::new(input.into_reader(), plan);
     let mut choice = Choice::new(if methods.is_empty() {
@@ -336,7 +336,7 @@ fn count(
     for (item, hash) in batch.items.iter().zip(chosen) {
         match item {
             Item::Header => add(&mut counted.streams, 1),
-            Item::Pass(_) | Item::Truncate(..) | Item::Zeroes(_) => {}
+            Item::Pass(_) | Item::Clone(_) | Item::Truncate(..) | Item::Zeroes(_) => {}
             Item::Data(gathered) => {
                 let len = u64_of(gathered.len);
                 let target = target.at(gathered.offset);

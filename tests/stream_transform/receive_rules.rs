@@ -446,16 +446,21 @@ fn clones_between_sectors_of_the_target() {
     for sector_size in [16_384, 32_768, 65_536] {
         assert_eq!(codes(&offset, sector_size), ["clone-unaligned"]);
         assert_eq!(codes(&length, sector_size), ["clone-unaligned"]);
-        let (_, summary, findings) = Work::reframe(sector_size).on(&offset, 2).unwrap();
-        assert_eq!(findings.len(), 1);
-        assert_eq!(
-            (findings[0].code, findings[0].command),
-            ("clone-unaligned", 8)
-        );
-        assert_eq!(summary.refused_clones, 1);
+        // Who passes such a clone on says so too.
+        for stream in [&offset, &length] {
+            let (_, summary, findings) = Work::reframe(sector_size).on(stream, 2).unwrap();
+            assert_eq!(findings.len(), 1);
+            assert_eq!(
+                (findings[0].code, findings[0].command),
+                ("clone-unaligned", 8)
+            );
+            assert_eq!(summary.refused_clones, 1);
+        }
     }
     assert_eq!(codes(&end, 32_768), [""; 0]);
-    assert_eq!(Work::reframe(4096).done(&offset).1.refused_clones, 0);
+    for stream in [&offset, &length, &end] {
+        assert_eq!(Work::reframe(4096).done(stream).1.refused_clones, 0);
+    }
 }
 
 #[test]
