@@ -196,7 +196,7 @@ impl<R, E> Line<R, E> {
         }
     }
 
-    /// There are `items` items and no more: the places behind are given back.
+    /// There are `items` items and no more: the places after them are given back.
     fn end_at(&self, items: u64) {
         let mut state = self.lock();
         state.end = Some(items);
@@ -220,7 +220,7 @@ impl<R, E> Line<R, E> {
         self.free.notify_all();
     }
 
-    /// Waits for the next result; `None` behind the last.
+    /// Waits for the next result; `None` after the last.
     fn take(&self) -> Option<Result<R, E>> {
         let missing = |state: &mut State<R, E>| {
             !state.stopped
@@ -409,7 +409,7 @@ mod tests {
         most.into_inner()
     }
 
-    /// The line is full behind it again and again, while nobody but the caller makes room.
+    /// The queue fills up again and again, while nobody but the caller makes room.
     #[test]
     fn a_slow_item_stops_nobody_for_good() {
         for jobs in [2, 3] {

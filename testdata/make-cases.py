@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes testdata/cases and testdata/valid anew: payloads with a fault each, and sound ones.
+"""Makes testdata/cases and testdata/valid again: payloads with a fault each, and sound ones.
 
 Needs zstd and liblzo2, and root and btrfs-progs for what only a kernel can say: the outcomes in
 the members `observed`, and the payloads that a kernel makes. With --without-kernel these are left

@@ -1,7 +1,7 @@
 //! The payloads of testdata/cases and testdata/valid: each is judged as its file says, every
 //! code of a finding has a payload that shows it, and somebody really breaks on every error.
 //!
-//! The files are described in testdata/README.md. `BLESS=1` writes docs/findings.md anew.
+//! The files are described in testdata/README.md. `BLESS=1` writes docs/findings.md again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

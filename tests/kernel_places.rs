@@ -41,7 +41,7 @@ fn digest(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The two segments, judged behind the start of a file.
+/// The two segments, judged after the start of a file.
 fn judged_at_4096() -> EncodedExtent {
     let (payload, fields, _) = two_segments();
     EncodedExtent::new(payload, fields, &Target::default().at(4096)).unwrap()
@@ -59,11 +59,11 @@ fn the_kernel_takes_what_it_cannot_read_and_we_refuse() {
     let pieces = [IoSlice::new(&payload[..100]), IoSlice::new(&payload[100..])];
     let judged = judged_at_4096();
 
-    // As a regular extent it is good: behind the start, or in a file that is longer.
-    for name in ["behind", "behind, in pieces"] {
+    // As a regular extent it is good: after the start, or in a file that is longer.
+    for name in ["after", "after, in pieces"] {
         let file = create(fs.join(name));
         let taken = match name {
-            "behind" => ioctl::encoded_write(&file, 4096, &judged),
+            "after" => ioctl::encoded_write(&file, 4096, &judged),
             _ => ioctl::encoded_write_vectored(&file, 4096, &fields, &pieces),
         };
         assert_eq!(taken.unwrap(), payload.len());
@@ -106,7 +106,7 @@ fn the_kernel_takes_what_it_cannot_read_and_we_refuse() {
 
     drop((longer, raw));
     fs.remount();
-    for name in ["behind", "behind, in pieces"] {
+    for name in ["after", "after, in pieces"] {
         let read = fs::read(fs.join(name)).unwrap();
         assert!(read[..4096].iter().all(|&byte| byte == 0), "{name}");
         assert_eq!(digest(&read[4096..]), intended, "{name}");

@@ -237,7 +237,7 @@ fn slices_of_one_payload() {
         let Prepared::Encoded(whole) = prepare_extent(&data, &options).unwrap() else {
             panic!("{codec} does not shrink text");
         };
-        // Each at the start of a file, and each behind a hole.
+        // Each at the start of a file, and each after a hole.
         for (from, len) in slices {
             for offset in [0, 12_288] {
                 let slice = whole.slice(from, len).unwrap();

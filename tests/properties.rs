@@ -177,13 +177,13 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
     check(300, property as fn(Data, Choice) -> TestResult);
 }
 
-/// What a dearer effort could save is measured and not proven, for LZO from a few segments of
+/// What a more expensive effort could save is measured and not proven, for LZO from a few segments of
 /// the extent: on real content three stretches in 6000 take a sector more. None of 20,000 cases
 /// made as here did, so that this asks for none.
 #[test]
 fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
     /// The dearest effort of each codec that is tried.
-    fn dearest(codec: Codec, data: &[u8], sector_size: u32) -> usize {
+    fn most_expensive(codec: Codec, data: &[u8], sector_size: u32) -> usize {
         let mut payload = Vec::new();
         match codec {
             Codec::Zlib => btrfs_payload_zlib::Encoder::new(btrfs_payload_zlib::Options::new(
@@ -226,14 +226,16 @@ fn auto_takes_no_more_sectors_than_any_effort_it_may_use() {
             least = least.min(auto);
             let id = EncodedIoId::new(codec, sector_size).unwrap();
             let fields = ExtentFields::whole(data.len() as u64, id);
-            let dear = dearest(codec, &data, sector_size);
+            let expensive = most_expensive(codec, &data, sector_size);
             // The ioctl takes no payload that is not smaller.
-            let dear = match dear < data.len() {
-                true => Sectors::of(dear as u64, &fields, &Target::new(sector_size)).encoded,
+            let expensive = match expensive < data.len() {
+                true => Sectors::of(expensive as u64, &fields, &Target::new(sector_size)).encoded,
                 false => plain,
             };
-            if auto > dear.min(plain) || auto > on_disk(&[(codec, Level::Default)]) {
-                return TestResult::error(format!("{codec}: {auto} sectors, {dear} are enough"));
+            if auto > expensive.min(plain) || auto > on_disk(&[(codec, Level::Default)]) {
+                return TestResult::error(format!(
+                    "{codec}: {auto} sectors, {expensive} are enough"
+                ));
             }
         }
         let all = on_disk(&Codec::ALL.map(|codec| (codec, Level::Auto)));

@@ -60,7 +60,7 @@
 //! all, so nothing is written twice. Whoever wants a signal to end a run looks between calls.
 //! [`submit`] alone reports EINTR.
 //!
-//! A write that fails with EINVAL may have changed the file's times and, where it begins behind
+//! A write that fails with EINVAL may have changed the file's times and, where it begins after
 //! the end of the file, put a hole there. A write that succeeds is not on disk yet: errors of
 //! the device appear in `fsync`, or not before the data is read; see [`ExtentWriter`].
 

@@ -320,7 +320,7 @@ impl RawPwriteArgs {
     }
 }
 
-/// The `N` bytes at an offset that lies inside, with `N` more behind it.
+/// The `N` bytes at an offset that lies inside, with `N` more after it.
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let rest = bytes.get(at..).unwrap_or_default();
     rest.first_chunk().copied().unwrap_or([0; N])

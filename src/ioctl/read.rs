@@ -45,7 +45,7 @@ impl EncodedRead {
 /// `ioctl(fd, BTRFS_IOC_ENCODED_READ, args)`: the extent that has byte `offset` of the file, as
 /// it is stored.
 ///
-/// One extent a call; the next begins at `offset + fields.len`. `None` at and behind the end of
+/// One extent per call; the next begins at `offset + fields.len`. `None` at and past the end of
 /// the file. A buffer of 128 KiB fits every compressed extent; plain data comes in pieces of the
 /// buffer's size. The kernel writes dirty data of the range out first and verifies the
 /// checksums, but does not decode.
@@ -233,7 +233,7 @@ fn next_data(fd: BorrowedFd<'_>, offset: u64) -> Result<Next, ReadError> {
     }
     let data = match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
         Ok(data) => data,
-        // No data behind `offset`: the file ends with a hole, or it has just become shorter.
+        // No data after `offset`: the file ends with a hole, or it has just become shorter.
         Err(Errno::NXIO) => size,
         Err(errno) => return Err(other(errno)),
     };

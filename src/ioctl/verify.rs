@@ -122,7 +122,7 @@ where
                 expected: size,
             });
         }
-        // Somebody may have made the file longer meanwhile: nothing behind `size` is expected.
+        // Somebody may have made the file longer meanwhile: nothing after `size` is expected.
         let wanted = usize::try_from(size.saturating_sub(offset))
             .unwrap_or(usize::MAX)
             .min(filled);

@@ -18,7 +18,7 @@ use crate::rules::{ExtentFields, Target, WriteCall, WriteRule};
 /// return value of 0, which it gives where it wrote nothing, is an error here. The data is on
 /// disk after `fsync`, not before.
 ///
-/// A write that begins behind the end of the file leaves a hole; one that ends behind it makes
+/// A write that begins past the end of the file leaves a hole; one that ends after it makes
 /// the file longer, to the exact byte. The kernel takes an extent at places it was not judged
 /// for; here it is refused. Nobody else should change the size of the file meanwhile: that
 /// decides, too, whether an extent becomes inline.

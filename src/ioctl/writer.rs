@@ -180,7 +180,7 @@ pub enum WriterError {
 /// error: plain data would only hide it.
 ///
 /// Extents may come in any order that the kernel takes: a payload that ends inside a sector has to
-/// end at or behind the end of the file as it is then. In order of offsets, into a new file, that
+/// end at or past the end of the file as it is then. In order of offsets, into a new file, that
 /// is always so. A file that was longer stays so.
 pub struct ExtentWriter<F, S> {
     fd: F,
@@ -322,7 +322,7 @@ where
         Ok(())
     }
 
-    /// Old data in the range goes; behind the old end of the file there is none.
+    /// Old data in the range goes; past the old end of the file there is none.
     fn punch_hole(&mut self, offset: u64, len: u64) -> Result<(), WriterError> {
         let len = len.min(self.old_size.saturating_sub(offset));
         if len == 0 {

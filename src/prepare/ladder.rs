@@ -1,26 +1,26 @@
-//! The efforts of [`Level::Auto`], from cheap to dear.
+//! The efforts of [`Level::Auto`], from cheap to expensive.
 //!
-//! | codec | cheap | dear | saved by the dear one, measured | taken for possible |
+//! | codec | cheap | expensive | saved by the expensive one, measured | taken for possible |
 //! | --- | --- | --- | --- | --- |
 //! | zlib | 3 | near smallest | up to 17 % | 25 % and 256 bytes |
 //! | LZO | fast | fewest sectors | up to 29 % | 40 % and 256 bytes |
 //! | zstd | 3 | 16 | up to 43 % | 60 % and 256 bytes |
 //!
-//! The dear efforts stop where the curve of size against time is steep: zstd 22 takes twice the
+//! The expensive efforts stop where the curve of size against time is steep: zstd 22 takes twice the
 //! time of 16 and zlib's smallest effort one and a half times that of the one before, both for a
 //! few extents in a hundred that end a sector sooner (benches/README.md).
 //!
-//! LZO's dear effort counts sectors itself and begins with what the fast effort makes, so that
+//! LZO's expensive effort counts sectors itself and begins with what the fast effort makes, so that
 //! it stands alone where no other codec is tried.
 //!
-//! A dear effort is left out where it could not take a sector less than the best there is: for
+//! An expensive effort is left out where it could not take a sector less than the best there is: for
 //! a codec alone, where the cheap effort reaches a single sector; among several codecs also
 //! where another codec has reached less than can be hoped for. How much can be hoped for has no
 //! useful bound that could be proven; it is what was measured on programs, source text, words,
 //! JSON, noise and mixtures of them, in extents of 16 to 128 KiB, and a margin.
 //!
 //! What zstd and zlib store as it is, as they have found nothing in it, no effort shrinks by a
-//! sector; LZO's fast effort looks less closely, and its dear one is tried there too.
+//! sector; LZO's fast effort looks less closely, and its expensive one is tried there too.
 
 use super::encoder::{Effort, EncoderError};
 use super::options::Level;
@@ -35,7 +35,7 @@ pub(super) struct Rung {
     pub(super) reach: Option<Reach>,
 }
 
-/// The most that a dear effort may save over the cheap one of its codec.
+/// The most that an expensive effort may save over the cheap one of its codec.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
     percent: usize,
@@ -64,7 +64,7 @@ impl Reach {
 pub(super) fn climb(methods: &[(Codec, Level)]) -> Result<(Vec<Rung>, bool), EncoderError> {
     let mut rungs = Vec::new();
     if let [(Codec::Lzo, Level::Auto)] = methods {
-        let (_, rung) = dearer(Codec::Lzo);
+        let (_, rung) = expensive(Codec::Lzo);
         return Ok((vec![rung], true));
     }
     for &(codec, level) in methods {
@@ -77,10 +77,10 @@ pub(super) fn climb(methods: &[(Codec, Level)]) -> Result<(Vec<Rung>, bool), Enc
             },
         ));
         if level == Level::Auto {
-            rungs.push(dearer(codec));
+            rungs.push(expensive(codec));
         }
     }
-    // Cheap ones first, of all codecs: what they reach spares dear ones their try.
+    // Cheap ones first, of all codecs: what they reach spares expensive ones their try.
     rungs.sort_by_key(|&(order, _)| order);
     let by_sectors = methods.iter().any(|&(_, level)| level == Level::Auto);
     Ok((
@@ -90,7 +90,7 @@ pub(super) fn climb(methods: &[(Codec, Level)]) -> Result<(Vec<Rung>, bool), Enc
 }
 
 /// What is above [`Level::Default`], and when its turn comes: zstd, which mostly wins, first.
-fn dearer(codec: Codec) -> (u8, Rung) {
+fn expensive(codec: Codec) -> (u8, Rung) {
     let (order, effort, percent) = match codec {
         Codec::Zstd => (1, Effort::Zstd(16), 60),
         Codec::Zlib => (2, Effort::Zlib(btrfs_payload_zlib::Level::NearSmallest), 25),

@@ -115,7 +115,7 @@ impl FileChunks<'_> {
         }
     }
 
-    /// Finds the data region at or behind the position: returns its start and remembers its
+    /// Finds the data region at or past the position: returns its start and remembers its
     /// end. Filesystems without `SEEK_HOLE` say that everything is data.
     fn seek_region<E>(&mut self) -> Result<u64, PrepareFileError<E>> {
         let offset = self.position;
@@ -125,7 +125,7 @@ impl FileChunks<'_> {
         };
         let start = match seek(self.file, SeekFrom::Data(offset)) {
             Ok(start) => start,
-            // No data behind the position: a hole up to the end, unless the file has shrunk.
+            // No data past the position: a hole up to the end, unless the file has shrunk.
             Err(Errno::NXIO) => {
                 let now = self.file.metadata().map_or(0, |metadata| metadata.len());
                 if now < self.size {

@@ -68,7 +68,7 @@ pub enum WriteRule {
         /// The number.
         got: u32,
     },
-    /// The slice begins behind the decoded bytes.
+    /// The slice begins after the decoded bytes.
     #[error("unencoded_offset {offset} is beyond unencoded_len {unencoded_len}")]
     OffsetBeyondEnd {
         /// `unencoded_offset`, bytes.
@@ -76,7 +76,7 @@ pub enum WriteRule {
         /// `unencoded_len`, bytes.
         unencoded_len: u64,
     },
-    /// The slice ends behind the decoded bytes.
+    /// The slice ends after the decoded bytes.
     #[error("a slice of {len} bytes at {offset} ends beyond unencoded_len {unencoded_len}")]
     SliceBeyondEnd {
         /// `len`, bytes.

@@ -11,10 +11,10 @@
 //!
 //! | command | bytes | |
 //! | --- | --- | --- |
-//! | length | 4 | of everything behind this header |
+//! | length | 4 | of everything after this header |
 //! | number | 2 | which command: [`CommandKind`](super::CommandKind) |
 //! | checksum | 4 | CRC-32C of header (this field zero) and attributes |
-//! | attributes | length | one behind the other |
+//! | attributes | length | one after the other |
 //!
 //! | attribute | bytes | |
 //! | --- | --- | --- |

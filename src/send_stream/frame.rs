@@ -78,14 +78,14 @@ pub enum EncodeError {
     /// An extent that was not judged for the place it is to get.
     #[error("encoded_write: {0}")]
     WrongPlace(#[from] WrongPlace),
-    /// A command that is to be framed anew has a wrong checksum: a right one would hide it.
-    #[error("the command at offset {offset} has a wrong checksum and cannot be framed anew")]
+    /// A command that is to be framed again has a wrong checksum: a right one would hide it.
+    #[error("the command at offset {offset} has a wrong checksum and cannot be framed again")]
     Checksum {
         /// Its offset in the input it was read from.
         offset: u64,
     },
-    /// A command that is to be framed anew cannot be taken apart.
-    #[error("the command at offset {offset} cannot be framed anew: its attributes do not fit it")]
+    /// A command that is to be framed again cannot be taken apart.
+    #[error("the command at offset {offset} cannot be framed again: its attributes do not fit it")]
     Unreadable {
         /// Its offset in the input it was read from.
         offset: u64,

@@ -1,6 +1,6 @@
 //! Reading streams: header, then commands one after another. The mirror of `write`.
 //!
-//! One input may hold several streams, each with its header and its `END`, one behind the
+//! One input may hold several streams, each with its header and its `END`, one after the
 //! other, as `btrfs send` makes them of several subvolumes; with `btrfs send -e` there is one
 //! header, a `SUBVOL` or `SNAPSHOT` for each subvolume, and one `END` at last. Both read
 //! without more ado. Pieces made with `BTRFS_SEND_FLAG_OMIT_STREAM_HEADER` or
@@ -82,8 +82,8 @@ pub enum ReadError {
         /// Whole commands before it.
         commands: u64,
     },
-    /// The input ends behind a whole command that is not `END`: it is cut, or made without.
-    #[error("the input ends without an END, behind {commands} whole commands (at offset {offset})")]
+    /// The input ends after a whole command that is not `END`: it is cut, or made without.
+    #[error("the input ends without an END, after {commands} whole commands (at offset {offset})")]
     MissingEnd {
         /// Length of the input.
         offset: u64,
@@ -110,7 +110,7 @@ enum State {
     Start,
     /// Inside a stream of this version.
     Open(Version),
-    /// Behind the `END` of a stream of this version.
+    /// After the `END` of a stream of this version.
     Ended(Version),
     /// Nothing more can be read.
     Done,
@@ -208,12 +208,12 @@ impl<R: Read> Reader<R> {
         self.commands
     }
 
-    /// The next command, or `None` behind the last stream. A wrong checksum is no error:
-    /// [`RawCommand::issues`] tells of it, and reading goes on behind the length that the
+    /// The next command, or `None` after the last stream. A wrong checksum is no error:
+    /// [`RawCommand::issues`] tells of it, and reading goes on after the length that the
     /// command claims.
     ///
     /// # Errors
-    /// [`ReadError`]; behind one there is nothing more to read.
+    /// [`ReadError`]; after one there is nothing more to read.
     pub fn read_command(&mut self) -> Result<Option<RawCommand>, ReadError> {
         let result = self.step();
         if !matches!(result, Ok(Some(_))) {
@@ -229,7 +229,7 @@ impl<R: Read> Reader<R> {
                 State::Done => return Ok(None),
                 State::Start => self.read_header()?,
                 State::Open(version) => {
-                    // No more than a command's header: behind END an open pipe may stay silent.
+                    // No more than a command's header: after END an open pipe may stay silent.
                     let head = self.peek(COMMAND_HEADER_LEN)?;
                     let at_end = head.is_empty();
                     if head.len() == COMMAND_HEADER_LEN && MAGIC.starts_with(head) {

@@ -32,7 +32,7 @@ impl fmt::Display for Uuid {
 pub struct Timespec {
     /// Seconds since 1970, negative before.
     pub seconds: i64,
-    /// Nanoseconds behind it, below 1,000,000,000 in a sound stream.
+    /// Nanoseconds after it, below 1,000,000,000 in a sound stream.
     pub nanoseconds: u32,
 }
 

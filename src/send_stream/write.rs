@@ -29,7 +29,7 @@ pub enum WriteError {
     /// The command was refused; nothing of it was written.
     #[error(transparent)]
     Command(#[from] EncodeError),
-    /// A command behind `END`.
+    /// A command after `END`.
     #[error("the stream has ended; a command needs a new stream header before it")]
     Ended,
 }
@@ -108,7 +108,7 @@ impl<W: Write> Writer<W> {
     /// Writes a command.
     ///
     /// # Errors
-    /// [`WriteError::Command`] for what a receiver would refuse, [`WriteError::Ended`] behind
+    /// [`WriteError::Command`] for what a receiver would refuse, [`WriteError::Ended`] after
     /// `END`; neither writes anything. [`WriteError::Io`].
     pub fn command(&mut self, command: &impl Encode) -> Result<(), WriteError> {
         self.check_open()?;
@@ -117,7 +117,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes a command as it was read. Between versions of the same framing (all but 1 and
-    /// later ones) not a byte changes; otherwise it is framed anew, `DATA` comes last, and
+    /// later ones) not a byte changes; otherwise it is framed again, `DATA` comes last, and
     /// attributes that the version does not have are left out: from version 2 to 1 that is the
     /// creation time, which receivers do not use.
     ///

@@ -46,7 +46,7 @@ impl Default for DecompressOptions {
     }
 }
 
-/// Writes a stream anew with plain data only.
+/// Writes a stream again with plain data only.
 ///
 /// # Errors
 /// See [`TransformError`]; the output is not whole then. A payload that cannot be decoded is

@@ -147,7 +147,7 @@ impl Run {
             && self.data.offset.checked_add(self.data.len as u64) == Some(write.file_offset)
     }
 
-    /// Takes as much of `write` behind `done` bytes of it as fits; returns how much.
+    /// Takes as much of `write` after `done` bytes of it as fits; returns how much.
     pub(super) fn take(
         &mut self,
         command: &RawCommand,

@@ -1,4 +1,4 @@
-//! What is done to whole send streams: judged, compressed anew, decompressed, laid out for
+//! What is done to whole send streams: judged, compressed again, decompressed, laid out for
 //! another sector size, listed.
 //!
 //! | function | in | out |

@@ -1,4 +1,4 @@
-//! Compressing a stream anew.
+//! Compressing a stream again.
 //!
 //! Data of neighbouring `WRITE`s is gathered and cut into extents, each as large as an extent
 //! can be, beginning at a sector; what is in front of the first sector is written plain. An
@@ -85,7 +85,7 @@ impl FromStr for Saving {
     }
 }
 
-/// How to compress a stream anew.
+/// How to compress a stream again.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RecompressOptions {
@@ -118,7 +118,7 @@ impl RecompressOptions {
     }
 }
 
-/// Writes a stream anew with its data compressed as the options say. Streams of version 1
+/// Writes a stream again with its data compressed as the options say. Streams of version 1
 /// become version 2. Payloads that are not sound are passed on as they are, with their findings
 /// handed to `report`.
 ///

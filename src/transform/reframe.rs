@@ -50,7 +50,7 @@ impl ReframeOptions {
     }
 }
 
-/// Writes a stream anew with its LZO payloads laid out for the target's sector size. Data that
+/// Writes a stream again with its LZO payloads laid out for the target's sector size. Data that
 /// does not shrink in the new layout, and data at offsets where such a filesystem takes no
 /// encoded write, becomes plain. Inline zlib and LZO extents that decode to a whole sector, as Linux 7
 /// makes them, are compressed again. Every payload is judged: those that are not sound are passed on as they are, with

@@ -241,7 +241,7 @@ impl<R: Read> Source<R> {
             kind => {
                 let bytes = raw.bytes().len();
                 self.push(Item::Pass(raw), bytes);
-                // A writer takes nothing behind END, so the batch ends there too.
+                // A writer takes nothing after END, so the batch ends there too.
                 if kind == Some(CommandKind::End) {
                     self.close();
                 }
@@ -383,7 +383,7 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// Adds an item behind everything gathered so far.
+    /// Adds an item after everything gathered so far.
     fn push(&mut self, item: Item, bytes: usize) {
         self.finish_run();
         self.put(item, bytes);

@@ -1,4 +1,4 @@
-//! What a stream holds, and what compressing it anew would give.
+//! What a stream holds, and what compressing it again would give.
 //!
 //! The estimate compresses a sample: every piece of data has the same chance, which is 1 until
 //! there are enough and is halved whenever there are twice as many. The choice depends on
@@ -62,7 +62,7 @@ pub struct CodecStats {
     pub sectors: u64,
 }
 
-/// What compressing anew would give.
+/// What compressing again would give.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Estimate {

@@ -72,7 +72,7 @@ const TABLE: [Explanation; 65] = table![
     // What concerns every codec.
     "unsafe-payload", "the payload keeps clear of what some kernel does not survive", "undefined on some kernels; this crate never submits such a payload";
     "decodes-too-long", "the payload decodes to at most unencoded_len bytes", "kernels cut the rest off, and so does the fallback of btrfs receive for zstd, but not for zlib and LZO; a warning where it is a small file's only extent and decodes to at most a sector, as Linux 7 makes inline extents; an inline zlib extent of more than that gives memory that no decoder wrote (undefined-read) from 6.8 on";
-    "decodes-too-short", "the payload decodes to everything that the file shows", "a regular extent reads as zeroes behind it, for every reader; an inline extent gives EIO from 6.8 on (zstd 6.9), and before that zeroes for LZO, memory that no decoder wrote (undefined-read) for zlib and zstd";
+    "decodes-too-short", "the payload decodes to everything that the file shows", "a regular extent reads as zeroes after it, for every reader; an inline extent gives EIO from 6.8 on (zstd 6.9), and before that zeroes for LZO, memory that no decoder wrote (undefined-read) for zlib and zstd";
 
     // zlib
     "zlib-header", "the payload starts with the header of a zlib stream: method 8, a correct FCHECK", "every kernel gives EIO, the fallback of btrfs receive fails";
@@ -84,19 +84,19 @@ const TABLE: [Explanation; 65] = table![
     "zlib-distance", "a match starts inside the decoded bytes", "kernels give EIO from the page on where it is; the fallback of btrfs receive fails";
     "zlib-beyond-window", "a match starts inside the declared window", "none while no output chunk lies between; it works by luck";
     "zlib-adler32", "the stream ends with the adler32 of what it decodes to", "6.1 and older on x86 give EIO for the headers 78 9c and 78 da, the fallback of btrfs receive fails, other kernels do not look";
-    "zlib-behind-stream", "nothing lies behind the stream but the zeroes that fill the sector", "every reader stops at the end of the stream, so the bytes are wasted; it is an error where a second stream follows and the first lacks data, which then reads as zeroes";
+    "zlib-behind-stream", "nothing lies after the stream but the zeroes that fill the sector", "every reader stops at the end of the stream, so the bytes are wasted; it is an error where a second stream follows and the first lacks data, which then reads as zeroes";
     "zlib-silent-page", "every page of the payload yields at least one byte", "kernels with pages of that size (4 or 64 KiB) give EIO there when they still want data; the fallback of btrfs receive decodes it";
 
     // LZO
     "lzo-too-short", "the payload has a total, a segment header and an end marker: 11 bytes", "kernels read zeroes or give EIO or (inline) EUCLEAN; the fallback of btrfs receive reads zeroes or fails";
     "lzo-total", "the total is at most 131072 and not more than the payload", "kernels give EIO unless padding makes up for it, the fallback of btrfs receive fails";
     "lzo-total-not-in-last-sector", "the total ends in the last sector of the payload", "every kernel gives EIO for the whole extent; the fallback of btrfs receive decodes what the total covers";
-    "lzo-behind-total", "nothing lies behind the total but the zeroes that fill the sector", "an inline extent gives EUCLEAN; in a regular one the bytes are wasted";
+    "lzo-behind-total", "nothing lies after the total but the zeroes that fill the sector", "an inline extent gives EUCLEAN; in a regular one the bytes are wasted";
     "lzo-header-truncated", "every segment header lies inside the total and the payload", "kernels give EIO where they still want data, the fallback of btrfs receive fails";
     "lzo-header-straddles", "no segment header crosses a sector boundary: fewer than 4 bytes before it are padding", "every kernel gives EIO from that segment on, the fallback of btrfs receive fails";
     "lzo-padding-not-zero", "padding before a header is zero", "none: every reader skips it unseen, but the bytes may be anything, other people's data included";
     "lzo-segment-length", "a segment has at least 3 bytes and at most what an incompressible sector grows to", "kernels give EIO from that segment on, those before 7.0 measuring by the page where it is larger; the fallback of btrfs receive fails where there are fewer than 3";
-    "lzo-segment-truncated", "a segment ends inside the total and the payload", "the fallback of btrfs receive fails; kernels decode what lies behind, or give EIO";
+    "lzo-segment-truncated", "a segment ends inside the total and the payload", "the fallback of btrfs receive fails; kernels decode what lies after, or give EIO";
     "lzo-run-length", "a segment is plain LZO1X, without the run-length marker", "the fallback of btrfs receive fails, kernels decode it";
     "lzo-segment-damaged", "a segment obeys LZO1X and ends with its end marker", "every kernel gives EIO from that segment on, the fallback of btrfs receive fails";
     "lzo-segment-output", "a segment decodes to at most a sector", "the fallback of btrfs receive fails; kernels take up to the same excess as for segment lengths";
@@ -122,7 +122,7 @@ const TABLE: [Explanation; 65] = table![
     "zstd-block-too-large", "a block, stored and decoded, is not larger than the window", "kernels give EIO where they do not decode the frame in one step; the fallback of btrfs receive may decode it";
     "zstd-offset-beyond-window", "a match starts inside the window", "kernels give EIO where their buffer is no larger than the window; the fallback of btrfs receive may decode it";
     "zstd-offset-beyond-start", "a match starts inside the decoded bytes", "every kernel gives EIO, the fallback of btrfs receive fails";
-    "zstd-behind-frame", "nothing lies behind the frame but the zeroes that fill the sector", "none: every reader stops at the end of the frame; the bytes are wasted";
+    "zstd-behind-frame", "nothing lies after the frame but the zeroes that fill the sector", "none: every reader stops at the end of the frame; the bytes are wasted";
     "zstd-second-frame", "there is one frame", "every reader stops at the end of the first, so what the second holds never appears; it is an error where the first lacks data, which then reads as zeroes; zstd's own tools join frames";
     "zstd-block-damaged", "every block obeys the zstd format (RFC 8878)", "every kernel gives EIO from there on, the fallback of btrfs receive fails";
 ];

@@ -103,7 +103,7 @@ impl<'a> Judge<'a> {
         u64_of(decoded) < unencoded_offset.saturating_add(len)
     }
 
-    /// Decoded position behind the last byte that a reader of a regular extent asks for: whole
+    /// Decoded position after the last byte that a reader of a regular extent asks for: whole
     /// sectors.
     pub(super) fn wanted(&self) -> u64 {
         let &ExtentFields {

@@ -1,7 +1,7 @@
 //! What a named kernel does with a payload.
 //!
 //! The write side is [`crate::rules::WriteCall`]; what each decoder delivers is modelled in the
-//! codec crates (`kernel` rooms). Here the two meet the file: which decoded bytes a reader asks
+//! codec crates (`kernel` modules). Here the two meet the file: which decoded bytes a reader asks
 //! for, what a failed read is cut down to, what is filled with zeroes.
 //!
 //! A read that fails is repeated page by page (`btrfs_read_folio`), so the pages before the

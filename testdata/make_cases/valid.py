@@ -129,7 +129,7 @@ def encoded_read(path, offset):
 
 
 def by_kernel():
-    """Files written under compress-force; one of them with its middle written anew, so that
+    """Files written under compress-force; one of them with its middle written again, so that
     slices of its extent are left."""
     origin = f"Linux {versions()[0]}, compress-force="
     for option in ("zlib:1", "zlib:9", "lzo", "zstd:1", "zstd:15"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the send streams of this directory anew, with the running kernel: needs root, btrfs-progs
+# Makes the send streams of this directory again, with the running kernel: needs root, btrfs-progs
 # and a kernel that sends version 2 (6.0 or later). Identities and times differ from run to run.
 # Beside each stream: what `btrfs receive --dump` lists of it.
 set -euo pipefail

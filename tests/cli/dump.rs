@@ -9,13 +9,13 @@ use crate::run;
 
 #[test]
 fn pieces_follow_each_other_from_the_first_bit_to_the_last() {
-    let room = tempfile::tempdir().unwrap();
-    let path = room.path().join("payload");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("payload");
     for directory in ["cases", "valid"] {
         for case in payloads(directory) {
             fs::write(&path, &case.payload).unwrap();
             let arguments = ["--format", "json", "dump", "payload"].map(str::to_owned);
-            let run = run(room.path(), arguments.into_iter().chain(case.flags));
+            let run = run(dir.path(), arguments.into_iter().chain(case.flags));
             let mut next = 0;
             for line in run.stdout.lines() {
                 let line: Value = serde_json::from_str(line).unwrap();

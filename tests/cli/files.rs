@@ -29,22 +29,22 @@ const DECODE: [&str; 6] = [
 ];
 
 /// A directory with a file `data`, a `payload` and a `stream`, all with this mode.
-fn room(mode: u32) -> TempDir {
-    let room = tempfile::tempdir().unwrap();
+fn dir(mode: u32) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
     let files = [
         ("data", lines(300_000)),
         ("payload", content("valid zlib-inline")),
         ("stream", stream()),
     ];
     for (name, content) in files {
-        fs::write(room.path().join(name), content).unwrap();
-        fs::set_permissions(room.path().join(name), Permissions::from_mode(mode)).unwrap();
+        fs::write(dir.path().join(name), content).unwrap();
+        fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap();
     }
-    room
+    dir
 }
 
-fn decode(room: &Path, output: &[&str]) -> Run {
-    run(room, DECODE.iter().chain(output))
+fn decode(dir: &Path, output: &[&str]) -> Run {
+    run(dir, DECODE.iter().chain(output))
 }
 
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -57,11 +57,11 @@ fn assert_done(run: &Run) {
 }
 
 /// The bytes that a pipe gets while the program writes into it.
-fn through_a_pipe(room: &Path, arguments: &[&str]) -> (Run, Vec<u8>) {
-    let path = fifo(room);
+fn through_a_pipe(dir: &Path, arguments: &[&str]) -> (Run, Vec<u8>) {
+    let path = fifo(dir);
     thread::scope(|scope| {
         let reader = scope.spawn(|| fs::read(&path).unwrap());
-        let run = decode(room, arguments);
+        let run = decode(dir, arguments);
         (run, reader.join().unwrap())
     })
 }
@@ -69,9 +69,9 @@ fn through_a_pipe(room: &Path, arguments: &[&str]) -> (Run, Vec<u8>) {
 #[test]
 fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
     for force in [&[][..], &["--force"]] {
-        let room = room(0o644);
-        let path = |name: &str| room.path().join(name);
-        let (run, bytes) = through_a_pipe(room.path(), &[&["pipe"], force].concat());
+        let dir = dir(0o644);
+        let path = |name: &str| dir.path().join(name);
+        let (run, bytes) = through_a_pipe(dir.path(), &[&["pipe"], force].concat());
         assert_done(&run);
         assert_eq!(bytes.len(), 3000);
         assert!(
@@ -83,10 +83,10 @@ fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
         );
 
         for device in ["/dev/null", "/dev/zero"] {
-            assert_done(&decode(room.path(), &[&[device], force].concat()));
+            assert_done(&decode(dir.path(), &[&[device], force].concat()));
             assert!(fs::metadata(device).unwrap().file_type().is_char_device());
         }
-        let full = decode(room.path(), &[&["/dev/full"], force].concat());
+        let full = decode(dir.path(), &[&["/dev/full"], force].concat());
         assert_trouble(
             &full,
             &["cannot write /dev/full", "No space left on device"],
@@ -100,7 +100,7 @@ fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
 
         // A link to a device: neither is replaced.
         symlink("/dev/null", path("link")).unwrap();
-        assert_done(&decode(room.path(), &[&["link"], force].concat()));
+        assert_done(&decode(dir.path(), &[&["link"], force].concat()));
         assert!(path("link").is_symlink());
         assert!(
             fs::metadata("/dev/null")
@@ -110,7 +110,7 @@ fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
         );
 
         let _socket = UnixListener::bind(path("socket")).unwrap();
-        let socket = decode(room.path(), &[&["socket"], force].concat());
+        let socket = decode(dir.path(), &[&["socket"], force].concat());
         assert_trouble(&socket, &["socket is a socket"]);
         assert!(
             path("socket")
@@ -122,7 +122,7 @@ fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
 
         // Streams go the same way.
         let arguments = ["stream", "decompress", "stream", "-o", "/dev/null"];
-        assert_done(&crate::run(room.path(), [&arguments, force].concat()));
+        assert_done(&crate::run(dir.path(), [&arguments, force].concat()));
         assert!(
             fs::metadata("/dev/null")
                 .unwrap()
@@ -134,16 +134,16 @@ fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
 
 #[test]
 fn standard_output_has_names_too() {
-    let room = room(0o644);
+    let dir = dir(0o644);
     let file = || {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
-        options.open(room.path().join("out")).unwrap()
+        options.open(dir.path().join("out")).unwrap()
     };
     for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "-"] {
         for force in [&[][..], &["--force"]] {
             let arguments: Vec<&&str> = DECODE.iter().chain([&name]).chain(force).collect();
-            let mut command = program(room.path());
+            let mut command = program(dir.path());
             command.args(&arguments).stdin(Stdio::null());
             let pipe = Run::from(command.output().unwrap());
             assert_eq!((pipe.code, pipe.stdout.len()), (Some(0), 3000), "{name}");
@@ -151,7 +151,7 @@ fn standard_output_has_names_too() {
             let out = file();
             let inode = out.metadata().unwrap().ino();
             assert!(command.stdout(out).status().unwrap().success());
-            let metadata = fs::metadata(room.path().join("out")).unwrap();
+            let metadata = fs::metadata(dir.path().join("out")).unwrap();
             assert_eq!((metadata.ino(), metadata.len()), (inode, 3000), "{name}");
         }
     }
@@ -162,27 +162,24 @@ fn standard_output_has_names_too() {
         DECODE.join(" ")
     );
     let mut shell = Command::new("sh");
-    let run = shell
-        .args(["-c", &script])
-        .current_dir(room.path())
-        .output();
+    let run = shell.args(["-c", &script]).current_dir(dir.path()).output();
     assert_trouble(
         &run.unwrap().into(),
         &["/dev/fd/3 is a file that is open already"],
     );
-    assert_eq!(fs::read(room.path().join("data")).unwrap(), lines(300_000));
+    assert_eq!(fs::read(dir.path().join("data")).unwrap(), lines(300_000));
 }
 
 #[test]
 fn links_are_followed_and_stay() {
-    let room = room(0o644);
-    let path = |name: &str| room.path().join(name);
+    let dir = dir(0o644);
+    let path = |name: &str| dir.path().join(name);
     fs::create_dir(path("elsewhere")).unwrap();
     fs::write(path("elsewhere/target"), "old").unwrap();
     symlink("elsewhere/target", path("link")).unwrap();
-    assert_trouble(&decode(room.path(), &["link"]), &["link exists already"]);
+    assert_trouble(&decode(dir.path(), &["link"]), &["link exists already"]);
     assert_eq!(fs::read(path("elsewhere/target")).unwrap(), b"old");
-    assert_done(&decode(room.path(), &["link", "--force"]));
+    assert_done(&decode(dir.path(), &["link", "--force"]));
     assert_eq!(
         fs::read_link(path("link")).unwrap(),
         Path::new("elsewhere/target")
@@ -192,20 +189,20 @@ fn links_are_followed_and_stay() {
     symlink("nowhere", path("dangling")).unwrap();
     symlink("round", path("round")).unwrap();
     for force in [&[][..], &["--force"]] {
-        let dangling = decode(room.path(), &[&["dangling"], force].concat());
+        let dangling = decode(dir.path(), &[&["dangling"], force].concat());
         assert_trouble(&dangling, &["dangling is a symbolic link to nothing"]);
-        let round = decode(room.path(), &[&["round"], force].concat());
+        let round = decode(dir.path(), &[&["round"], force].concat());
         assert_trouble(&round, &["round", "symbolic links"]);
         let prepare = ["prepare", "data", "--out", "dangling"];
-        let prepare = crate::run(room.path(), [&prepare, force].concat());
+        let prepare = crate::run(dir.path(), [&prepare, force].concat());
         assert_trouble(&prepare, &["dangling is a symbolic link to nothing"]);
     }
-    // A directory of payloads behind a link.
+    // A directory of payloads, reached through a link.
     let prepare = ["prepare", "data", "--out", "payloads"];
-    assert_done(&run(room.path(), prepare));
+    assert_done(&run(dir.path(), prepare));
     symlink("payloads", path("to-payloads")).unwrap();
     let prepare = ["prepare", "data", "--out", "to-payloads", "--force"];
-    assert_done(&run(room.path(), prepare));
+    assert_done(&run(dir.path(), prepare));
     assert!(path("to-payloads").is_symlink());
     assert!(path("payloads/manifest.jsonl").exists());
     assert!(!path("nowhere").exists());
@@ -213,9 +210,9 @@ fn links_are_followed_and_stay() {
 
 #[test]
 fn encoded_writes_go_to_regular_files_only() {
-    let room = room(0o644);
-    let path = |name: &str| room.path().join(name);
-    fifo(room.path());
+    let dir = dir(0o644);
+    let path = |name: &str| dir.path().join(name);
+    fifo(dir.path());
     symlink("/dev/null", path("link")).unwrap();
     symlink("nowhere", path("dangling")).unwrap();
     for force in [&[][..], &["--force"]] {
@@ -226,17 +223,14 @@ fn encoded_writes_go_to_regular_files_only() {
             "/dev/stdout",
             "/proc/self/fd/2",
         ] {
-            let write = run(room.path(), [&["write", "data", dest], force].concat());
+            let write = run(dir.path(), [&["write", "data", dest], force].concat());
             let reason = format!("{dest} is not a regular file");
             assert_trouble(&write, &[&reason]);
             assert!(!write.stderr.contains("--force"), "{write:?}");
         }
-        let write = run(
-            room.path(),
-            [&["write", "data", "dangling"], force].concat(),
-        );
+        let write = run(dir.path(), [&["write", "data", "dangling"], force].concat());
         assert_trouble(&write, &["dangling is a symbolic link to nothing"]);
-        let write = run(room.path(), [&["write", "data", "."], force].concat());
+        let write = run(dir.path(), [&["write", "data", "."], force].concat());
         assert_trouble(&write, &[". is a directory"]);
     }
     assert!(
@@ -290,27 +284,27 @@ fn only_directories_of_ours_are_replaced() {
         }),
     ];
     for (name, add) in strangers {
-        let room = room(0o644);
-        let directory = room.path().join("extents");
+        let dir = dir(0o644);
+        let directory = dir.path().join("extents");
         let prepare = ["prepare", "data", "--out", "extents"];
-        assert_done(&run(room.path(), prepare));
+        assert_done(&run(dir.path(), prepare));
         add(&directory);
-        let before = tree(room.path());
+        let before = tree(dir.path());
         for force in [&[][..], &["--force"]] {
-            let again = run(room.path(), [&prepare, force].concat());
+            let again = run(dir.path(), [&prepare, force].concat());
             assert_trouble(&again, &["extents exists already", name]);
             assert!(!again.stderr.contains("--force"), "{again:?}");
-            assert_eq!(tree(room.path()), before);
+            assert_eq!(tree(dir.path()), before);
         }
     }
     // A manifest of somebody else's, with a first line like ours.
-    let room = room(0o644);
-    let directory = room.path().join("extents");
+    let dir = dir(0o644);
+    let directory = dir.path().join("extents");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("manifest.jsonl"), first_line).unwrap();
     fs::write(directory.join("thesis"), "years of work").unwrap();
     let prepare = ["prepare", "data", "--out", "extents", "--force"];
-    assert_trouble(&run(room.path(), prepare), &["thesis"]);
+    assert_trouble(&run(dir.path(), prepare), &["thesis"]);
     assert_eq!(
         fs::read(directory.join("thesis")).unwrap(),
         b"years of work"
@@ -319,18 +313,18 @@ fn only_directories_of_ours_are_replaced() {
 
 #[test]
 fn what_is_made_of_a_private_input_is_private() {
-    let room = room(0o600);
-    let path = |name: &str| room.path().join(name);
-    assert_done(&decode(room.path(), &["decoded"]));
+    let dir = dir(0o600);
+    let path = |name: &str| dir.path().join(name);
+    assert_done(&decode(dir.path(), &["decoded"]));
     for command in ["recompress", "decompress", "reframe"] {
         let arguments = ["stream", command, "stream", "-o", command];
         let more = ["--sector-size=8192"]
             .iter()
             .filter(|_| command == "reframe");
-        assert_done(&run(room.path(), arguments.iter().chain(more)));
+        assert_done(&run(dir.path(), arguments.iter().chain(more)));
         assert_eq!(mode(path(command)), 0o600, "{command}");
     }
-    assert_done(&run(room.path(), ["prepare", "data", "--out", "extents"]));
+    assert_done(&run(dir.path(), ["prepare", "data", "--out", "extents"]));
     assert_eq!(mode(path("decoded")), 0o600);
     assert_eq!(mode(path("extents")), 0o700);
     let files = tree(&path("extents"));
@@ -345,7 +339,7 @@ fn what_is_made_of_a_private_input_is_private() {
     }
     let before = fs::metadata(path("stream")).unwrap();
     let arguments = ["stream", "recompress", "stream", "-o", "stream", "--force"];
-    assert_done(&run(room.path(), arguments));
+    assert_done(&run(dir.path(), arguments));
     let after = fs::metadata(path("stream")).unwrap();
     assert_ne!(after.ino(), before.ino());
     assert_eq!(
@@ -361,17 +355,14 @@ fn an_ordinary_input_gives_what_umask_gives() {
         ("077", 0o600, 0o700),
         ("0", 0o644, 0o755),
     ] {
-        let room = room(0o644);
-        let path = |name: &str| room.path().join(name);
+        let dir = dir(0o644);
+        let path = |name: &str| dir.path().join(name);
         let shell = |line: &str| {
             let program = env!("CARGO_BIN_EXE_btrfs-payload");
             let line = line.replace("PROGRAM", program);
             let script = format!("umask {umask}; {line}");
             let mut shell = Command::new("sh");
-            let run = shell
-                .args(["-c", &script])
-                .current_dir(room.path())
-                .output();
+            let run = shell.args(["-c", &script]).current_dir(dir.path()).output();
             assert_done(&run.unwrap().into());
         };
         shell(&format!("PROGRAM {} decoded", DECODE.join(" ")));
@@ -402,18 +393,18 @@ fn a_group_that_may_not_read_the_input_may_not_read_the_output() {
         );
         return;
     }
-    let room = room(0o640);
-    chown(room.path().join("payload"), None, Some(4321)).unwrap();
-    assert_done(&decode(room.path(), &["decoded"]));
-    assert_eq!(mode(room.path().join("decoded")), 0o600);
+    let dir = dir(0o640);
+    chown(dir.path().join("payload"), None, Some(4321)).unwrap();
+    assert_done(&decode(dir.path(), &["decoded"]));
+    assert_eq!(mode(dir.path().join("decoded")), 0o600);
 }
 
 /// Nobody but the owner can read what is not complete, and a kill leaves nothing of it.
 #[test]
 fn a_killed_run_leaves_nothing() {
-    let room = room(0o644);
-    let mut pipe = fifo_open_at_both_ends(room.path());
-    let mut command = program(room.path());
+    let dir = dir(0o644);
+    let mut pipe = fifo_open_at_both_ends(dir.path());
+    let mut command = program(dir.path());
     command.args(["stream", "recompress", "pipe", "-o", "out"]);
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     pipe.write_all(&stream()[..4096.min(stream().len() - 1)])
@@ -421,11 +412,11 @@ fn a_killed_run_leaves_nothing() {
     thread::sleep(Duration::from_millis(300));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(tree(room.path()), ["data", "payload", "pipe", "stream"]);
+    assert_eq!(tree(dir.path()), ["data", "payload", "pipe", "stream"]);
 }
 
-fn fifo_open_at_both_ends(room: &Path) -> File {
-    let path = fifo(room);
+fn fifo_open_at_both_ends(dir: &Path) -> File {
+    let path = fifo(dir);
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -436,16 +427,16 @@ fn fifo_open_at_both_ends(room: &Path) -> File {
 /// Killed at any moment: nothing, the old file, or the new one, whole.
 #[test]
 fn a_kill_at_any_moment_leaves_a_whole_file_or_none() {
-    let room = room(0o644);
-    let out = room.path().join("out");
+    let dir = dir(0o644);
+    let out = dir.path().join("out");
     let arguments = ["stream", "decompress", "stream", "-o", "out", "--force"];
-    assert_done(&run(room.path(), arguments));
+    assert_done(&run(dir.path(), arguments));
     let whole = fs::read(&out).unwrap();
     for delay in 0..60 {
         if delay % 2 == 0 {
             fs::remove_file(&out).unwrap();
         }
-        let mut command = program(room.path());
+        let mut command = program(dir.path());
         command
             .args(arguments)
             .stdin(Stdio::null())
@@ -459,11 +450,8 @@ fn a_kill_at_any_moment_leaves_a_whole_file_or_none() {
             Err(_) => fs::write(&out, &whole).unwrap(),
         }
         // A name that was about to replace another can be left, with the whole content.
-        for name in tree(room.path())
-            .iter()
-            .filter(|name| name.starts_with('.'))
-        {
-            let left = room.path().join(name);
+        for name in tree(dir.path()).iter().filter(|name| name.starts_with('.')) {
+            let left = dir.path().join(name);
             assert!(fs::read(&left).unwrap() == whole, "{name}");
             fs::remove_file(left).unwrap();
         }
@@ -477,17 +465,17 @@ fn set_id_bits_are_not_kept_without_the_owner() {
         skip("set_id_bits_are_not_kept_without_the_owner", "needs root");
         return;
     }
-    let room = room(0o644);
-    let data = room.path().join("data");
+    let dir = dir(0o644);
+    let data = dir.path().join("data");
     chown(&data, Some(0), Some(0)).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o6755)).unwrap();
     // As root, with the owner, they stay.
-    assert_done(&run(room.path(), ["write", "data", "copy"]));
-    assert_eq!(mode(room.path().join("copy")), 0o6755);
-    let open = room.path().join("open");
+    assert_done(&run(dir.path(), ["write", "data", "copy"]));
+    assert_eq!(mode(dir.path().join("copy")), 0o6755);
+    let open = dir.path().join("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
-    let write = as_nobody(room.path())
+    let write = as_nobody(dir.path())
         .args(["write", "data", "open/copy"])
         .output();
     let write = Run::from(write.unwrap());
@@ -511,8 +499,8 @@ fn capabilities_are_not_kept_without_the_owner() {
     if !geteuid().is_root() {
         return skip(name, "needs root");
     }
-    let room = room(0o644);
-    let data = room.path().join("data");
+    let dir = dir(0o644);
+    let data = dir.path().join("data");
     chown(&data, Some(1234), Some(1234)).unwrap();
     // cap_net_raw, permitted and effective (include/uapi/linux/capability.h, version 2).
     let raw = [
@@ -526,35 +514,35 @@ fn capabilities_are_not_kept_without_the_owner() {
         let write = scope.spawn(|| {
             let chown = rustix::thread::CapabilitySet::CHOWN;
             rustix::thread::remove_capability_from_bounding_set(chown).unwrap();
-            run(room.path(), ["write", "data", "copy"])
+            run(dir.path(), ["write", "data", "copy"])
         });
         write.join().unwrap()
     });
     assert_done(&write);
     let said = "the attribute security.capability is not kept";
     assert!(write.stderr.contains(said), "{write:?}");
-    let copy = room.path().join("copy");
+    let copy = dir.path().join("copy");
     let got = rustix::fs::getxattr(&copy, "security.capability", &mut [0; 64]);
     assert!(got.is_err(), "{got:?}");
     // With the owner they are kept.
-    assert_done(&run(room.path(), ["write", "data", "other"]));
+    assert_done(&run(dir.path(), ["write", "data", "other"]));
     let mut value = [0; 64];
-    let len = rustix::fs::getxattr(room.path().join("other"), "security.capability", &mut value);
+    let len = rustix::fs::getxattr(dir.path().join("other"), "security.capability", &mut value);
     assert_eq!(value[..len.unwrap()], raw);
 }
 
 /// While it works, nobody else can read what there is.
 #[test]
 fn a_directory_in_the_making_is_closed() {
-    let room = room(0o644);
-    let mut pipe = fifo_open_at_both_ends(room.path());
-    let mut command = program(room.path());
+    let dir = dir(0o644);
+    let mut pipe = fifo_open_at_both_ends(dir.path());
+    let mut command = program(dir.path());
     command.args(["prepare", "pipe", "--out", "extents", "--extent-size=4096"]);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     pipe.write_all(&lines(32 << 10)).unwrap();
     thread::sleep(Duration::from_millis(300));
-    let entries = fs::read_dir(room.path())
+    let entries = fs::read_dir(dir.path())
         .unwrap()
         .map(|entry| entry.unwrap());
     let hidden = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');

@@ -15,7 +15,7 @@
 //! | `LEAVES NAME ...` | what it leaves in the directory besides the files; nothing without the line |
 //!
 //! Beside it lie `NAME.stdout` and `NAME.stderr`, each only where there is something to expect.
-//! `BLESS=1` writes them anew. An expectation without a case fails, and so does a case without
+//! `BLESS=1` writes them again. An expectation without a case fails, and so does a case without
 //! an expectation.
 
 use std::collections::BTreeSet;
@@ -74,13 +74,13 @@ impl Case {
     /// Runs it and complains about everything that is not as expected.
     fn complaints(&self, bless: bool) -> Vec<String> {
         // In memory, where there is no btrfs to write to.
-        let room = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        let room = room.unwrap();
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let dir = dir.unwrap();
         for (name, content) in &self.files {
-            fs::write(room.path().join(name), content).unwrap();
+            fs::write(dir.path().join(name), content).unwrap();
         }
         let command = |arguments: &str| {
-            let mut command = program(room.path());
+            let mut command = program(dir.path());
             command.args(arguments.split(' ')).stdin(Stdio::null());
             command
         };
@@ -93,7 +93,7 @@ impl Case {
         }
         let mut command = command(&self.run);
         if let Some(name) = &self.stdin {
-            command.stdin(fs::File::open(room.path().join(name)).unwrap());
+            command.stdin(fs::File::open(dir.path().join(name)).unwrap());
         }
         let run = Run::from(command.output().unwrap());
         if run.code != Some(self.exit) {
@@ -106,7 +106,7 @@ impl Case {
         let mut expected: BTreeSet<String> =
             self.files.iter().map(|(name, _)| name.clone()).collect();
         expected.extend(self.leaves.iter().cloned());
-        let left: BTreeSet<String> = tree(room.path()).into_iter().collect();
+        let left: BTreeSet<String> = tree(dir.path()).into_iter().collect();
         if left != expected {
             complaints.push(format!("{}: leaves {left:?}", self.name));
         }

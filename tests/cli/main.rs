@@ -76,7 +76,7 @@ fn assert_trouble(run: &Run, parts: &[&str]) {
     }
 }
 
-/// Names of everything below a directory, sorted, with `/` behind those of directories.
+/// Names of everything below a directory, sorted, with `/` after those of directories.
 fn tree(directory: &Path) -> Vec<String> {
     fn visit(directory: &Path, prefix: &str, names: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).unwrap() {

@@ -17,9 +17,9 @@ fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// A directory that `prepare --out` made, in a room of its own.
+/// A directory that `prepare --out` made, in a dir of its own.
 struct Extents {
-    room: TempDir,
+    dir: TempDir,
     /// Its manifest, as text and by lines.
     text: String,
     lines: Vec<Value>,
@@ -32,19 +32,19 @@ impl Extents {
     }
 
     fn of(data: &[u8], codec: &str) -> Self {
-        let room = tempfile::tempdir().unwrap();
-        fs::write(room.path().join("data"), data).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("data"), data).unwrap();
         let prepare = ["prepare", "data", "--codec", codec, "--out", "extents"];
-        let prepared = run(room.path(), prepare);
+        let prepared = run(dir.path(), prepare);
         assert_eq!(prepared.code, Some(0), "{prepared:?}");
-        let text = fs::read_to_string(room.path().join("extents/manifest.jsonl")).unwrap();
+        let text = fs::read_to_string(dir.path().join("extents/manifest.jsonl")).unwrap();
         let line = |line| serde_json::from_str(line).unwrap();
         let lines = text.lines().map(line).collect();
-        Self { room, text, lines }
+        Self { dir, text, lines }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.room.path().join("extents").join(name)
+        self.dir.path().join("extents").join(name)
     }
 
     fn payload(&self, line: usize) -> PathBuf {
@@ -76,13 +76,13 @@ impl Extents {
     }
 
     fn check(&self) -> Run {
-        run(self.room.path(), ["check", "extents/manifest.jsonl"])
+        run(self.dir.path(), ["check", "extents/manifest.jsonl"])
     }
 
     /// The exit status, and the codes of the findings with the lines they are in.
     fn findings(&self) -> (Option<i32>, Vec<(Option<u64>, String)>) {
         let arguments = ["--format", "json", "check", "extents/manifest.jsonl"];
-        let check = run(self.room.path(), arguments);
+        let check = run(self.dir.path(), arguments);
         let lines = check.stdout.lines();
         let findings = lines
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -144,18 +144,15 @@ fn digests_are_those_of_the_files() {
 
 #[test]
 fn the_end_line_has_the_size_of_what_was_read_from_a_pipe() {
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let script = format!(
         "printf x | {} prepare - --out extents && {0} check extents/manifest.jsonl",
         env!("CARGO_BIN_EXE_btrfs-payload")
     );
     let mut shell = Command::new("sh");
-    let ran = shell
-        .args(["-c", &script])
-        .current_dir(room.path())
-        .output();
+    let ran = shell.args(["-c", &script]).current_dir(dir.path()).output();
     assert_eq!(Run::from(ran.unwrap()).code, Some(0));
-    let text = fs::read_to_string(room.path().join("extents/manifest.jsonl")).unwrap();
+    let text = fs::read_to_string(dir.path().join("extents/manifest.jsonl")).unwrap();
     assert!(text.contains(r#""size":null"#) && text.contains(r#""kind":"end","size":1,"#));
 }
 
@@ -397,7 +394,7 @@ fn damage_inside_a_literal_is_found() {
 fn a_payload_is_a_file_beside_the_manifest() {
     let extents = Extents::new("zstd");
     let path = extents.payload(1);
-    let outside = extents.room.path().join("outside");
+    let outside = extents.dir.path().join("outside");
     fs::rename(&path, &outside).unwrap();
     extents.assert_found(&[(Some(2), "manifest-payload-missing")]);
     let absolute = outside.to_str().unwrap();
@@ -472,7 +469,7 @@ fn no_output_has_control_characters() {
         edited[line][name] = json!(EVIL);
         manifests.push(edited);
     }
-    let room = extents.room.path();
+    let dir = extents.dir.path();
     let named = format!("{EVIL}.jsonl");
     let assert_clean = |run: Run| {
         let text = format!("{}{}", run.stdout, run.stderr);
@@ -488,17 +485,17 @@ fn no_output_has_control_characters() {
         extents.write_sealed(lines);
         assert_clean(extents.check());
         fs::copy(extents.path("manifest.jsonl"), extents.path(&named)).unwrap();
-        assert_clean(run(room, ["check".to_owned(), format!("extents/{named}")]));
+        assert_clean(run(dir, ["check".to_owned(), format!("extents/{named}")]));
     }
     fs::write(extents.path(EVIL), "").unwrap();
     assert_clean(extents.check());
     // What a shell makes of `*`.
     assert_clean(run(
-        room,
+        dir,
         ["check", &format!("--{}", EVIL.replace('\n', ""))],
     ));
     // Names of files that are there, and of files that are not.
-    fs::write(room.join(EVIL), lines(9000)).unwrap();
+    fs::write(dir.join(EVIL), lines(9000)).unwrap();
     let payload = ["--codec", "zstd", "--unencoded-len", "9000"];
     for command in ["check", "prepare", "decode", "dump", "read", "write"] {
         for name in [
@@ -514,12 +511,12 @@ fn no_output_has_control_characters() {
                 "write" => arguments.push(format!("{EVIL}/none/dest")),
                 _ => {}
             }
-            assert_clean(run(room, arguments));
+            assert_clean(run(dir, arguments));
         }
     }
 }
 
-/// A file of a few bytes a line does not become gigabytes of findings.
+/// A file of a few bytes per line does not become gigabytes of findings.
 #[test]
 fn what_is_no_manifest_is_given_up() {
     let extents = Extents::new("zstd");
@@ -539,8 +536,8 @@ fn what_is_no_manifest_is_given_up() {
 /// Of several inputs one that cannot be read does not hide the others.
 #[test]
 fn every_input_is_judged() {
-    let room = tempfile::tempdir().unwrap();
-    let path = room.path();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
     fs::write(path.join("data"), lines(9000)).unwrap();
     let prepare = run(path, ["prepare", "data", "--out", "a"]);
     assert_eq!(prepare.code, Some(0));
@@ -590,7 +587,7 @@ fn every_input_is_judged() {
 fn only_what_this_program_made_is_replaced() {
     let again = |extents: &Extents| {
         let arguments = ["prepare", "data", "--out", "extents", "--force"];
-        run(extents.room.path(), arguments)
+        run(extents.dir.path(), arguments)
     };
     let extents = Extents::new("zlib");
     assert_eq!(again(&extents).code, Some(0));
@@ -605,16 +602,16 @@ fn only_what_this_program_made_is_replaced() {
         &|extents| fs::write(extents.path("manifest.jsonl"), "{\"kind\":\"photo\"}\n").unwrap(),
         &|extents| {
             let path = extents.path("manifest.jsonl");
-            fs::rename(&path, extents.room.path().join("elsewhere")).unwrap();
+            fs::rename(&path, extents.dir.path().join("elsewhere")).unwrap();
             symlink("../elsewhere", path).unwrap();
         },
     ];
     for spoil in spoil {
         let extents = Extents::new("zlib");
         spoil(&extents);
-        let before = tree(extents.room.path());
+        let before = tree(extents.dir.path());
         crate::assert_trouble(&again(&extents), &["extents exists already"]);
-        assert_eq!(tree(extents.room.path()), before);
+        assert_eq!(tree(extents.dir.path()), before);
     }
     // One that was cut before its payloads were named is not certain to be ours.
     let extents = Extents::new("zlib");

@@ -31,8 +31,8 @@ fn a_file_is_written_checked_read_and_decoded() {
         return;
     };
     let data = content("mixed");
-    let room = fs.outside();
-    let source = room.join("source");
+    let dir = fs.outside();
+    let source = dir.join("source");
     fs::write(&source, &data).unwrap();
     fs::set_permissions(&source, Permissions::from_mode(0o640)).unwrap();
     rustix::fs::setxattr(&source, "user.note", b"kept", XattrFlags::empty()).unwrap();
@@ -44,7 +44,7 @@ fn a_file_is_written_checked_read_and_decoded() {
         let dest = fs.join(codec);
         let dest = dest.to_str().unwrap();
         let write = run(
-            room,
+            dir,
             [
                 "--format", "json", "write", "source", dest, "--codec", codec, "--verify",
             ],
@@ -64,7 +64,7 @@ fn a_file_is_written_checked_read_and_decoded() {
         let length = rustix::fs::getxattr(dest, "user.note", &mut value).unwrap();
         assert_eq!(&value[..length], b"kept");
 
-        let check = run(room, ["check", dest]);
+        let check = run(dir, ["check", dest]);
         assert_eq!(
             (check.code, check.stderr.as_str()),
             (Some(0), ""),
@@ -72,14 +72,14 @@ fn a_file_is_written_checked_read_and_decoded() {
         );
         assert!(check.stdout.contains(": sound (2 extents, "), "{check:?}");
 
-        let read = run(room, ["--format", "json", "read", dest, "--out", codec]);
+        let read = run(dir, ["--format", "json", "read", dest, "--out", codec]);
         assert_eq!((read.code, read.stderr.as_str()), (Some(0), ""), "{read:?}");
         let manifest = format!("{codec}/manifest.jsonl");
         assert_eq!(
-            fs::read_to_string(room.join(&manifest)).unwrap(),
+            fs::read_to_string(dir.join(&manifest)).unwrap(),
             read.stdout
         );
-        let check = run(room, ["check", &manifest]);
+        let check = run(dir, ["check", &manifest]);
         assert_eq!(check.code, Some(0), "{check:?}");
         // Every extent of the manifest decodes to its part of the file, and they cover it.
         let mut end = 0;
@@ -101,12 +101,9 @@ fn a_file_is_written_checked_read_and_decoded() {
                 let arguments = [
                     "decode", &payload, "--codec", codec, "-o", "part", "--force",
                 ];
-                let decode = run(
-                    room,
-                    arguments.iter().map(|a| (*a).to_owned()).chain(claims),
-                );
+                let decode = run(dir, arguments.iter().map(|a| (*a).to_owned()).chain(claims));
                 assert_eq!(decode.code, Some(0), "{decode:?}");
-                assert!(fs::read(room.join("part")).unwrap() == data[offset..offset + len]);
+                assert!(fs::read(dir.join("part")).unwrap() == data[offset..offset + len]);
             }
         }
         assert_eq!(end, data.len());
@@ -160,8 +157,8 @@ fn an_unsound_extent_of_a_file_is_found() {
 }
 
 /// The verdict on a file, and where its findings are.
-fn findings(room: &Path, path: &Path) -> (Option<i32>, Vec<(u64, String)>, Value) {
-    let check = run(room, ["--format", "json", "check", path.to_str().unwrap()]);
+fn findings(dir: &Path, path: &Path) -> (Option<i32>, Vec<(u64, String)>, Value) {
+    let check = run(dir, ["--format", "json", "check", path.to_str().unwrap()]);
     assert_eq!(check.stderr, "", "{check:?}");
     let mut lines = json(&check.stdout);
     let verdict = lines.pop().unwrap();
@@ -356,10 +353,10 @@ fn what_is_done_outlives_a_power_loss() {
     let Some(fs) = support::btrfs(name, &Options::default().sized(256 << 20)) else {
         return;
     };
-    let room = fs.outside();
-    fs::write(room.join("source"), lines(3 << 20)).unwrap();
-    fs::write(room.join("payload"), content("valid zlib-inline")).unwrap();
-    fs::write(room.join("stream"), stream()).unwrap();
+    let dir = fs.outside();
+    fs::write(dir.join("source"), lines(3 << 20)).unwrap();
+    fs::write(dir.join("payload"), content("valid zlib-inline")).unwrap();
+    fs::write(dir.join("stream"), stream()).unwrap();
     let commands = [
         "decode payload --codec zlib --unencoded-len 3000 -o DEST",
         "stream recompress stream -o DEST",
@@ -370,7 +367,7 @@ fn what_is_done_outlives_a_power_loss() {
         let run = |dest: &str, force: &[&str]| {
             let arguments = command.split(' ').map(|word| word.replace("DEST", dest));
             let arguments = arguments.chain(force.iter().map(|word| (*word).to_owned()));
-            let run = run(room, arguments);
+            let run = run(dir, arguments);
             assert_eq!(run.code, Some(0), "{run:?}");
         };
         let expected = format!("{number}");
@@ -383,7 +380,7 @@ fn what_is_done_outlives_a_power_loss() {
             let diff = Command::new("diff")
                 .arg("-r")
                 .arg(&dest)
-                .arg(room.join(&expected))
+                .arg(dir.join(&expected))
                 .output();
             let diff = Run::from(diff.unwrap());
             assert_eq!(diff.code, Some(0), "{command} {force:?}: {diff:?}");

@@ -20,10 +20,10 @@ use crate::support::skip;
 use crate::{Run, assert_trouble, program, run, tree};
 
 /// A directory with one file `data`.
-fn room(data: &[u8]) -> TempDir {
-    let room = tempfile::tempdir().unwrap();
-    fs::write(room.path().join("data"), data).unwrap();
-    room
+fn dir(data: &[u8]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("data"), data).unwrap();
+    dir
 }
 
 /// `prepare` of a file in so many extents that its table does not fit a pipe: it stands still
@@ -31,19 +31,19 @@ fn room(data: &[u8]) -> TempDir {
 const LONG_TABLE: [&str; 5] = ["prepare", "data", "--extent-size", "4096", "--level=-100"];
 
 /// Runs the program with nobody at the other end of standard output.
-fn without_a_reader(room: &Path, arguments: &[&str]) -> Output {
+fn without_a_reader(dir: &Path, arguments: &[&str]) -> Output {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = program(room);
+    let mut command = program(dir);
     command.args(arguments).stdin(Stdio::null());
     command.stdout(writer).output().unwrap()
 }
 
 #[test]
 fn a_filter_without_a_reader_dies_of_it() {
-    let room = room(&lines(9000));
-    fs::write(room.path().join("payload"), content("valid zlib-inline")).unwrap();
-    fs::write(room.path().join("stream"), stream()).unwrap();
+    let dir = dir(&lines(9000));
+    fs::write(dir.path().join("payload"), content("valid zlib-inline")).unwrap();
+    fs::write(dir.path().join("stream"), stream()).unwrap();
     let commands: [&[&str]; 11] = [
         &["prepare", "data"],
         &["prepare", "data", "--out", "extents"],
@@ -64,17 +64,17 @@ fn a_filter_without_a_reader_dies_of_it() {
         &["stream", "dump", "stream"],
     ];
     for arguments in commands {
-        let output = without_a_reader(room.path(), arguments);
+        let output = without_a_reader(dir.path(), arguments);
         let pipe = Signal::PIPE.as_raw();
         assert_eq!(output.status.signal(), Some(pipe), "{arguments:?}");
         assert_eq!(Run::from(output).stderr, "", "{arguments:?}");
     }
-    assert_eq!(tree(room.path()), ["data", "payload", "stream"]);
+    assert_eq!(tree(dir.path()), ["data", "payload", "stream"]);
 }
 
 #[test]
 fn a_verdict_does_not_depend_on_a_reader() {
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let damaged = [&stream()[..5000], b"x", &stream()[5001..]].concat();
     let files = [
         ("good", content("valid zlib-inline")),
@@ -83,7 +83,7 @@ fn a_verdict_does_not_depend_on_a_reader() {
         ("damaged", damaged),
     ];
     for (name, content) in files {
-        fs::write(room.path().join(name), content).unwrap();
+        fs::write(dir.path().join(name), content).unwrap();
     }
     let payload = ["--codec", "zlib", "--unencoded-len"];
     let payload = |name, len| [&["check", name], &payload[..], &[len]].concat();
@@ -96,13 +96,13 @@ fn a_verdict_does_not_depend_on_a_reader() {
         (vec!["--format", "json", "stream", "check", "damaged"], 1),
         (vec!["check", "damaged", "missing"], 2),
     ] {
-        let run = Run::from(without_a_reader(room.path(), &arguments));
+        let run = Run::from(without_a_reader(dir.path(), &arguments));
         assert_eq!(run.code, Some(code), "{arguments:?}: {run:?}");
     }
     // Nor does anything panic for want of somebody to complain to.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = program(room.path());
+    let mut command = program(dir.path());
     command.args(["check", "missing"]).stdin(Stdio::null());
     assert_eq!(command.stderr(writer).status().unwrap().code(), Some(2));
 }
@@ -112,7 +112,7 @@ fn a_verdict_does_not_depend_on_a_reader() {
 fn rewriters_tell_of_ends_in_the_wrong_place() {
     /// END: a header of no bytes, its number and its checksum.
     const END: usize = 10;
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let one = stream();
     let (without_end, end) = one.split_at(one.len() - END);
     let inputs = [
@@ -132,10 +132,10 @@ fn rewriters_tell_of_ends_in_the_wrong_place() {
         ),
     ];
     for (name, bytes, code, said) in inputs {
-        fs::write(room.path().join(name), &bytes).unwrap();
+        fs::write(dir.path().join(name), &bytes).unwrap();
         for command in ["recompress", "decompress", "reframe"] {
             let run = run(
-                room.path(),
+                dir.path(),
                 ["stream", command, name, "-o", "out", "--force"],
             );
             assert_eq!(run.code, Some(code), "{command} {name}: {run:?}");
@@ -146,9 +146,9 @@ fn rewriters_tell_of_ends_in_the_wrong_place() {
 
 #[test]
 fn output_has_a_limit_where_one_is_asked_for() {
-    let room = tempfile::tempdir().unwrap();
-    fs::write(room.path().join("stream"), stream()).unwrap();
-    fs::write(room.path().join("payload"), content("valid zlib-inline")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("stream"), stream()).unwrap();
+    fs::write(dir.path().join("payload"), content("valid zlib-inline")).unwrap();
     let decode = [
         "decode",
         "payload",
@@ -168,39 +168,39 @@ fn output_has_a_limit_where_one_is_asked_for() {
     for (less, enough, arguments) in limits.chain(rewriters) {
         let limited = |limit| {
             let more = ["-o", "out", "--max-output", limit];
-            run(room.path(), [arguments, &more].concat())
+            run(dir.path(), [arguments, &more].concat())
         };
         let limit = format!("{} bytes", less.replace("5k", "5120"));
         assert_trouble(&limited(less), &["longer than --max-output", &limit]);
-        assert_eq!(tree(room.path()), ["payload", "stream"]);
+        assert_eq!(tree(dir.path()), ["payload", "stream"]);
         assert_eq!(limited(enough).code, Some(0), "{arguments:?}");
-        fs::remove_file(room.path().join("out")).unwrap();
+        fs::remove_file(dir.path().join("out")).unwrap();
     }
     for wrong in ["", "K", "-1", "1.5M", "16777216T", "5KiB"] {
         let limit = format!("--max-output={wrong}");
-        let run = run(room.path(), ["stream", "decompress", "stream", &limit]);
+        let run = run(dir.path(), ["stream", "decompress", "stream", &limit]);
         assert_eq!(run.code, Some(2), "{wrong}: {run:?}");
     }
 }
 
 #[test]
 fn fewer_threads_than_asked_for_do_the_work() {
-    let room = room(&lines(1 << 20));
-    let expected = run(room.path(), ["prepare", "data", "--jobs", "1"]);
-    let many = run(room.path(), ["prepare", "data", "--jobs", "1000000"]);
+    let dir = dir(&lines(1 << 20));
+    let expected = run(dir.path(), ["prepare", "data", "--jobs", "1"]);
+    let many = run(dir.path(), ["prepare", "data", "--jobs", "1000000"]);
     assert_eq!(many, expected);
     if !geteuid().is_root() {
         return skip("fewer_threads_than_asked_for_do_the_work", "needs root");
     }
     // A user of whom there is nobody else, who may have one process.
-    let mut command = as_nobody(room.path());
+    let mut command = as_nobody(dir.path());
     let program = command.get_program().to_owned();
     command = Command::new("prlimit");
     command
         .arg("--nproc=1")
         .arg(program)
         .args(["prepare", "data", "--jobs", "8"]);
-    command.current_dir(room.path()).stdin(Stdio::null());
+    command.current_dir(dir.path()).stdin(Stdio::null());
     let run = Run::from(command.uid(61_234).gid(61_234).output().unwrap());
     assert_eq!(
         (run.code, &run.stdout),
@@ -215,33 +215,33 @@ fn fewer_threads_than_asked_for_do_the_work() {
 
 #[test]
 fn a_pipe_without_a_writer_is_not_waited_for() {
-    let room = tempfile::tempdir().unwrap();
-    fifo(room.path());
+    let dir = tempfile::tempdir().unwrap();
+    fifo(dir.path());
     let started = Instant::now();
-    let check = run(room.path(), ["check", "pipe"]);
+    let check = run(dir.path(), ["check", "pipe"]);
     assert_trouble(&check, &["pipe is a pipe that nobody writes to"]);
     let claims = ["check", "pipe", "--codec", "zlib", "--unencoded-len=3000"];
-    assert_trouble(&run(room.path(), claims), &["nobody writes to"]);
-    let read = run(room.path(), ["read", "pipe", "--out", "extents"]);
+    assert_trouble(&run(dir.path(), claims), &["nobody writes to"]);
+    let read = run(dir.path(), ["read", "pipe", "--out", "extents"]);
     assert_trouble(&read, &["pipe is not a regular file"]);
-    let write = run(room.path(), ["write", "pipe", "dest"]);
+    let write = run(dir.path(), ["write", "pipe", "dest"]);
     assert_trouble(&write, &["pipe is not a regular file"]);
     assert!(started.elapsed() < Duration::from_secs(30));
-    assert_eq!(tree(room.path()), ["pipe"]);
+    assert_eq!(tree(dir.path()), ["pipe"]);
 }
 
 #[test]
 fn a_file_that_may_not_grow_is_trouble() {
-    let room = room(&lines(9000));
-    fs::write(room.path().join("stream"), stream()).unwrap();
+    let dir = dir(&lines(9000));
+    fs::write(dir.path().join("stream"), stream()).unwrap();
     let limited = |arguments: &[&str]| {
         let mut command = Command::new("prlimit");
         command
             .arg("--fsize=1000")
             .arg(env!("CARGO_BIN_EXE_btrfs-payload"));
-        let output = command.args(arguments).current_dir(room.path()).output();
+        let output = command.args(arguments).current_dir(dir.path()).output();
         assert_trouble(&output.unwrap().into(), &["File too large"]);
-        assert_eq!(tree(room.path()), ["data", "stream"]);
+        assert_eq!(tree(dir.path()), ["data", "stream"]);
     };
     limited(&["prepare", "data", "--codec", "lzo", "--out", "extents"]);
     limited(&["stream", "decompress", "stream", "-o", "out"]);
@@ -250,8 +250,8 @@ fn a_file_that_may_not_grow_is_trouble() {
 
 #[test]
 fn a_full_standard_output_is_trouble() {
-    let room = room(&lines(9000));
-    fs::write(room.path().join("payload"), content("valid zlib-inline")).unwrap();
+    let dir = dir(&lines(9000));
+    fs::write(dir.path().join("payload"), content("valid zlib-inline")).unwrap();
     let claims = ["--codec", "zlib", "--unencoded-len", "3000"];
     let commands: [&[&str]; 7] = [
         &["prepare", "data"],
@@ -263,7 +263,7 @@ fn a_full_standard_output_is_trouble() {
         &["man"],
     ];
     for arguments in commands {
-        let mut command = program(room.path());
+        let mut command = program(dir.path());
         command.args(arguments).stdin(Stdio::null());
         if arguments.last() == Some(&"payload") {
             command.args(claims);
@@ -280,11 +280,11 @@ fn a_full_standard_output_is_trouble() {
 #[test]
 fn the_number_of_jobs_changes_no_byte() {
     let mixed: Vec<u8> = (0..6).flat_map(|_| content("mixed")).collect();
-    let room = room(&mixed);
+    let dir = dir(&mixed);
     for codec in ["zlib", "lzo", "zstd", "zlib,lzo,zstd"] {
         let prepare = |jobs: &str, out: &str| {
             let run = run(
-                room.path(),
+                dir.path(),
                 [
                     "prepare", "data", "--codec", codec, "--jobs", jobs, "--out", out, "--force",
                 ],
@@ -293,7 +293,7 @@ fn the_number_of_jobs_changes_no_byte() {
             run.stdout
         };
         assert_eq!(prepare("1", "one"), prepare("8", "eight"));
-        let (one, eight) = (room.path().join("one"), room.path().join("eight"));
+        let (one, eight) = (dir.path().join("one"), dir.path().join("eight"));
         let names = tree(&one);
         assert!(names.len() > 10);
         assert_eq!(names, tree(&eight));
@@ -305,7 +305,7 @@ fn the_number_of_jobs_changes_no_byte() {
         }
     }
     assert_eq!(
-        tree(room.path())
+        tree(dir.path())
             .iter()
             .filter(|name| name.ends_with('/'))
             .count(),
@@ -315,8 +315,8 @@ fn the_number_of_jobs_changes_no_byte() {
 
 #[test]
 fn a_file_that_shrinks_meanwhile_is_trouble() {
-    let room = room(&lines(24 << 20));
-    let mut command = program(room.path());
+    let dir = dir(&lines(24 << 20));
+    let mut command = program(dir.path());
     command.args(LONG_TABLE).args(["--out", "extents"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -327,27 +327,27 @@ fn a_file_that_shrinks_meanwhile_is_trouble() {
         stdout.read_line(&mut line).unwrap();
     }
     let mut write = OpenOptions::new();
-    let file = write.write(true).open(room.path().join("data")).unwrap();
+    let file = write.write(true).open(dir.path().join("data")).unwrap();
     file.set_len(12 << 20).unwrap();
     stdout.read_to_string(&mut line).unwrap();
     let run = Run::from(child.wait_with_output().unwrap());
     let shrank = "the file shrank to 12582912 bytes while it was read; it had 25165824";
     assert_trouble(&run, &["cannot read data", shrank]);
-    assert_eq!(tree(room.path()), ["data"]);
+    assert_eq!(tree(dir.path()), ["data"]);
 }
 
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let room = room(&lines(8 << 20));
-        let mut command = program(room.path());
+        let dir = dir(&lines(8 << 20));
+        let mut command = program(dir.path());
         command.args(LONG_TABLE).args(["--out", "extents"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        assert!(tree(room.path()).len() > 1, "nothing to interrupt");
+        assert!(tree(dir.path()).len() > 1, "nothing to interrupt");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         // What a shell needs to see, to end a loop around it.
@@ -357,20 +357,20 @@ fn an_interrupt_leaves_nothing_behind() {
             run.stderr,
             "btrfs-payload: interrupted; nothing is left behind\n"
         );
-        assert_eq!(tree(room.path()), ["data"]);
+        assert_eq!(tree(dir.path()), ["data"]);
     }
 }
 
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
-    let room = room(&lines(8 << 20));
+    let dir = dir(&lines(8 << 20));
     let script = format!(
         "trap '' HUP; exec {} {}",
         env!("CARGO_BIN_EXE_btrfs-payload"),
         LONG_TABLE.join(" ")
     );
     let mut command = Command::new("sh");
-    command.args(["-c", &script]).current_dir(room.path());
+    command.args(["-c", &script]).current_dir(dir.path());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
@@ -382,14 +382,14 @@ fn a_signal_that_was_ignored_stays_ignored() {
 }
 
 /// The program as a user without privileges, who can reach and run it.
-pub(crate) fn as_nobody(room: &Path) -> Command {
-    fs::set_permissions(room, Permissions::from_mode(0o755)).unwrap();
-    let copy = room.join("program");
+pub(crate) fn as_nobody(dir: &Path) -> Command {
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.join("program");
     if !copy.exists() {
         fs::copy(env!("CARGO_BIN_EXE_btrfs-payload"), &copy).unwrap();
     }
     let mut command = Command::new(copy);
-    command.current_dir(room).stdin(Stdio::null());
+    command.current_dir(dir).stdin(Stdio::null());
     if geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
@@ -398,8 +398,8 @@ pub(crate) fn as_nobody(room: &Path) -> Command {
 
 #[test]
 fn no_permission_is_trouble() {
-    let room = room(&lines(9000));
-    let path = |name: &str| room.path().join(name);
+    let dir = dir(&lines(9000));
+    let path = |name: &str| dir.path().join(name);
     fs::write(path("secret"), "secret").unwrap();
     fs::set_permissions(path("secret"), Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(path("data"), Permissions::from_mode(0o644)).unwrap();
@@ -407,7 +407,7 @@ fn no_permission_is_trouble() {
     fs::set_permissions(path("closed"), Permissions::from_mode(0o555)).unwrap();
     let claims = ["--codec", "zstd", "--unencoded-len", "9000"];
     let try_it = |arguments: &[&str], parts: &[&str]| {
-        let output = as_nobody(room.path()).args(arguments).output().unwrap();
+        let output = as_nobody(dir.path()).args(arguments).output().unwrap();
         assert_trouble(&output.into(), parts);
     };
     let denied = "Permission denied";
@@ -434,8 +434,8 @@ fn no_permission_is_trouble() {
     fs::set_permissions(path("closed"), Permissions::from_mode(0o755)).unwrap();
 }
 
-pub(crate) fn fifo(room: &Path) -> PathBuf {
-    let path = room.join("pipe");
+pub(crate) fn fifo(dir: &Path) -> PathBuf {
+    let path = dir.join("pipe");
     assert!(
         Command::new("mkfifo")
             .arg(&path)
@@ -448,15 +448,15 @@ pub(crate) fn fifo(room: &Path) -> PathBuf {
 
 /// Runs the program with a pipe named `pipe` that holds these bytes.
 fn with_pipe(bytes: &[u8], arguments: &[&str]) -> Run {
-    let room = tempfile::tempdir().unwrap();
-    let path = fifo(room.path());
+    let dir = tempfile::tempdir().unwrap();
+    let path = fifo(dir.path());
     thread::scope(|scope| {
         // Opens once the program does; the program may close it before it has read everything.
         scope.spawn(|| {
             let mut pipe = OpenOptions::new().write(true).open(&path).unwrap();
             let _ = pipe.write_all(bytes);
         });
-        run(room.path(), arguments)
+        run(dir.path(), arguments)
     })
 }
 
@@ -479,8 +479,8 @@ fn what_was_a_stream_is_checked_as_one() {
         (&text, "a stream begins at offset 12"),
         (&stream[..10], "the input ends after 10 of 17 bytes"),
     ] {
-        let room = room(bytes);
-        let of_file = run(room.path(), ["check", "data"]);
+        let dir = dir(bytes);
+        let of_file = run(dir.path(), ["check", "data"]);
         let of_pipe = with_pipe(bytes, &["check", "pipe"]);
         for run in [of_file, of_pipe] {
             assert_eq!(run.code, Some(1), "{says}: {run:?}");
@@ -494,8 +494,8 @@ fn a_pipe_is_read_where_that_makes_sense() {
     let data = lines(300_000);
     let run_of_pipe = with_pipe(&data, &["prepare", "pipe", "--level", "1"]);
     assert_eq!(run_of_pipe.code, Some(0), "{run_of_pipe:?}");
-    let room = room(&data);
-    let run_of_file = run(room.path(), ["prepare", "data", "--level", "1"]);
+    let dir = dir(&data);
+    let run_of_file = run(dir.path(), ["prepare", "data", "--level", "1"]);
     assert_eq!(run_of_pipe.stdout, run_of_file.stdout);
 
     let payload = content("valid zlib-inline");
@@ -515,75 +515,75 @@ fn a_pipe_is_read_where_that_makes_sense() {
 
 #[test]
 fn a_pipe_is_refused_where_a_file_is_needed() {
-    let room = tempfile::tempdir().unwrap();
-    let path = fifo(room.path());
+    let dir = tempfile::tempdir().unwrap();
+    let path = fifo(dir.path());
     // Keeps the pipe open for reading and writing, so that nobody waits for anybody.
     let _both = OpenOptions::new()
         .read(true)
         .write(true)
         .open(path)
         .unwrap();
-    let write = run(room.path(), ["write", "pipe", "dest"]);
+    let write = run(dir.path(), ["write", "pipe", "dest"]);
     assert_trouble(&write, &["pipe is not a regular file"]);
-    let read = run(room.path(), ["read", "pipe", "--out", "extents"]);
+    let read = run(dir.path(), ["read", "pipe", "--out", "extents"]);
     assert_eq!(read.code, Some(2), "{read:?}");
-    assert_eq!(tree(room.path()), ["pipe"]);
+    assert_eq!(tree(dir.path()), ["pipe"]);
 }
 
 /// Files of proc have data and say that they are empty.
 #[test]
 fn a_file_that_does_not_tell_its_size_is_read_or_refused() {
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let version = fs::read("/proc/version").unwrap();
-    let prepare = run(room.path(), ["prepare", "/proc/version"]);
+    let prepare = run(dir.path(), ["prepare", "/proc/version"]);
     assert_eq!(prepare.code, Some(0), "{prepare:?}");
     let sum = format!("{} bytes in 1 extent ", version.len());
     assert!(prepare.stdout.contains(&sum), "{prepare:?}");
-    let write = run(room.path(), ["write", "/proc/version", "dest"]);
+    let write = run(dir.path(), ["write", "/proc/version", "dest"]);
     assert_trouble(
         &write,
         &["/proc/version has data and does not tell its size"],
     );
-    assert_eq!(tree(room.path()), Vec::<String>::new());
+    assert_eq!(tree(dir.path()), Vec::<String>::new());
 }
 
 #[test]
 fn an_endless_input_needs_little_memory() {
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let claims = ["--codec", "zstd", "--unencoded-len", "9000"];
     let arguments = [&["check", "/dev/zero"], claims.as_slice()].concat();
-    let check = run(room.path(), arguments);
+    let check = run(dir.path(), arguments);
     assert_trouble(&check, &["/dev/zero is longer than any payload"]);
     // A manifest of one endless line.
-    let path = room.path().join("manifest.jsonl");
+    let path = dir.path().join("manifest.jsonl");
     File::create(&path).unwrap().set_len(8 << 30).unwrap();
     let started = Instant::now();
-    let check = run(room.path(), ["check", "manifest.jsonl"]);
+    let check = run(dir.path(), ["check", "manifest.jsonl"]);
     assert_trouble(&check, &["manifest.jsonl, line 1: too long"]);
     assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
 fn names_are_bytes() {
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let name = OsStr::from_bytes(b"new\nline and \xff");
-    fs::write(room.path().join(name), lines(9000)).unwrap();
+    fs::write(dir.path().join(name), lines(9000)).unwrap();
     let arguments = [
         OsStr::new("prepare"),
         name,
         OsStr::new("--out"),
         OsStr::new("x"),
     ];
-    let prepare = run(room.path(), arguments);
+    let prepare = run(dir.path(), arguments);
     assert_eq!(prepare.code, Some(0), "{prepare:?}");
-    let check = run(room.path(), ["check", "x/manifest.jsonl"]);
+    let check = run(dir.path(), ["check", "x/manifest.jsonl"]);
     assert_eq!(check.code, Some(0), "{check:?}");
 }
 
 #[test]
 fn completions_and_the_manual_know_every_command() {
-    let room = tempfile::tempdir().unwrap();
-    let help = run(room.path(), ["help"]);
+    let dir = tempfile::tempdir().unwrap();
+    let help = run(dir.path(), ["help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     let commands: Vec<&str> = help
         .stdout
@@ -597,13 +597,13 @@ fn completions_and_the_manual_know_every_command() {
         "{commands:?}"
     );
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = run(room.path(), ["completions", shell]);
+        let script = run(dir.path(), ["completions", shell]);
         assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""));
         for command in &commands {
             assert!(script.stdout.contains(command), "{shell}: {command}");
         }
     }
-    let man = run(room.path(), ["man"]);
+    let man = run(dir.path(), ["man"]);
     assert_eq!((man.code, man.stderr.as_str()), (Some(0), ""));
     assert!(man.stdout.contains(".TH btrfs\\-payload") || man.stdout.contains(".TH btrfs-payload"));
     for command in &commands {
@@ -612,7 +612,7 @@ fn completions_and_the_manual_know_every_command() {
     }
     // Every command explains itself, and how it ends.
     for command in commands.iter().filter(|command| **command != "help") {
-        let help = run(room.path(), [command, "--help"]);
+        let help = run(dir.path(), [command, "--help"]);
         assert_eq!(
             (help.code, help.stderr.as_str()),
             (Some(0), ""),

@@ -57,7 +57,7 @@ fn own_opinion(codec: Codec, payload: &[u8], fields: &ExtentFields, target: &Tar
     }
 }
 
-/// True if no header that the chain of lengths leads to names a segment that ends behind the
+/// True if no header that the chain of lengths leads to names a segment that ends after the
 /// payload's last sector. A total that is not inside that sector leads nowhere.
 fn lzo_segments_end_inside(payload: &[u8]) -> bool {
     let disk = payload.len().next_multiple_of(4096);

@@ -1,6 +1,6 @@
 //! A mounted filesystem, files to write cases into, and reading them back.
 //!
-//! An encoded write leaves nothing in the page cache, so that what is read right behind it comes
+//! An encoded write leaves nothing in the page cache, so that what is read right after it comes
 //! from the kernel's decompressor. Files are emptied between cases, which drops their pages.
 
 use std::fs::{File, OpenOptions};

@@ -41,7 +41,7 @@ pub struct Stored {
     pub compression: u32,
 }
 
-/// Bytes behind the extent that are read with it, to see that they are what they were.
+/// Bytes after the extent that are read with it, to see that they are what they were.
 pub const BEHIND: u64 = 8192;
 
 pub const PAGE: usize = 4096;
@@ -268,7 +268,7 @@ fn readable(case: &Case, predicted: &Outcome, size: u64) -> Readable {
     }
 }
 
-/// Bytes behind the extent that are read.
+/// Bytes after the extent that are read.
 fn behind(end: u64, size: u64) -> usize {
     usize::try_from((size - end).min(BEHIND)).unwrap()
 }

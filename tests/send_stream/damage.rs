@@ -180,7 +180,7 @@ quickcheck! {
         let mut damaged = sound.clone();
         mutate(&mut damaged, &changes);
         let told = read(&damaged);
-        // Whole streams one behind the other are sound, and so is another version.
+        // Whole streams one after the other are sound, and so is another version.
         let (start, rest) = damaged.split_at(17.min(damaged.len()));
         if damaged == sound || start != &sound[..17] || rest.len() > sound.len() - 17 {
             return TestResult::discard();

@@ -68,7 +68,7 @@ fn a_wrong_checksum() {
             computed
         }]
     );
-    // The command behind it is read all the same.
+    // The command after it is read all the same.
     let stream = [&header(1)[..], &bytes, &right, &end()].concat();
     let sums: Vec<_> = Reader::new(&stream[..])
         .map(|raw| raw.unwrap().crc_ok())
@@ -319,7 +319,7 @@ fn inputs_that_are_no_send_streams() {
             "{got}"
         );
     }
-    // Something else behind a whole stream.
+    // Something else after a whole stream.
     for tail in [&b"junk"[..], &[0; 512], &[0xff; 4]] {
         let stream = [&header(1)[..], &end(), tail].concat();
         let got = error(&stream);
@@ -548,7 +548,7 @@ fn a_failing_input_says_where() {
         source.to_string(),
         io::Error::from(io::ErrorKind::BrokenPipe).to_string()
     );
-    // Behind an error there is nothing.
+    // After an error there is nothing.
     assert!(reader.read_command().unwrap().is_none());
 }
 

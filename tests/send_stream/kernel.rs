@@ -98,7 +98,7 @@ fn commands(made: &Made) -> Vec<RawCommand> {
         .collect()
 }
 
-/// Writes the streams anew, every one in this version. Only data that is too long for one
+/// Writes the streams again, every one in this version. Only data that is too long for one
 /// command of version 1 is taken apart.
 fn reframed(made: &Made, version: Version) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), version).unwrap();
@@ -120,7 +120,7 @@ fn reframed(made: &Made, version: Version) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// Writes the streams anew from nothing but the typed commands.
+/// Writes the streams again from nothing but the typed commands.
 fn rewritten(made: &Made) -> Vec<u8> {
     let mut writer: Option<Writer<Vec<u8>>> = None;
     let mut stream = 0;
@@ -207,7 +207,7 @@ fn streams_of_this_kernel() {
     check_receiving(&fs, &[&to_v2[0], &to_v2[1]], &[], &both);
     let to_v1 = reframed(&full[1], Version::V1);
     check_receiving(&fs, &[&to_v1, &difference.bytes], &[], &both);
-    // Two streams in one input, framed anew.
+    // Two streams in one input, framed again.
     let two_streams = reframed(&send(&fs, "one two"), Version::V2);
     check_receiving(&fs, &[&two_streams], &[], &both);
     let one_stream = reframed(&send(&fs, "-e one two"), Version::V2);

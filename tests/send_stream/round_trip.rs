@@ -85,9 +85,9 @@ quickcheck! {
         writer.finish().unwrap() == bytes
     }
 
-    fn framing_anew_is_writing_the_same_commands(stream: Stream, number: u32) -> TestResult {
+    fn framing_again_is_writing_the_same_commands(stream: Stream, number: u32) -> TestResult {
         let version = Version::ALL[(number % 3) as usize];
-        let mut anew = Writer::new(Vec::new(), version).unwrap();
+        let mut again = Writer::new(Vec::new(), version).unwrap();
         let mut typed = Writer::new(Vec::new(), version).unwrap();
         for raw in read(&write(&stream)[..]) {
             let mut command = Command::parse(&raw).unwrap();
@@ -95,10 +95,10 @@ quickcheck! {
             if let (Command::Utimes(times), Version::V1) = (&mut command, version) {
                 times.otime = None;
             }
-            let result = anew.raw(&raw).map_err(|e| e.to_string());
+            let result = again.raw(&raw).map_err(|e| e.to_string());
             assert_eq!(result, typed.command(&command).map_err(|e| e.to_string()));
         }
-        TestResult::from_bool(anew.finish().unwrap() == typed.finish().unwrap())
+        TestResult::from_bool(again.finish().unwrap() == typed.finish().unwrap())
     }
 
     fn there_and_back_gives_the_same_bytes(stream: Stream) -> TestResult {

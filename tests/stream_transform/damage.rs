@@ -139,7 +139,7 @@ fn the_check_goes_on_behind_a_wrong_checksum() {
         ("command-checksum", 2)
     );
     assert!(findings[0].path.is_some());
-    // What its payload shows of the damage comes behind, with the byte.
+    // What its payload shows of the damage comes after, with the byte.
     let mut behind = findings[1..].iter();
     assert!(behind.all(|f| f.command == 2 && f.payload_offset.is_some()));
     let at = stream.windows(3).position(|w| w == b"\x01\0f").unwrap() + 2;

@@ -133,7 +133,7 @@ fn every_fault_of_an_attribute_has_its_code() {
     assert_eq!(seen.len(), 13);
 }
 
-/// Behind a command that could not be read, what it may have made is not missed.
+/// After a command that could not be read, what it may have made is not missed.
 #[test]
 fn a_lost_command_does_not_raise_others() {
     let mkdir = [tlv(15, b"d"), tlv(3, &[0; 8])].concat();

@@ -1,4 +1,4 @@
-//! What is done to whole send streams: checked, compressed anew, decompressed, reframed. Against
+//! What is done to whole send streams: checked, compressed again, decompressed, reframed. Against
 //! streams made by hand, by the running kernel, and damaged; the program's face as well.
 #![allow(unreachable_pub)] // modules of one test binary
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers fail as tests do

@@ -290,7 +290,7 @@ fn the_next_stream_starts_anew() {
         NONE
     );
     assert_eq!(codes(&stream([subvol(), subvol()])), ["path-exists"]);
-    // A command without a stream header, behind END.
+    // A command without a stream header, after END.
     let mut behind = stream([subvol()]);
     let second = stream([named("t")]);
     behind.extend(&second[17..]);

@@ -7,7 +7,7 @@
 //!   others;
 //! * [`Reading`], [`End`], [`Errno`]: how a reader ends.
 //!
-//! Every codec crate has the same rooms: `layout` (the byte table and the format's numbers),
+//! Every codec crate has the same modules: `layout` (the byte table and the format's numbers),
 //! `encode`, `decode` (strict, capped), `walk` (every byte accounted for), `kernel` (what the
 //! kernel's reader makes of a payload), `receive` (what the fallback decoder of `btrfs receive`
 //! makes of it) and `error`.

@@ -9,7 +9,7 @@ use std::ops::Range;
 /// (LZO, zstd frames) have boundaries that are multiples of 8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece<K> {
-    /// First bit, and the bit behind the last. Bit `8 * n` is the least significant bit of byte
+    /// First bit, and the bit after the last. Bit `8 * n` is the least significant bit of byte
     /// `n` (the order in which deflate fills bytes).
     pub bits: Range<u64>,
     /// What it is; its `Display` is the meaning in words.

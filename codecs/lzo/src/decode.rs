@@ -23,8 +23,8 @@ impl Decoder {
     /// Decodes a whole payload into `out` and returns the number of bytes decoded.
     ///
     /// The payload is taken to its last byte: cut the zeroes that pad it to the sector on disk
-    /// off with [`crate::layout::total`] first. Padding behind the last segment is taken where
-    /// it fills a sector, as kernels write it. Bytes of `out` behind the decoded ones may be
+    /// off with [`crate::layout::total`] first. Padding after the last segment is taken where
+    /// it fills a sector, as kernels write it. Bytes of `out` after the decoded ones may be
     /// overwritten.
     ///
     /// # Errors

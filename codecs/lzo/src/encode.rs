@@ -57,7 +57,7 @@ pub struct Encoder {
     buffer: Vec<u8>,
 }
 
-/// The compressor behind each effort.
+/// The compressor of each effort.
 enum Search {
     Fast(Fast),
     Smallest(Smallest),

@@ -96,7 +96,7 @@ pub fn regular(disk: &[u8], want: usize, machine: &Machine, out: &mut Vec<u8>) -
     Reading::certain(end)
 }
 
-/// True if the chain of segment headers reaches one whose segment ends behind `disk`.
+/// True if the chain of segment headers reaches one whose segment ends after `disk`.
 fn runs_past_end(disk: &[u8], total: usize, sector_size: usize, limit: usize) -> bool {
     let mut position = LEN_SIZE;
     while position < total {

@@ -12,7 +12,7 @@
 //! A segment header never crosses a sector boundary of the payload: where it would, the rest of
 //! the sector is filled with zeroes and the header starts the next sector. The LZO1X bytes
 //! themselves cross boundaries freely. The padding counts towards the total when a header
-//! follows it; kernels also count it behind the last segment, which no reader minds in a
+//! follows it; kernels also count it after the last segment, which no reader minds in a
 //! regular extent.
 //!
 //! The sector size is not in the payload. It is the ioctl's compression type (`LZO_4K` to

@@ -1,6 +1,6 @@
 //! LZO payloads of btrfs extents: made, decoded, taken apart, and read as kernels read them.
 //!
-//! | room | what it owns |
+//! | module | what it owns |
 //! | --- | --- |
 //! | [`layout`] | the payload's byte table: total, segment headers, padding, limits |
 //! | [`lzo1x`] | the instructions inside one segment |

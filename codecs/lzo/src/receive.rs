@@ -9,7 +9,7 @@
 //! | total beyond the payload | EIO | taken up to the sector boundary |
 //! | total far below the payload | taken | EIO |
 //! | segment past the total | EIO | taken |
-//! | total ends inside a header | EIO | taken if the segment behind it decodes |
+//! | total ends inside a header | EIO | taken if the segment after it decodes |
 //! | decoded segment above the sector | EIO | taken up to the worst case |
 //! | run-length marker | EIO | taken |
 //! | end marker with another length | taken | EIO |
@@ -57,7 +57,7 @@ pub fn fallback(
         done += lzo1x::decode_as_liblzo(segment, room, sector_size).map_err(|_| Errno::Eio)?;
         position += len;
     }
-    // Bytes behind the decoded ones may have been used as scratch.
+    // Bytes after the decoded ones may have been used as scratch.
     out.truncate(done);
     out.resize(unencoded_len, 0);
     Ok(())

@@ -151,7 +151,7 @@ impl Sectors {
         for segment in &self.segments {
             payload += padding(payload, sector_size) + LEN_SIZE + segment.made.len();
         }
-        // Less padding is possible too: up to three bytes a sector.
+        // Less padding is possible too: up to three bytes per sector.
         let least = payload.saturating_sub(hoped.div_ceil(1000) + LEN_SIZE * self.segments.len());
         // Plain data takes a sector a segment.
         let sectors = payload.div_ceil(sector_size).min(self.segments.len());

@@ -1,4 +1,4 @@
-//! Payloads written out byte by byte, and what each room says of them.
+//! Payloads written out byte by byte, and what each module says of them.
 //!
 //! The bytes follow from the instruction table of LZO1X; what readers do with the payloads was
 //! seen on real kernels.
@@ -40,9 +40,9 @@ fn with_end(code: &[u8]) -> Vec<u8> {
 fn every_instruction() {
     // First byte: 17 + 3 literals; then nothing.
     all(&with_end(b"\x14abc"), Ok(b"abc"));
-    // The two-byte match behind few literals: 2 bytes from 3 back, one literal behind it.
+    // The two-byte match after few literals: 2 bytes from 3 back, one literal after it.
     all(&with_end(b"\x14abc\x09\x00d"), Ok(b"abcabd"));
-    // The same byte behind four literals and more: 3 bytes from 2049 + 2 back, too far here.
+    // The same byte after four literals and more: 3 bytes from 2049 + 2 back, too far here.
     all(
         &with_end(b"\x15abcd\x08\x00"),
         Err(Fault::LookbehindOverrun),
@@ -58,7 +58,7 @@ fn every_instruction() {
     all(&with_end(b"\x15abcd\x20\x01\x00\x00"), Ok(&long));
     long.extend([b'd'; 255]);
     all(&with_end(b"\x15abcd\x20\x00\x01\x00\x00"), Ok(&long));
-    // A run of 4 literals behind a match, and one of 18 + 2 at the start.
+    // A run of 4 literals after a match, and one of 18 + 2 at the start.
     all(&with_end(b"\x15abcd\x40\x00\x01wxyz"), Ok(b"abcddddwxyz"));
     all(
         &with_end(b"\x00\x02abcdefghijklmnopqrst"),
@@ -121,7 +121,7 @@ fn where_the_readers_differ() {
             Ok(b"abc".to_vec())
         ]
     );
-    // Run-length marker, version 0: plain LZO1X behind it.
+    // Run-length marker, version 0: plain LZO1X after it.
     let marker = Err(Fault::RunLengthMarker { version: 0 });
     assert_eq!(
         three(b"\x11\x00\x14abc\x11\x00\x00"),
@@ -380,7 +380,7 @@ fn lengths_of_segments() {
         ));
         assert!(!faults(&with(length)).is_empty());
     }
-    // Up to the sector's end the padding on disk is decoded, behind it nothing is defined.
+    // Up to the sector's end the padding on disk is decoded, after it nothing is defined.
     assert_eq!(regular(&with(4000), 8192, Kernel::V6_12), (EIO, 0));
     for kernel in Kernel::ALL {
         assert_eq!(regular(&with(4088), 8192, kernel).0, EIO);

@@ -17,7 +17,7 @@ const QUIET_AROUND: u64 = 4600;
 ///
 /// Every rule is checked that any reader enforces: header, block structure, complete codes,
 /// an end-of-block code in each block, distances within output and declared window, adler32,
-/// no byte behind the stream. General libraries are more lenient (unused bit patterns of
+/// no byte after the stream. General libraries are more lenient (unused bit patterns of
 /// one-symbol codes, distances beyond the declared window, symbols without meaning), and
 /// kernels are not, so none of them is asked.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes `payload` into `out` and returns the number of bytes. Bytes of `out` behind
+    /// Decodes `payload` into `out` and returns the number of bytes. Bytes of `out` after
     /// those may be overwritten.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Decoder {
     /// give up. `false` is proof that it has none; after `true` the walk tells.
     ///
     /// The proof: input without output is at most an end-of-block code, whole empty blocks, a
-    /// block header, and the beginning of the first symbol (or stored length) behind it. All
+    /// block header, and the beginning of the first symbol (or stored length) after it. All
     /// but the empty blocks take less than 4600 bits, so without enough empty blocks in a row
     /// no page, of which at least 4094 bytes are deflate data, is without output.
     #[must_use]

@@ -61,7 +61,7 @@ pub enum DecodeError {
     /// A match reaches further back than the header's window allows.
     #[error("distance {got} in a window of {expected} bytes (before offset {offset})")]
     BeyondWindow {
-        /// A byte behind the match.
+        /// A byte after the match.
         offset: u64,
         /// The distance, bytes.
         got: usize,
@@ -74,7 +74,7 @@ pub enum DecodeError {
         /// Length of the caller's buffer, bytes.
         limit: usize,
     },
-    /// The checksum behind the data is not that of the data.
+    /// The checksum after the data is not that of the data.
     #[error("adler32 is {got:#010x}, the data has {expected:#010x} (at offset {offset})")]
     Checksum {
         /// Byte where the stored checksum starts.
@@ -85,9 +85,9 @@ pub enum DecodeError {
         expected: u32,
     },
     /// The stream ends before the payload does.
-    #[error("{len} bytes behind the end of the stream (at offset {offset})")]
+    #[error("{len} bytes past the end of the stream (at offset {offset})")]
     Trailing {
-        /// First byte behind the stream.
+        /// First byte after the stream.
         offset: u64,
         /// How many there are.
         len: usize,

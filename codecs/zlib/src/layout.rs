@@ -36,7 +36,7 @@ pub const WINDOW_MAX: usize = 32 * 1024;
 /// The longest match, bytes.
 pub const MATCH_MAX: usize = 258;
 
-/// Length of the dictionary identifier behind the header when FDICT is set, bytes.
+/// Length of the dictionary identifier after the header when FDICT is set, bytes.
 pub const DICTID_LEN: usize = 4;
 
 /// The two header bytes, any values.

@@ -10,7 +10,7 @@
 //! | stream longer than asked for | EIO |
 //! | stream or trailer cut off, adler32 wrong | EIO |
 //! | stream shorter than asked for | zeroes follow |
-//! | bytes behind the trailer | ignored |
+//! | bytes after the trailer | ignored |
 
 use btrfs_payload_common::Errno;
 
@@ -18,7 +18,7 @@ use crate::adler::adler32;
 use crate::inflate::{Inflate, Output, Rules, Step, Unobserved};
 use crate::layout::{CINFO_MAX, CM_DEFLATE, HEADER_LEN, Header};
 
-/// Fills `out` with exactly `unencoded_len` bytes, the decoded ones and zeroes behind them.
+/// Fills `out` with exactly `unencoded_len` bytes, the decoded ones and zeroes after them.
 /// `data` is the payload as it stands in the send stream, padded or not. The caller bounds
 /// `unencoded_len`, which is allocated.
 ///

@@ -91,7 +91,7 @@ fn ends_of_streams() {
         regular(&sound, 8192, &v6_18),
         (End::Complete, data[..8192].to_vec())
     );
-    // Not closed: the zeroes behind the stored block are no block, and the call that meets
+    // Not closed: the zeroes after the stored block are no block, and the call that meets
     // them, the one for the third input page, fails as a whole.
     let open = [&[0x78, 1, 0, 0x28, 0x23, 0xd7, 0xdc], &data[..9000]].concat();
     assert_eq!(regular(&open, 8185, &v6_18).0, End::Complete);
@@ -162,7 +162,7 @@ fn inline_extents() {
             continue;
         }
         assert_eq!(inline(&sound, 3001, kernel), (EIO, vec![]));
-        // Cut off behind the last byte of data, and longer than the chunk.
+        // Cut off after the last byte of data, and longer than the chunk.
         let cut = &sound[..sound.len() - 5];
         assert_eq!(inline(cut, 3000, kernel), (End::Uninitialised, vec![]));
         let long = payload(&self::data(5000));

@@ -44,7 +44,7 @@ pub(crate) fn load(bytes: &[u8], position: usize) -> u64 {
 }
 
 impl<'a> BitReader<'a> {
-    /// Starts behind the highest set bit of the last byte. `None` without such a bit.
+    /// Starts after the highest set bit of the last byte. `None` without such a bit.
     pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
         let last = *bytes.last()?;
         if last == 0 {

@@ -192,7 +192,7 @@ impl Tables {
                 },
             ));
         };
-        // Decoding at once, libzstd 1.5.7 keeps literals behind the block's place where there is
+        // Decoding at once, libzstd 1.5.7 keeps literals after the block's place where there is
         // room, unless it can use them where they are; the block then ends before them.
         let in_place = literals == Literals::Raw && end + SLACK <= block.len();
         let behind = bounds.block_max + 2 * SLACK + count;
@@ -389,7 +389,7 @@ impl Tables {
         self.put_last(taken, literals, at, bounds, sink)
     }
 
-    /// Puts out the literals behind the last sequence.
+    /// Puts out the literals after the last sequence.
     fn put_last(
         &self,
         taken: usize,

@@ -64,8 +64,8 @@ pub enum FaultKind {
         /// The format's usual name.
         format: &'static str,
     },
-    /// A skippable frame stands where the frame is expected: decoders stop behind it.
-    #[error("skippable frame of {size} bytes first; decoders stop behind it without output")]
+    /// A skippable frame stands where the frame is expected: decoders stop after it.
+    #[error("skippable frame of {size} bytes first; decoders stop after it without output")]
     SkippableFirst {
         /// Declared size of its content.
         size: u32,
@@ -126,7 +126,7 @@ pub enum FaultKind {
         decoded: u64,
     },
     /// The frame holds nothing.
-    #[error("empty frame: decoders stop behind it without output")]
+    #[error("empty frame: decoders stop after it without output")]
     EmptyFrame,
     /// The payload ends inside a block header.
     #[error("block header of 3 bytes, {available} there")]
@@ -254,8 +254,8 @@ pub enum FaultKind {
     /// The sequences section ends before its header does.
     #[error("sequences section ends inside its header")]
     TruncatedSequences,
-    /// Bytes behind a sequences section that says it is empty.
-    #[error("{extra} bytes behind a sequences section without sequences")]
+    /// Bytes after a sequences section that says it is empty.
+    #[error("{extra} bytes after a sequences section without sequences")]
     SequencesTrailing {
         /// How many.
         extra: usize,
@@ -357,20 +357,20 @@ pub enum FaultKind {
         /// What the content gives.
         expected: u32,
     },
-    /// Bytes behind the frame.
-    #[error("{len} bytes behind the frame")]
+    /// Bytes after the frame.
+    #[error("{len} bytes after the frame")]
     Trailing {
         /// How many.
         len: usize,
     },
-    /// Another frame behind the frame; no reader decodes it.
+    /// Another frame after the frame; no reader decodes it.
     #[error("second frame of {len} bytes, which no reader decodes")]
     SecondFrame {
         /// Bytes from its start to the end of the payload.
         len: usize,
     },
-    /// A skippable frame behind the frame.
-    #[error("skippable frame behind the frame, {len} bytes to the end")]
+    /// A skippable frame after the frame.
+    #[error("skippable frame after the frame, {len} bytes to the end")]
     SkippableBehind {
         /// Bytes from its start to the end of the payload.
         len: usize,

@@ -63,7 +63,7 @@ pub enum Kind {
         literals: Literals,
         /// How many.
         count: usize,
-        /// Bytes they take behind the header.
+        /// Bytes they take after the header.
         stored: usize,
         /// In how many streams.
         streams: usize,
@@ -133,7 +133,7 @@ pub enum Kind {
     /// A compressed block, or the rest of one, that was not looked into: an earlier block could
     /// not be decoded, or enough has come out.
     NotExamined,
-    /// Zero bytes behind the frame.
+    /// Zero bytes after the frame.
     Padding,
     /// Bytes that are no structure of a frame, or cannot be told apart.
     Unexplained,
@@ -236,7 +236,7 @@ impl fmt::Display for Kind {
             Self::SkippableSize(size) => write!(f, "skippable frame of {size} bytes"),
             Self::SkippableContent => f.write_str("content of the skippable frame"),
             Self::NotExamined => f.write_str("not examined"),
-            Self::Padding => f.write_str("zero bytes behind the frame"),
+            Self::Padding => f.write_str("zero bytes after the frame"),
             Self::Unexplained => f.write_str("unexplained"),
         }
     }

@@ -252,7 +252,7 @@ impl BlockHeader {
         }
     }
 
-    /// Bytes of content behind the header.
+    /// Bytes of content after the header.
     #[must_use]
     pub fn stored(&self) -> usize {
         match self.kind {

@@ -6,7 +6,7 @@
 //! * [`kernel`]: what the kernels' readers make of a payload;
 //! * [`receive`]: what the fallback decoder of `btrfs receive` makes of it.
 //!
-//! The decoder behind the last four is this crate's own: a fault must be found at its byte and
+//! The decoder under the last four is this crate's own: a fault must be found at its byte and
 //! named, and three generations of libzstd that live in kernels must be told apart.
 
 #![forbid(unsafe_code)]

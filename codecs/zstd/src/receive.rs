@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | frame ends or input ends early | rest is zero |
 //! | more content than asked for | cut |
-//! | anything behind the first frame | ignored |
+//! | anything after the first frame | ignored |
 //! | window above 128 MiB, a rule of the format broken | EIO |
 
 use btrfs_payload_common::Errno;

@@ -27,7 +27,7 @@ impl Rules {
         self >= Self::V1_5_7
     }
 
-    /// The literals' four streams may not start behind the last literal.
+    /// The literals' four streams may not start after the last literal.
     pub(crate) fn streams_start_inside(self) -> bool {
         self >= Self::V1_5_2
     }
@@ -63,7 +63,7 @@ impl Rules {
         self == Self::Strict
     }
 
-    /// 1 where what lies behind the literals is set, which shows only in matches that reach much
+    /// 1 where what lies after the literals is set, which shows only in matches that reach much
     /// too far; else 0.
     pub(crate) fn slack_cleared(self) -> usize {
         usize::from(self == Self::V1_4_10)

@@ -2,7 +2,7 @@
 
 use crate::count::sequences::{Section, Sum};
 
-/// Bytes that may be read behind literals, so that short runs are copied in one go.
+/// Bytes that may be read after literals, so that short runs are copied in one go.
 pub(crate) const SLACK: usize = 32;
 
 /// Takes what a block decodes to.
@@ -51,7 +51,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Starts anew with a buffer of `size` bytes, of which at most `used` will be touched.
+    /// Starts again with a buffer of `size` bytes, of which at most `used` will be touched.
     pub(crate) fn reset(&mut self, size: usize, used: usize) {
         let memory = size.min(used) + 2 * SLACK;
         if self.memory.len() < memory {

@@ -189,7 +189,7 @@ impl Walker<'_, '_> {
         size
     }
 
-    /// The frame header, if the blocks behind it can be followed.
+    /// The frame header, if the blocks after it can be followed.
     fn header(&mut self) -> Option<FrameHeader> {
         let header = match FrameHeader::parse(self.payload) {
             Ok(header) => header,
@@ -402,7 +402,7 @@ impl Walker<'_, '_> {
         self.piece(self.at + CHECKSUM, Kind::Checksum { got });
     }
 
-    /// What stands behind the frame.
+    /// What stands after the frame.
     fn behind(&mut self) {
         let rest = self.rest();
         let len = rest.len();

@@ -1,6 +1,6 @@
 //! Deflate data written block by block at random: mostly right, wrong in places.
 //!
-//! Distances may be up to 32 KiB, so what this makes goes behind a header that declares a window
+//! Distances may be up to 32 KiB, so what this makes goes after a header that declares a window
 //! of that size.
 
 use super::Random;

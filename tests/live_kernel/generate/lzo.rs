@@ -52,7 +52,7 @@ fn instructions(random: &mut Random, out: usize) -> Segment {
     }
     let runs = version.is_some_and(|version| version > 0);
     let mut done = 0;
-    // How the last instruction ended: nothing behind it, a few literals, a run of literals.
+    // How the last instruction ended: nothing after it, a few literals, a run of literals.
     let mut state = 0;
     if out > 0 {
         let len = random.within(1..=out.min(238));
@@ -97,7 +97,7 @@ fn instructions(random: &mut Random, out: usize) -> Segment {
     Segment { bytes, out: done }
 }
 
-/// A match and up to three literals behind it; their lengths.
+/// A match and up to three literals after it; their lengths.
 fn matched(
     random: &mut Random,
     bytes: &mut Vec<u8>,
@@ -217,7 +217,7 @@ fn assemble(random: &mut Random, segments: &[Segment], wrong: bool) -> Vec<u8> {
             0 => total = wrong_length(random, total),
             1 => total = total.next_multiple_of(4096),
             2 => {
-                // What lies behind the total, or is counted by it though nothing is there.
+                // What lies after the total, or is counted by it though nothing is there.
                 let len = random.distance();
                 let filling = if garbage {
                     random.bytes(len)

@@ -123,7 +123,7 @@ pub fn change(
             payload.truncate(place(random, payload.len()));
             payload.extend(&other[from..]);
         }
-        // One behind the other.
+        // One after the other.
         13 => payload.extend(other.0),
         14 => {
             let Some([to, from]) = structure.pair(other.1, random) else {

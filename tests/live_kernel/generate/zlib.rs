@@ -57,7 +57,7 @@ fn flushed(random: &mut Random, data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Runs of empty stored blocks before, between and behind stored data.
+/// Runs of empty stored blocks before, between and after stored data.
 fn with_empty_blocks(random: &mut Random, data: &[u8]) -> Vec<u8> {
     let mut payload = vec![0x78, 0x01];
     let mut rest = data;
@@ -134,7 +134,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
             let number = *random.pick(&[1, 2, 50, 700, 812, 815, 820, 1000]);
             payload.splice(2..2, [0, 0, 0, 0xff, 0xff].repeat(number));
         }
-        // A block that is cut off, or has another behind it, inside.
+        // A block that is cut off, or has another after it, inside.
         12 => {
             let (blocks, len) = by_hand::blocks(random, 3000);
             let keep = random.within(2..=payload.len());

@@ -120,7 +120,7 @@ impl Default for Header {
 struct Frame {
     header: Header,
     blocks: Vec<Block>,
-    /// The checksum, and what else lies behind the blocks.
+    /// The checksum, and what else lies after the blocks.
     rest: Vec<u8>,
 }
 
@@ -333,7 +333,7 @@ pub fn change(random: &mut Random, payload: &mut Vec<u8>) -> usize {
             header.content_size = header.content_size.map(|old| old.wrapping_add(len));
             grown = len;
         }
-        // A skippable frame, or one without data, before or behind.
+        // A skippable frame, or one without data, before or after.
         _ => {
             let mut other = skippable(random);
             if random.percent(30) {

@@ -31,8 +31,8 @@ pub enum Fault {
         /// The length the marker carries.
         got: usize,
     },
-    /// There is something behind the end marker.
-    #[error("{got} bytes behind the end marker of the segment")]
+    /// There is something past the end marker.
+    #[error("{got} bytes past the end marker of the segment")]
     BehindEndMarker {
         /// Number of bytes.
         got: usize,
@@ -40,7 +40,7 @@ pub enum Fault {
     /// The segment starts with the marker of the kernel's run-length extension.
     #[error("the segment starts with the run-length marker 11, version {version}")]
     RunLengthMarker {
-        /// The byte behind the marker.
+        /// The byte after the marker.
         version: u8,
     },
 }
@@ -58,7 +58,7 @@ pub struct Error {
 /// Decodes a segment that every reader takes; returns the number of bytes decoded.
 ///
 /// The decoded bytes are the first of `out`; there are at most `cap` of them. Bytes of `out`
-/// behind them may be overwritten.
+/// after them may be overwritten.
 ///
 /// # Errors
 /// The first instruction that some reader refuses.
@@ -105,7 +105,7 @@ pub(crate) fn run_length_version(segment: &[u8]) -> Option<u8> {
 /// What came before the next instruction, as far as it matters to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// A match without literals behind it, or the start: a run of literals may follow.
+    /// A match without literals after it, or the start: a run of literals may follow.
     Match,
     /// One to three literals.
     Few,
@@ -310,7 +310,7 @@ fn few_literals(
     literals(rest, out, op, count)
 }
 
-/// Copies `count` literals, behind which there must be room for the end marker.
+/// Copies `count` literals, after which there must be room for the end marker.
 #[inline(always)]
 fn literals(rest: &mut &[u8], out: &mut [u8], op: &mut usize, count: usize) -> Result<(), Fault> {
     if count <= CHUNK

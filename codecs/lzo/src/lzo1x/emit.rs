@@ -18,7 +18,7 @@ fn extension(mut rest: usize, out: &mut Vec<u8>) {
     out.push(low(rest));
 }
 
-/// Appends a run of literals: the first thing of a segment, or directly behind a match.
+/// Appends a run of literals: the first thing of a segment, or directly after a match.
 pub(crate) fn literals(run: &[u8], out: &mut Vec<u8>) {
     let count = run.len();
     if count == 0 {
@@ -41,7 +41,7 @@ pub(crate) fn literals(run: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(run);
 }
 
-/// Appends a match behind `run` literals since the previous match (or since the start).
+/// Appends a match after `run` literals since the previous match (or since the start).
 ///
 /// Lengths are 3 and more, or 2 where the form for it fits (`run` 1 to 3, distance up to 1024);
 /// distances are 1 to 49151.

@@ -2,7 +2,7 @@
 //!
 //! The table holds the last position of each hash of four bytes. It is small enough to be
 //! cleared for each segment at a cost that shows only where nothing matches, so that no entry ever
-//! points behind the current position: what a probe finds is compared with the data, and that is
+//! points after the current position: what a probe finds is compared with the data, and that is
 //! the only branch.
 //!
 //! Input and output live in arrays of fixed size, indexed through masks. All positions are
@@ -140,7 +140,7 @@ fn run(
     op.wrapping_add(END.len())
 }
 
-/// Number of bytes equal behind the first eight, within the `length` bytes of data.
+/// Number of bytes equal after the first eight, within the `length` bytes of data.
 #[inline(always)]
 fn equal_after(data: &[u8; MAX_DATA + CHUNK], at: usize, from: usize, length: usize) -> usize {
     let (at, from) = (at.wrapping_add(PROBE), from.wrapping_add(PROBE));
@@ -155,7 +155,7 @@ fn equal_after(data: &[u8; MAX_DATA + CHUNK], at: usize, from: usize, length: us
         }
         count = count.wrapping_add(PROBE);
     }
-    // Behind the end of the data there may be anything.
+    // After the end of the data there may be anything.
     count.min(most)
 }
 

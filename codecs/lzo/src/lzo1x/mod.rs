@@ -21,7 +21,7 @@
 //! decoder and taken by liblzo2.
 //!
 //! A first byte of 17 in a segment of five bytes or more is a marker of the kernel's
-//! run-length extension: the byte behind it is a version, LZO1X follows. Where the version is
+//! run-length extension: the byte after it is a version, LZO1X follows. Where the version is
 //! not zero, `0001 1lll 111111ss 11111111 L` writes `L * 8 + l + 4` zeroes. Readers of btrfs
 //! understand this because they share the decoder (lib/lzo, 5.1 and later); liblzo2 does not.
 //! No segment of ours begins like that.
@@ -53,7 +53,7 @@ pub(crate) const M3_MAX_LEN: usize = 33;
 pub(crate) const M4_MAX_DISTANCE: usize = 0xbfff;
 /// Longest length of the form that starts with `0001`, without extension.
 pub(crate) const M4_MAX_LEN: usize = 9;
-/// Farthest distance of the two-byte match of 2 bytes behind one to three literals.
+/// Farthest distance of the two-byte match of 2 bytes after one to three literals.
 pub(crate) const M1_MAX_DISTANCE: usize = 0x400;
 /// The end marker.
 pub(crate) const END: [u8; 3] = [17, 0, 0];

@@ -47,7 +47,7 @@ fn cost_of(arrival: Arrival) -> u32 {
     u32::try_from(arrival >> 36).unwrap_or(u32::MAX)
 }
 
-/// The cheapest way to stand somewhere with some literals behind the last match.
+/// The cheapest way to stand somewhere with some literals after the last match.
 #[derive(Debug, Clone, Copy)]
 struct Start {
     cost: u32,
@@ -166,7 +166,7 @@ impl Smallest {
         }
     }
 
-    /// Fills `arrivals`; returns the number of literals behind the last match.
+    /// Fills `arrivals`; returns the number of literals after the last match.
     fn parse(&mut self, data: &[u8]) -> usize {
         self.finder.load(data);
         self.arrivals.clear();
@@ -206,7 +206,7 @@ impl Smallest {
         }
     }
 
-    /// The cheapest way to be at `at` behind one to three literals.
+    /// The cheapest way to be at `at` after one to three literals.
     #[inline(always)]
     fn few(&self, at: usize) -> Start {
         let behind = |run: u32, start: usize| Start {
@@ -227,7 +227,7 @@ impl Smallest {
         best
     }
 
-    /// The cheapest way to be at `at` behind four literals or more, given that of the position
+    /// The cheapest way to be at `at` after four literals or more, given that of the position
     /// before.
     #[inline(always)]
     fn long(&self, at: usize, before: Start) -> Start {
@@ -344,7 +344,7 @@ fn field(bits: u64) -> usize {
     usize::try_from(bits).unwrap_or(0)
 }
 
-/// A run of literals with something behind it, so shorter than the data.
+/// A run of literals with something after it, so shorter than the data.
 fn half(run: u32) -> u16 {
     u16::try_from(run).unwrap_or(u16::MAX)
 }

@@ -58,9 +58,9 @@ impl Walk {
 /// Takes `payload` apart, as laid out for sectors of `sector_size` bytes.
 ///
 /// `payload` is what the ioctl gets: without the padding that goes to disk (where it is
-/// included, it is reported as zeroes behind the total). `visit` gets pieces that cover the
+/// included, it is reported as zeroes after the total). `visit` gets pieces that cover the
 /// payload from its first to its last byte in order, and every fault, each before the piece it
-/// was found in or directly behind. Decoding stops when more than `limit` bytes are decoded.
+/// was found in or directly after. Decoding stops when more than `limit` bytes are decoded.
 pub fn walk(
     payload: &[u8],
     sector_size: usize,
@@ -267,7 +267,7 @@ impl Walker<'_> {
                     got: length,
                 },
             );
-            // A length of zero is most often the zeroes behind the data, counted as payload.
+            // A length of zero is most often the zeroes after the data, counted as payload.
             if length == 0 {
                 return Next::Stop;
             }
@@ -400,7 +400,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Skips the padding behind a segment that ends at `end`.
+    /// Skips the padding after a segment that ends at `end`.
     fn padding(&mut self, end: usize, total: usize) -> Next {
         let pad = padding(end, self.sector_size);
         let next = end + pad;

@@ -34,7 +34,7 @@ pub enum Kind {
         /// True if every byte is zero.
         zero: bool,
     },
-    /// Bytes behind the total.
+    /// Bytes after the total.
     Behind {
         /// True if every byte is zero.
         zero: bool,
@@ -61,8 +61,8 @@ impl fmt::Display for Kind {
             }
             Self::Padding { zero: true } => f.write_str("padding to the sector"),
             Self::Padding { zero: false } => f.write_str("padding to the sector, not zero"),
-            Self::Behind { zero: true } => f.write_str("zeroes behind the total"),
-            Self::Behind { zero: false } => f.write_str("bytes behind the total"),
+            Self::Behind { zero: true } => f.write_str("zeroes after the total"),
+            Self::Behind { zero: false } => f.write_str("bytes after the total"),
             Self::Unexplained => f.write_str("not part of any structure"),
             Self::Unexamined => f.write_str("not examined, output limit reached"),
         }
@@ -125,15 +125,15 @@ pub enum FaultKind {
         /// Length of the payload rounded up to the sector, bytes.
         expected: usize,
     },
-    /// Zeroes behind the total: harmless in the last sector of a regular extent, wrong in an
+    /// Zeroes after the total: harmless in the last sector of a regular extent, wrong in an
     /// inline extent.
-    #[error("{got} zero bytes behind the total, none expected")]
+    #[error("{got} zero bytes after the total, none expected")]
     ZeroesBehindTotal {
         /// Number of bytes.
         got: usize,
     },
-    /// Other bytes behind the total; no reader of a regular extent looks at them.
-    #[error("{got} bytes behind the total, none expected")]
+    /// Other bytes after the total; no reader of a regular extent looks at them.
+    #[error("{got} bytes after the total, none expected")]
     BytesBehindTotal {
         /// Number of bytes.
         got: usize,
@@ -156,7 +156,7 @@ pub enum FaultKind {
     },
     /// A header lies across a sector boundary.
     #[error(
-        "a segment header crosses the sector boundary, {got} bytes before it; zero padding and a header behind it expected"
+        "a segment header crosses the sector boundary, {got} bytes before it; zero padding and a header after it expected"
     )]
     HeaderStraddles {
         /// Bytes of the header before the boundary.
@@ -186,7 +186,7 @@ pub enum FaultKind {
         /// The greatest length, bytes.
         expected: usize,
     },
-    /// The segment ends behind the total.
+    /// The segment ends after the total.
     #[error("segment {segment} ends at {got}, the total is {expected}")]
     SegmentPastTotal {
         /// Number of the segment, from 0.
@@ -196,7 +196,7 @@ pub enum FaultKind {
         /// The total, bytes.
         expected: usize,
     },
-    /// The segment ends behind the payload, but before its last sector does: the zeroes that
+    /// The segment ends after the payload, but before its last sector does: the zeroes that
     /// pad it on disk are decoded.
     #[error("segment {segment} ends at {got}, the payload has {expected} bytes")]
     SegmentPastPayload {
@@ -207,7 +207,7 @@ pub enum FaultKind {
         /// Length of the payload, bytes.
         expected: usize,
     },
-    /// The segment ends behind the last sector of the payload: what kernels do is undefined.
+    /// The segment ends after the last sector of the payload: what kernels do is undefined.
     #[error("segment {segment} ends at {got}, the payload's last sector ends at {expected}")]
     SegmentPastDisk {
         /// Number of the segment, from 0.
@@ -223,7 +223,7 @@ pub enum FaultKind {
     RunLengthMarker {
         /// Number of the segment, from 0.
         segment: usize,
-        /// The byte behind the marker.
+        /// The byte after the marker.
         version: u8,
     },
     /// The segment does not decode.

@@ -12,7 +12,7 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
-    /// Behind the first `bit` bits of the input.
+    /// After the first `bit` bits of the input.
     #[cold]
     pub(super) fn at(bit: u64, input: &[u8]) -> Self {
         let mut bits = Self {

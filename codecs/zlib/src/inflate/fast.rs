@@ -46,7 +46,7 @@ pub(super) fn portable(bits: &mut Bits, codes: &Codes, input: &[u8], out: &mut O
     };
 }
 
-/// Decodes behind the first `len` bytes, at most up to `limit`; returns how many there are then.
+/// Decodes after the first `len` bytes, at most up to `limit`; returns how many there are then.
 #[inline(always)]
 fn decode(
     bits: &mut Bits,
@@ -189,7 +189,7 @@ fn decode(
     len
 }
 
-/// Copies a match to `at`; may write beyond its end, but nothing at or behind `at + MATCH_MAX +
+/// Copies a match to `at`; may write beyond its end, but nothing at or past `at + MATCH_MAX +
 /// CHUNK`.
 #[inline(always)]
 fn copy(bytes: &mut [u8], at: usize, from: usize, length: usize) {

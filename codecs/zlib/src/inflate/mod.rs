@@ -70,7 +70,7 @@ impl Observer for Unobserved {
 /// What is decoded next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// A block header, or the end if the last block is behind us.
+    /// A block header, or the end if the last block has been read.
     Block,
     /// LEN and NLEN of a stored block.
     StoredLen,
@@ -93,7 +93,7 @@ pub(crate) enum Mode {
     },
     /// A literal that found no room.
     Literal(u8),
-    /// Nothing; the input is at the byte behind the last block.
+    /// Nothing; the input is at the byte after the last block.
     End,
     /// Nothing; a rule is broken.
     Broken,
@@ -173,7 +173,7 @@ impl Inflate {
         }
     }
 
-    /// Starts anew at byte `pos` of the input.
+    /// Starts again at byte `pos` of the input.
     pub(crate) fn reset(&mut self, pos: usize) {
         self.bits = Bits {
             pos,

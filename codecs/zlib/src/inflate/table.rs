@@ -299,7 +299,7 @@ impl LengthsCode {
     }
 }
 
-/// Fills a table of `primary` index bits, and second levels behind it, with canonical codes.
+/// Fills a table of `primary` index bits, and second levels after it, with canonical codes.
 ///
 /// Refused are over-subscribed sets and incomplete ones, except a set of no code at all and
 /// (not among code lengths) a set of one code of one bit; the unused codes then are `invalid`.

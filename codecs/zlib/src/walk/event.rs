@@ -79,7 +79,7 @@ pub enum Kind {
     EndOfBlock,
     /// The trailer.
     Adler32(u32),
-    /// Behind the trailer.
+    /// After the trailer.
     Trailing {
         /// True if every byte is zero.
         zero: bool,
@@ -127,8 +127,8 @@ impl fmt::Display for Kind {
             ),
             Self::EndOfBlock => f.write_str("end of block"),
             Self::Adler32(adler) => write!(f, "adler32 {adler:#010x}"),
-            Self::Trailing { zero: true } => f.write_str("zeroes behind the stream"),
-            Self::Trailing { zero: false } => f.write_str("bytes behind the stream"),
+            Self::Trailing { zero: true } => f.write_str("zeroes after the stream"),
+            Self::Trailing { zero: false } => f.write_str("bytes after the stream"),
             Self::CutOff(structure) => write!(f, "beginning of {structure}, cut off"),
             Self::Unexplained => f.write_str("not part of any structure"),
             Self::Unexamined => f.write_str("not examined, output limit reached"),
@@ -196,8 +196,8 @@ pub enum FaultKind {
         /// Inside what.
         within: Structure,
     },
-    /// The payload ends behind a block that is not the last one.
-    #[error("the payload ends behind a block that is not marked as the last")]
+    /// The payload ends after a block that is not the last one.
+    #[error("the payload ends after a block that is not marked as the last")]
     NoFinalBlock,
     /// FCHECK is wrong.
     #[error("the header {got:#06x} leaves {} when divided by 31, 0 expected", .got % 31)]
@@ -270,8 +270,8 @@ pub enum FaultKind {
         /// What the output has.
         expected: u32,
     },
-    /// Bytes behind the stream.
-    #[error("{len} {} behind the stream, none expected", trailing(*.zero, *.stream))]
+    /// Bytes after the stream.
+    #[error("{len} {} after the stream, none expected", trailing(*.zero, *.stream))]
     Trailing {
         /// How many.
         len: usize,
@@ -283,7 +283,7 @@ pub enum FaultKind {
     /// An input chunk without any output; kernels that read chunks of this size give up there,
     /// unless they have all they want by then.
     #[error(
-        "the {chunk} bytes of input from here yield no output, at least one byte expected (behind {decoded} bytes)"
+        "the {chunk} bytes of input from here yield no output, at least one byte expected (after {decoded} bytes)"
     )]
     SilentChunk {
         /// Size of the input chunk (page), bytes.

@@ -36,7 +36,7 @@ pub struct Walk {
     pub ended: bool,
     /// Decoding stopped because there is more than `limit` bytes of output.
     pub limited: bool,
-    /// The adler32 stored behind the last block.
+    /// The adler32 stored after the last block.
     pub adler_stored: Option<u32>,
     /// The adler32 of the decoded bytes, if the last block ended.
     pub adler_computed: Option<u32>,

@@ -43,7 +43,7 @@ impl Lengths {
             // From the end on, as the shortest codes come last.
             let mut end = size;
             for (length, &count) in (1..bits + 1).zip(&codes) {
-                // Behind each code of one length stands anything that the other bits may hold.
+                // After each code of one length stands anything that the other bits may hold.
                 let rest = 1usize << (bits - length);
                 let start = end.saturating_sub(rest * usize::from(count));
                 let Some(all) = table.get_mut(start..end).filter(|all| !all.is_empty()) else {
@@ -76,7 +76,7 @@ impl Lengths {
         }
     }
 
-    /// Checks that four streams behind their jump table, which together fill `bytes`, hold
+    /// Checks that four streams after their jump table, which together fill `bytes`, hold
     /// `count` literals, each its share.
     pub(crate) fn four_streams(&self, bytes: &[u8], count: usize) -> Result<(), FaultKind> {
         let bounds = huffman::stream_bounds(bytes)?;

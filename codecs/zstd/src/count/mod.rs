@@ -224,7 +224,7 @@ mod tests {
             0 => 5,
             _ => 8 * bits.len() / extras,
         };
-        // The end mark behind just as many bits.
+        // The end mark after just as many bits.
         let mut bytes = bits.to_vec();
         let last = count * extras;
         bytes.truncate(last.div_ceil(8));

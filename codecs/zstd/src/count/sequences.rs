@@ -40,7 +40,7 @@ pub(crate) struct Sum {
 /// Bits that one look into the bitstream gives for certain.
 const WORD_BITS: i64 = 57;
 
-/// Adds up a section that starts behind `start` bytes of content; `None` when it breaks a rule,
+/// Adds up a section that starts after `start` bytes of content; `None` when it breaks a rule,
 /// or when content goes beyond the window, which matches may then leave.
 pub(crate) fn sum(section: &Section<'_>, start: usize) -> Option<Sum> {
     sum_by(usual, section, start)

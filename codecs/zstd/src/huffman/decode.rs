@@ -221,7 +221,7 @@ impl Decoding {
         first
     }
 
-    /// Decodes four streams behind their jump table, which together fill `bytes`, into the first
+    /// Decodes four streams after their jump table, which together fill `bytes`, into the first
     /// `len` bytes of `out`, which has room for three quarters of `len` rounded up.
     pub(crate) fn four_streams(
         &self,
@@ -363,7 +363,7 @@ impl Decoding {
     }
 }
 
-/// `out` cut in two; a cut behind the end gives all and nothing.
+/// `out` cut in two; a cut past the end gives all and nothing.
 fn split(out: &mut [u8], at: usize) -> (&mut [u8], &mut [u8]) {
     let at = at.min(out.len());
     out.split_at_mut(at)

@@ -7,7 +7,7 @@ use crate::bits::{BitReader, load};
 pub(super) struct Lane {
     /// Index of the register's lowest byte; may fall below the stream's start.
     pub(super) position: usize,
-    /// The register: next bit on top, a set bit behind the last one.
+    /// The register: next bit on top, a set bit after the last one.
     pub(super) bits: u64,
     /// Literals decoded.
     pub(super) written: usize,
@@ -23,7 +23,7 @@ impl Lane {
         self.bits = (load(bytes, self.position) | 1) << (used & 7);
     }
 
-    /// A reader that goes on here and knows where the stream starts; `None` behind the start.
+    /// A reader that goes on here and knows where the stream starts; `None` past the start.
     pub(super) fn within<'a>(&self, own: &'a [u8], start: usize) -> Option<BitReader<'a>> {
         let used = self.bits.trailing_zeros();
         if let Some(position) = self.position.checked_sub(start) {

@@ -6,7 +6,7 @@
 //! | frame ends, content shorter than wanted | rest reads as zeroes | EIO; the rest is stale memory up to 6.8 | all |
 //! | stored bytes run out inside the frame | rest reads as zeroes; bytes decoded but not yet put out are lost | EIO; up to 6.8 zeroes if nothing came out, else stale memory | all |
 //! | skippable or empty frame first | all zeroes | EIO; up to 6.8 EIO too, or zeroes where nothing follows | all |
-//! | anything behind the first frame | ignored | ignored | all |
+//! | anything after the first frame | ignored | ignored | all |
 //! | content longer than wanted | cut | cut | all |
 //! | a rule of the format broken | EIO from the call on that meets it | EIO | all |
 //! | checksum wrong | EIO, unless the wanted bytes were out before | EIO | all |

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 enum Command {
     /// Judge a stream: framing, checksums, order of commands, every payload
     Check(check::Args),
-    /// Compress a stream anew, with any codec and level
+    /// Compress a stream again, with any codec and level
     Recompress(recompress::Args),
     /// Turn encoded extents into plain data
     Decompress(decompress::Args),

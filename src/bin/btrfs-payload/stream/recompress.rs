@@ -1,4 +1,4 @@
-//! `stream recompress`: compresses a send stream anew.
+//! `stream recompress`: compresses a send stream again.
 
 use anyhow::Result;
 use btrfs_payload::prepare::{Level, Options};

@@ -52,7 +52,7 @@ pub(super) struct InOut {
     jobs: Option<NonZeroUsize>,
 }
 
-/// Told behind the help of every subcommand that rewrites.
+/// Printed after the help of every subcommand that rewrites.
 pub(super) const AFTER_HELP: &str = "\
 The sums go to standard error; --format json makes them one line:
   {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data (bytes of files), encoded_in,
