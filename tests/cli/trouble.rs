@@ -122,7 +122,7 @@ fn rewriters_tell_of_ends_in_the_wrong_place() {
             "glued",
             [without_end, &one].concat(),
             1,
-            "1 headers without END",
+            "1 header without END",
         ),
         (
             "twice",

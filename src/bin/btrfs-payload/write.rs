@@ -139,16 +139,19 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
         ..
     } = summary;
     output.text(format_args!(
-        "{}: {}: {} of {} bytes as {} bytes of payload, {} bytes plain, {} bytes in holes{}",
+        "{}: {}: {} of {} as {} of payload, {} plain, {} in holes{}",
         shown(&args.dest),
         count(len, "byte"),
         count(encoded.extents, "extent"),
-        encoded.bytes,
-        encoded.stored,
-        plain.bytes,
-        holes.bytes,
+        count(encoded.bytes, "byte"),
+        count(encoded.stored, "byte"),
+        count(plain.bytes, "byte"),
+        count(holes.bytes, "byte"),
         if args.verify {
-            format!("; {} bytes read back and compared", summary.verified)
+            format!(
+                "; {} read back and compared",
+                count(summary.verified, "byte")
+            )
         } else {
             String::new()
         },

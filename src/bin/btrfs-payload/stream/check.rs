@@ -15,7 +15,7 @@ use super::io::Input;
 use super::known::Known;
 use crate::Verdict;
 use crate::args::{CommandSize, Filesystem, all_cores, jobs};
-use crate::output::Output;
+use crate::output::{Output, count};
 use crate::quota::{FindingLimit, Quota, not_printed};
 
 #[derive(Debug, clap::Args)]
@@ -198,11 +198,17 @@ fn sums(
     } = summary;
     let sound = summary.is_sound();
     output.text(format_args!(
-        "{}: {} ({streams} streams, {commands} commands, {whole_bytes} bytes whole, \
-         {payloads} payloads of {payload_bytes} bytes; {errors} errors, {warnings} warnings, \
-         {notes} notes){}{}",
+        "{}: {} ({}, {}, {} whole, {} of {}; {}, {}, {}){}{}",
         name,
         if sound { "sound" } else { "NOT SOUND" },
+        count(streams, "stream"),
+        count(commands, "command"),
+        count(whole_bytes, "byte"),
+        count(payloads, "payload"),
+        count(payload_bytes, "byte"),
+        count(errors, "error"),
+        count(warnings, "warning"),
+        count(notes, "note"),
         not_printed(findings_not_printed),
         if names_exceeded {
             "; paths were followed up to the limit of --memory only"

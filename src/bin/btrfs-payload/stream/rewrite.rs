@@ -243,37 +243,43 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         return;
     }
     remark(format_args!(
-        "{name}: {bytes_in} bytes became {bytes_out} ({commands} commands, {data} bytes of data); \
-         encoded extents {encoded_in} in, {encoded_out} out, {replaced} replaced; sectors \
-         {sectors_in} in, {sectors_out} out"
+        "{name}: {} became {bytes_out} ({}, {} of data); encoded extents: {encoded_in} in, \
+         {encoded_out} out, {replaced} replaced; sectors: {sectors_in} in, {sectors_out} out",
+        count(bytes_in, "byte"),
+        count(commands, "command"),
+        count(data, "byte"),
     ));
     if unsound > 0 {
         remark(format_args!(
-            "{name}: {unsound} payloads are NOT sound and were passed on as they are"
+            "{name}: passed on as they are: {}, NOT sound",
+            count(unsound, "payload")
         ));
     }
     if refused_clones > 0 {
         remark(format_args!(
-            "{name}: {refused_clones} clones between sectors are NOT taken by the filesystem and \
-             were passed on as they are"
+            "{name}: passed on as they are: {} between sectors, which the filesystem does NOT take",
+            count(refused_clones, "clone")
         ));
     }
     if header_without_end > 0 || command_after_end > 0 {
         remark(format_args!(
-            "{name}: receivers fail: {header_without_end} headers without END before them and \
-             {command_after_end} commands after END were passed on as they are"
+            "{name}: passed on as they are, and receivers fail there: {} without END before them, \
+             {} after END",
+            count(header_without_end, "header"),
+            count(command_after_end, "command")
         ));
     }
     if holes_trusted > 0 {
         remark(format_args!(
-            "{name}: {holes_trusted} holes in files of the parent snapshot became zeroes; one that \
-             goes past the end of its file, which Linux does not send, makes it longer"
+            "{name}: became zeroes: {} in files of the parent snapshot; one past the end of its \
+             file, which Linux does not send, makes the file longer",
+            count(holes_trusted, "hole")
         ));
     }
     if fileattr_left_out > 0 {
         remark(format_args!(
-            "{name}: {fileattr_left_out} FILEATTR commands left out; version 1 has none, \
-             and receivers ignore them"
+            "{name}: left out: {}; version 1 has none, and receivers ignore them",
+            count(fileattr_left_out, "FILEATTR command")
         ));
     }
 }

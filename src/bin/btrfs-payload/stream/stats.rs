@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::io::Input;
 use crate::Verdict;
 use crate::args::{CommandSize, Filesystem, all_cores, jobs};
-use crate::output::{Output, add, trouble};
+use crate::output::{Output, add, count, trouble};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -117,11 +117,15 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Result<()> {
     let (streams, bytes) = (stats.streams, stats.bytes);
     let counts = stats.commands.iter();
-    output.text(format_args!("{name}: {streams} streams, {bytes} bytes"))?;
-    for (kind, count) in counts.clone() {
-        output.text(format_args!("  {:<16}{count:>12}", kind.name()))?;
+    output.text(format_args!(
+        "{name}: {}, {}",
+        count(streams, "stream"),
+        count(bytes, "byte")
+    ))?;
+    for (kind, number) in counts.clone() {
+        output.text(format_args!("  {:<16}{number:>12}", kind.name()))?;
     }
-    let commands = counts.map(|(kind, count)| (kind.name().to_owned(), (*count).into()));
+    let commands = counts.map(|(kind, number)| (kind.name().to_owned(), (*number).into()));
     output.json(&StreamLine {
         kind: "stream",
         input: name,
