@@ -1,7 +1,7 @@
 //! The payloads of testdata/cases and testdata/valid: each is judged as its file says, every
 //! code of a finding has a payload that shows it, and somebody really breaks on every error.
 //!
-//! The files are described in testdata/README.md. `BLESS=1` writes docs/findings.md again.
+//! The files are described in testdata/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,9 +9,6 @@
 mod cases;
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::fs;
-use std::path::Path;
 
 use btrfs_payload::Kernel;
 use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
@@ -283,36 +280,4 @@ fn no_unsafe_payload_was_given_to_a_kernel() {
         assert_eq!(named, is_unsafe, "{}", case.name);
         assert!(!is_unsafe || case.observed.is_empty(), "{}", case.name);
     }
-}
-
-#[test]
-fn the_table_in_the_docs_is_that_of_the_program() {
-    let mut table = String::from(
-        "# Findings\n\n\
-         What `btrfs-payload check` says of a payload that is not as it should be. A finding is \
-         an error where some kernel since 5.19, or the fallback decoder of `btrfs receive`, does \
-         not give the intended bytes; a warning or a note costs space or works by luck. Where \
-         kernels are named, Linux 6.1, 6.12, 6.18 and 7.2 were looked at.\n\n\
-         `btrfs-payload check --explain CODE` says the same. For each code there is a payload in \
-         testdata/cases.\n\n\
-         | code | rule | who breaks, and how |\n| --- | --- | --- |\n",
-    );
-    for entry in explanations() {
-        writeln!(
-            table,
-            "| `{}` | {} | {} |",
-            entry.code, entry.rule, entry.effect
-        )
-        .unwrap();
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/findings.md");
-    if std::env::var_os("BLESS").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &table).unwrap();
-    }
-    let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == table,
-        "docs/findings.md is not the table of the program; BLESS=1 writes it"
-    );
 }

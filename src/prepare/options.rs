@@ -52,7 +52,7 @@ impl FromStr for Level {
     fn from_str(text: &str) -> Result<Self, NotALevel> {
         match text {
             "default" => Ok(Self::Default),
-            "smallest" => Ok(Self::Smallest),
+            "smallest" | "max" => Ok(Self::Smallest),
             "auto" => Ok(Self::Auto),
             number => number
                 .parse()

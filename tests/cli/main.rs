@@ -1,6 +1,7 @@
 //! Tests of the program, through its command line.
 //!
 //! * [`golden`]: what it prints, in files beside their cases;
+//! * [`pages`]: help, manual pages and completions;
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
 //! * [`files`]: what is replaced and what never is, and who may read what is made;
@@ -13,10 +14,12 @@
 
 mod dump;
 mod files;
+mod findings_page;
 mod golden;
 mod manifest;
 mod material;
 mod on_btrfs;
+mod pages;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;

@@ -30,7 +30,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 }
 
 /// Content by its name: `lines 5000`, `noise 5000`, `zeroes 5000`, `mixed`, `case NAME`,
-/// `valid NAME`, or `text ...`.
+/// `valid NAME`, `stream`, `stream-cut-to BYTES`, `stream-damaged-at OFFSET`, or `text ...`.
 pub(crate) fn content(name: &str) -> Vec<u8> {
     let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
     let number = || rest.parse().unwrap_or_else(|_| panic!("no number: {name}"));
@@ -48,6 +48,14 @@ pub(crate) fn content(name: &str) -> Vec<u8> {
         ]
         .concat(),
         "text" => format!("{rest}\n").into_bytes(),
+        // A send stream; all of it, or so many bytes, or with one byte changed.
+        "stream" => stream(),
+        "stream-cut-to" => stream()[..number()].to_vec(),
+        "stream-damaged-at" => {
+            let mut stream = stream();
+            stream[number()] ^= 0xff;
+            stream
+        }
         "case" => payload("cases", rest).payload,
         "valid" => payload("valid", rest).payload,
         _ => panic!("no such content: {name}"),

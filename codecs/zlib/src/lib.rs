@@ -32,6 +32,12 @@ pub mod receive;
 mod walk;
 
 pub use decode::Decoder;
+/// The library that encodes.
+pub const LIBRARY: &str = match cfg!(feature = "libdeflate") {
+    true => "libdeflate",
+    false => "miniz_oxide",
+};
+
 pub use encode::{Encoder, Level, NumberedLevel, Options};
 pub use error::{DecodeError, EncodeError};
 pub use inflate::{CodeSet, Flaw, SetFlaw};

@@ -5,6 +5,12 @@ use zstd_safe::{CCtx, CParameter};
 
 use crate::error::EncodeError;
 
+/// The version of libzstd that encodes, such as `1.5.7`.
+#[must_use]
+pub fn library_version() -> &'static str {
+    zstd_safe::version_string()
+}
+
 /// Exponent of the largest window the encoder uses; see [`crate::layout::WINDOW_MAX`].
 const WINDOW_LOG: u32 = 17;
 

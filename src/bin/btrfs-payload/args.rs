@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,50 +18,113 @@ use btrfs_payload::send_stream::Reader;
 use rustix::fs::OFlags;
 
 use crate::output::shown;
+use crate::words::{codecs, levels, words};
 
-/// How to compress.
+/// A codec, and a level for it alone where one is named: `zstd`, `zlib:9`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Method {
+    pub(crate) codec: Codec,
+    pub(crate) level: Option<Level>,
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (codec, level) = match text.split_once(':') {
+            Some((codec, level)) => (codec, Some(level)),
+            None => (text, None),
+        };
+        Ok(Self {
+            codec: codec.parse().map_err(|error| format!("{error}"))?,
+            level: level
+                .map(|level| level.parse().map_err(|error| format!("{error}")))
+                .transpose()?,
+        })
+    }
+}
+
+/// With which codecs, and how hard.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Compression {
-    /// Compression type; several, separated by commas: the smallest payload of them
+#[command(next_help_heading = "Compression")]
+pub(crate) struct Methods {
+    /// zlib, lzo or zstd, each with a level if you like (zstd:19). Of several, separated by
+    /// commas, the smallest payload is taken
     #[arg(
+        short,
         long,
         value_delimiter = ',',
         default_value = "zstd",
-        value_name = "zlib|lzo|zstd"
+        value_name = "CODEC[:LEVEL]",
+        value_parser = words(str::parse::<Method>, codecs),
+        hide_possible_values = true
     )]
-    pub(crate) codec: Vec<Codec>,
+    codec: Vec<Method>,
 
-    /// A number (zlib 1 to 9, zstd up to 22, lzo 1 or 9), auto, smallest or default
-    #[arg(long, default_value = "default", allow_hyphen_values = true)]
-    pub(crate) level: Level,
-
-    /// Keep a payload that is merely smaller, even if it saves no sector
-    #[arg(long)]
-    pub(crate) keep_smaller: bool,
+    /// A number (zlib 1 to 9, zstd up to 22, lzo 1 or 9), or default, auto, smallest
+    ///
+    /// `default` is the kernel's own level (3 for zlib and zstd). `smallest` makes the smallest
+    /// payload at any cost; `max` is the same. `auto` makes the fewest sectors on disk, with no
+    /// more effort than that takes: use it for data that stays, where a number is a guess.
+    #[arg(
+        short,
+        long,
+        default_value = "default",
+        allow_hyphen_values = true,
+        value_parser = words(str::parse::<Level>, levels),
+        hide_possible_values = true
+    )]
+    level: Level,
 
     /// End zstd frames with a checksum of their content
+    ///
+    /// Four bytes per extent. Every reader that checks it (kernels and btrfs receive do) then
+    /// gives an error instead of wrong bytes where a payload is damaged and decodes all the same.
     #[arg(long)]
-    pub(crate) zstd_checksum: bool,
+    zstd_checksum: bool,
+}
 
-    /// Where the file is cut, bytes: a multiple of the sector size, at most 131072
-    #[arg(long, default_value_t = 131_072, value_name = "BYTES")]
-    pub(crate) extent_size: usize,
+impl Methods {
+    /// The options for a filesystem with sectors of so many bytes.
+    pub(crate) fn options(&self, sector_size: u32) -> Options {
+        let methods = self.codec.iter().map(|method| {
+            let level = method.level.unwrap_or(self.level);
+            (method.codec, level)
+        });
+        let mut options = Options::new(Codec::Zstd, self.level).sector_size(sector_size);
+        options.methods = methods.collect();
+        options.zstd_checksum = self.zstd_checksum;
+        options
+    }
+}
 
-    /// Threads that encode, 1024 at most [default: all cores]
-    #[arg(long, value_name = "N", value_parser = jobs)]
-    pub(crate) jobs: Option<NonZeroUsize>,
+/// How to make extents of a file.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Compression")]
+pub(crate) struct Compression {
+    #[command(flatten)]
+    methods: Methods,
+
+    /// Keep a payload that is smaller than its data even if it saves no sector
+    #[arg(long)]
+    keep_smaller: bool,
+
+    /// Where the file is cut: a multiple of the sector size, at most 128K
+    #[arg(long, default_value = "128K", value_name = "BYTES", value_parser = small_byte_count)]
+    extent_size: u32,
+
+    /// Threads that encode, 1024 at most; 0 for all cores
+    #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
+    jobs: NonZeroUsize,
 }
 
 impl Compression {
     pub(crate) fn options(&self, sector_size: u32) -> Options {
-        let methods = self.codec.iter().map(|&codec| (codec, self.level));
-        let mut options = Options::new(Codec::Zstd, self.level).sector_size(sector_size);
-        options.methods = methods.collect();
+        let mut options = self.methods.options(sector_size);
         if self.keep_smaller {
             options.keep = Keep::Smaller;
         }
-        options.zstd_checksum = self.zstd_checksum;
-        options.extent_size = self.extent_size;
+        options.extent_size = usize::try_from(self.extent_size).unwrap_or(usize::MAX);
         options
     }
 
@@ -72,25 +136,25 @@ impl Compression {
     }
 
     pub(crate) fn jobs(&self) -> NonZeroUsize {
-        self.jobs.unwrap_or_else(all_cores)
+        self.jobs
     }
 }
 
 /// More threads than any machine has use for; each has tables of its own.
 const MAX_JOBS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// A number of jobs from the command line. They change no byte, so too many are as good as the
-/// most.
+/// A number of jobs from the command line, 0 for as many as there are cores. They change no byte,
+/// so too many are as good as the most.
 pub(crate) fn jobs(text: &str) -> Result<NonZeroUsize, std::num::ParseIntError> {
-    text.parse().map(|jobs: NonZeroUsize| jobs.min(MAX_JOBS))
+    let jobs = NonZeroUsize::new(text.parse()?);
+    Ok(jobs.unwrap_or_else(all_cores).min(MAX_JOBS))
 }
 
 /// How long the commands of a stream may be.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct CommandSize {
-    /// Longest command that is read; each thread may hold a few of them. Kernels make at most
-    /// 256K. K, M, G and T are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = byte_count, default_value = "16M")]
+    /// Longest command that is read; each thread may hold a few of them. Kernels make at most 256K
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "16M")]
     max_command_size: u64,
 }
 
@@ -124,35 +188,43 @@ pub(crate) fn byte_count(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a number of bytes, or of K, M, G or T (powers of 1024)".to_owned())
 }
 
+/// The same where 32 bits hold it.
+pub(crate) fn small_byte_count(text: &str) -> Result<u32, String> {
+    u32::try_from(byte_count(text)?).map_err(|_| "at most 4G - 1 is expected".to_owned())
+}
+
 /// What is claimed of a single payload, and where it is to land.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Claims {
-    /// Compression type of the payload
-    #[arg(long, value_name = "zlib|lzo|zstd")]
+    /// Compression type of the payload: zlib, lzo or zstd
+    #[arg(short, long, value_name = "CODEC", value_parser = words(str::parse::<Codec>, codecs), hide_possible_values = true, help_heading = "Payload")]
     pub(crate) codec: Option<Codec>,
 
     /// Bytes it decodes to
-    #[arg(long, value_name = "BYTES")]
+    #[arg(short, long, value_name = "BYTES", value_parser = byte_count, help_heading = "Payload")]
     pub(crate) unencoded_len: Option<u64>,
 
     /// Bytes of it that the file shows [default: from unencoded-offset to the end]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = byte_count, help_heading = "Payload")]
     pub(crate) len: Option<u64>,
 
     /// Where in the decoded bytes the file's slice begins
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = byte_count,
+          help_heading = "Payload")]
     pub(crate) unencoded_offset: u64,
 
     /// Encryption type that is claimed
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Payload")]
     pub(crate) encryption: u32,
 
     /// Offset in the file
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = byte_count,
+          help_heading = "Place")]
     pub(crate) offset: u64,
 
     /// Size of the file before the write
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = byte_count,
+          help_heading = "Place")]
     pub(crate) file_size: u64,
 
     #[command(flatten)]
@@ -161,9 +233,10 @@ pub(crate) struct Claims {
 
 /// The sizes of the filesystem and the machine.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Filesystem")]
 pub(crate) struct Filesystem {
-    /// Sector size of the filesystem: 4096 to 65536
-    #[arg(long, default_value_t = 4096, value_name = "BYTES", value_parser = sector_size)]
+    /// Sector size of the filesystem: 4K to 64K
+    #[arg(long, default_value = "4K", value_name = "BYTES", value_parser = sector_size)]
     pub(crate) sector_size: u32,
 
     /// Page size of the machine [default: the sector size]
@@ -171,11 +244,13 @@ pub(crate) struct Filesystem {
     pub(crate) page_size: Option<u32>,
 
     /// The mount option max_inline
-    #[arg(long, default_value_t = limits::DEFAULT_MAX_INLINE, value_name = "BYTES")]
+    #[arg(long, default_value_t = limits::DEFAULT_MAX_INLINE, value_name = "BYTES",
+          value_parser = small_byte_count)]
     pub(crate) max_inline: u32,
 
     /// Node size of the filesystem
-    #[arg(long, default_value_t = limits::DEFAULT_NODE_SIZE, value_name = "BYTES")]
+    #[arg(long, default_value_t = limits::DEFAULT_NODE_SIZE, value_name = "BYTES",
+          value_parser = small_byte_count)]
     pub(crate) node_size: u32,
 }
 
@@ -225,10 +300,10 @@ impl Claims {
 
 /// A sector or page size from the command line.
 pub(crate) fn sector_size(text: &str) -> Result<u32, String> {
-    text.parse()
+    small_byte_count(text)
         .ok()
         .filter(|&size| limits::is_sector_size(size))
-        .ok_or_else(|| "a power of two from 4096 to 65536 is expected".to_owned())
+        .ok_or_else(|| "a power of two from 4K to 64K is expected".to_owned())
 }
 
 /// Opens an input to be read once, `-` for standard input.

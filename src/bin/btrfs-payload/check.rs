@@ -1,6 +1,5 @@
 //! `check`: judges payloads, wherever they are.
 
-mod codes;
 mod manifest;
 
 use std::fs::File;
@@ -22,10 +21,12 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, open_with_writer, payload_in};
-use crate::kernels::{Named, Which};
+use crate::explain::Explain;
+use crate::kernels::{self, Named, Which};
 use crate::output::{Output, add, count, progress, remark, shown, trouble};
 use crate::quota::{FindingLimit, Quota, not_printed};
 use crate::stream::check_stream;
+use crate::words::words;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -40,15 +41,16 @@ pub(crate) struct Args {
 
     /// Say also what this kernel does: a release (6.8.12, 6.1.0-50-amd64), a line (6.18), the
     /// running one, or all together; the verdict stays that of all
-    #[arg(long, value_name = "RELEASE|running|all")]
+    #[arg(short, long, value_name = "RELEASE|running|all", help_heading = "Kernels",
+          hide_possible_values = true,
+          value_parser = words(str::parse::<Which>, kernels::names_and_all))]
     kernel: Vec<Which>,
 
     #[command(flatten)]
     limit: FindingLimit,
 
-    /// Explain a finding's code and stop; `all` for every code
-    #[arg(long, value_name = "CODE")]
-    explain: Option<String>,
+    #[command(flatten)]
+    explain: Explain,
 }
 
 /// What every send stream starts with.
@@ -58,7 +60,7 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload check extents/manifest.jsonl
   btrfs-payload check /mnt/compressed/file
-  btrfs-payload check a.zstd --codec zstd --unencoded-len 131072 --kernel all
+  btrfs-payload check a.zstd --codec zstd --unencoded-len 128K --kernel all
   btrfs-payload check --explain lzo-header-straddles
 
 Exit status:
@@ -68,8 +70,8 @@ Exit status:
      of their faults changes the status";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    if let Some(code) = &args.explain {
-        return explain_code(code, output);
+    if let Some(done) = args.explain.run(output) {
+        return done;
     }
     for which in &args.kernel {
         if let Which::One(Named {
@@ -537,21 +539,4 @@ fn without_checksums(number: u64) -> Finding {
             count(number, "compressed extent")
         ),
     )
-}
-
-/// `--explain`.
-fn explain_code(code: &str, output: &mut Output) -> Result<Verdict> {
-    if code == "all" {
-        for explanation in codes::explanations() {
-            output.text(format_args!("{explanation}\n"))?;
-            output.json(explanation)?;
-        }
-        return Ok(Verdict::Sound);
-    }
-    let Some(explanation) = codes::explain(code) else {
-        bail!("no finding has the code {code:?}; `check --explain all` lists them");
-    };
-    output.text(format_args!("{explanation}"))?;
-    output.json(explanation)?;
-    Ok(Verdict::Sound)
 }

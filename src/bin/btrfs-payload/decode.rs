@@ -7,12 +7,14 @@ use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
 use crate::args::{Claims, byte_count, open_input, payload_in};
-use crate::kernels::Named;
+use crate::kernels::{self, Named};
 use crate::new_file::OutFile;
 use crate::origin::Origin;
 use crate::output::{Output, remark, shown};
+use crate::words::words;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The payload, `-` for standard input
     payload: PathBuf,
@@ -22,22 +24,34 @@ pub(crate) struct Args {
 
     /// Give what this kernel would return, sound or not: a release (6.8.12), a line (6.18), or the
     /// running one; without a value, the newest known
-    #[arg(long, value_name = "RELEASE|running", num_args = 0..=1, default_missing_value = "7.3")]
+    #[arg(long, value_name = "RELEASE|running", num_args = 0..=1, default_missing_value = "7.3",
+          help_heading = "Kernels", hide_possible_values = true,
+          value_parser = words(str::parse::<Named>, kernels::names))]
     as_kernel: Option<Named>,
 
     /// Write to this file instead of standard output. Links are followed, pipes and devices
     /// written to as they are
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 
     /// Replace a regular file that exists
-    #[arg(long)]
+    #[arg(short, long, help_heading = "Output")]
     force: bool,
 
-    /// Give up where the output would be longer; K, M, G and T are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    /// Give up where the output would be longer
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count)]
     max_output: Option<u64>,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload decode 000000000000.zstd --codec zstd --unencoded-len 128K -o data
+  btrfs-payload decode payload --codec zlib --unencoded-len 3000 --as-kernel 6.8.12 | xxd
+
+Exit status:
+  0  decoded
+  1  the payload is not sound
+  2  wrong usage, or a file cannot be read or written";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = open_input(&args.payload)?;

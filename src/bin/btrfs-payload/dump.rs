@@ -15,6 +15,7 @@ use crate::output::Output;
 const SHOWN: usize = 8;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The payload, `-` for standard input
     payload: PathBuf,
@@ -22,6 +23,16 @@ pub(crate) struct Args {
     #[command(flatten)]
     claims: Claims,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload dump 000000000000.zstd --codec zstd --unencoded-len 128K
+  btrfs-payload dump payload --codec lzo --unencoded-len 64K --format json
+
+Exit status:
+  0  the payload is sound
+  1  it is not
+  2  wrong usage, or the payload cannot be read";
 
 /// A structure, as a JSON line.
 #[derive(Serialize)]

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod decode;
 mod dump;
+mod explain;
 mod interrupt;
 mod kernels;
 mod manifest;
@@ -18,22 +19,36 @@ mod prepare;
 mod quota;
 mod read;
 mod stream;
+mod words;
 mod write;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use btrfs_payload::Kernel;
 use clap::{Parser, Subcommand};
 
 use crate::output::{Format, Output, shown};
 
 /// Makes, judges and moves the compressed payloads of btrfs extents.
 #[derive(Parser)]
-#[command(name = "btrfs-payload", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(
+    name = "btrfs-payload",
+    version,
+    long_version = long_version(),
+    max_term_width = 100,
+    after_help = AFTER_HELP
+)]
 struct Cli {
     /// How results are printed; json is one object per line
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Format::Text,
+        help_heading = "Output"
+    )]
     format: Format,
 
     #[command(subcommand)]
@@ -56,19 +71,34 @@ enum Command {
     Read(read::Args),
     /// Check, recompress, decompress, reframe and list send streams
     Stream(stream::Args),
+    /// Say what the code of a finding means, and what to do
+    Explain(explain::Args),
     /// Print completions for a shell
     Completions(completions::Args),
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write one for each subcommand
+    Man(completions::ManArgs),
+}
+
+/// What `--version` says; `-V` says the first line.
+fn long_version() -> String {
+    format!(
+        "{}\nzlib: {}\nlzo: btrfs-payload-lzo {0}\nzstd: libzstd {}\nkernels: {} to {}",
+        env!("CARGO_PKG_VERSION"),
+        btrfs_payload_zlib::LIBRARY,
+        btrfs_payload_zstd::library_version(),
+        Kernel::OLDEST,
+        Kernel::NEWEST,
+    )
 }
 
 const AFTER_HELP: &str = "\
 Examples:
-  btrfs-payload prepare /usr/lib/os-release --codec zstd --level 19
-  btrfs-payload prepare disk.img --codec zstd --level 15 --out extents/
+  btrfs-payload prepare disk.img --codec zstd --level 19
+  btrfs-payload prepare disk.img --codec zstd:15,zlib:9 --out extents/
   btrfs-payload check extents/manifest.jsonl
-  btrfs-payload dump extents/000000000000.zstd --codec zstd --unencoded-len 131072
-  btrfs-payload write disk.img /mnt/disk.img --codec zstd --level 15 --verify
+  btrfs-payload write disk.img /mnt/disk.img --level 15 --verify
+  btrfs send snapshot | btrfs-payload stream recompress --level 15 > backup.stream
+  btrfs-payload stream check backup.stream
 
 Output files and directories appear whole or not at all, and are on the disk by then. --force
 replaces regular files, and directories that prepare and read have made; nothing else is ever
@@ -116,8 +146,9 @@ fn main() -> ExitCode {
         Command::Write(args) => write::run(args, &mut output),
         Command::Read(args) => read::run(args, &mut output),
         Command::Stream(args) => stream::run(args, &mut output),
+        Command::Explain(args) => explain::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
-        Command::Man => completions::man(&mut output),
+        Command::Man(args) => completions::man(args, &mut output),
     };
     if result.is_err() {
         interrupt::wait_if_ending();

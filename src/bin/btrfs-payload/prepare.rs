@@ -9,7 +9,7 @@ use btrfs_payload::extent::{Content, EncodedExtent, FileExtent};
 use btrfs_payload::prepare::{
     Options, PlainReason, Prepared, prepare_file_with, prepare_reader_with,
 };
-use btrfs_payload::rules::{ExtentFields, Sectors, Target, plain_sectors};
+use btrfs_payload::rules::{Codec, ExtentFields, Sectors, Target, plain_sectors};
 use btrfs_payload::validate::validate;
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::origin::Origin;
 use crate::output::{Output, add, count, progress, shown};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The file, `-` for standard input
     file: PathBuf,
@@ -28,18 +29,29 @@ pub(crate) struct Args {
     #[command(flatten)]
     compression: Compression,
 
-    /// Sector size of the filesystem that the extents are for: 4096 to 65536
-    #[arg(long, default_value_t = 4096, value_name = "BYTES", value_parser = sector_size)]
+    /// Sector size of the filesystem that the extents are for: 4K to 64K
+    #[arg(long, default_value = "4K", value_name = "BYTES", value_parser = sector_size, help_heading = "Filesystem")]
     sector_size: u32,
 
-    /// Write one file a payload and manifest.jsonl into this new directory
-    #[arg(long, value_name = "DIR")]
+    /// Write one file per payload and manifest.jsonl into this new directory
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     out: Option<PathBuf>,
 
     /// Replace the directory if it is one of these, with nothing in it but what its manifest names
-    #[arg(long)]
+    #[arg(short, long, help_heading = "Output")]
     force: bool,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload prepare disk.img --codec zstd --level 19
+  btrfs-payload prepare disk.img --codec zstd:15,zlib:9 --out extents/
+  tar -c dir | btrfs-payload prepare -
+
+Exit status:
+  0  every payload is sound
+  1  a payload is not
+  2  wrong usage, or a file cannot be read or written";
 
 /// One extent, as a JSON line.
 #[derive(Default, Serialize)]
@@ -89,7 +101,6 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut table = Table {
         output,
         options: &options,
-        level: args.compression.level.to_string(),
         total: Total {
             kind: "total",
             ..Total::default()
@@ -219,7 +230,6 @@ impl Inspected {
 struct Table<'a> {
     output: &'a mut Output,
     options: &'a Options,
-    level: String,
     total: Total,
     directory: Option<&'a NewDirectory>,
     manifest: Option<manifest::Writer<BufWriter<File>>>,
@@ -295,6 +305,14 @@ impl Table<'_> {
         }
     }
 
+    /// The level that was asked for a codec; all of them where it was named more than once.
+    fn level(&self, codec: Option<Codec>) -> String {
+        let methods = self.options.methods.iter();
+        let levels = methods.filter(|(of, _)| Some(*of) == codec);
+        let levels: Vec<String> = levels.map(|(_, level)| level.to_string()).collect();
+        levels.join("|")
+    }
+
     fn encoded_row(
         &mut self,
         offset: u64,
@@ -308,10 +326,10 @@ impl Table<'_> {
         add(&mut self.total.plain_sectors, plain);
         add(&mut self.total.sectors, encoded);
         let codec = manifest::codec_name(fields.compression);
+        let level = self.level(fields.compression.codec());
         let saved = plain.saturating_sub(encoded);
         self.output.text(format_args!(
-            "{offset:>14}  {codec:<6}{:<10}{:>8}{payload_len:>9}{encoded:>9}{:>8}  {}",
-            self.level,
+            "{offset:>14}  {codec:<6}{level:<10}{:>8}{payload_len:>9}{encoded:>9}{:>8}  {}",
             fields.len,
             percent(saved, plain),
             if sound { "sound" } else { "NOT SOUND" },
@@ -321,7 +339,7 @@ impl Table<'_> {
             offset,
             len: fields.len,
             codec: Some(codec),
-            level: Some(&self.level),
+            level: Some(&level),
             payload_len: Some(payload_len),
             sectors: encoded,
             saved_sectors: saved,

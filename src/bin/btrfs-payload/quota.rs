@@ -10,7 +10,12 @@ const PER_PAYLOAD: u64 = 48;
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct FindingLimit {
     /// Findings printed in all, and 48 of one command or payload; the others are counted
-    #[arg(long, default_value_t = 4096, value_name = "N")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        default_value_t = 4096,
+        value_name = "N"
+    )]
     max_findings: u64,
 }
 

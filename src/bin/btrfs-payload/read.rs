@@ -17,22 +17,32 @@ use crate::origin::Origin;
 use crate::output::{Output, progress, remark};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// A file on btrfs
     file: PathBuf,
 
-    /// The new directory that gets one file a payload and manifest.jsonl
-    #[arg(long, value_name = "DIR")]
+    /// The new directory that gets one file per payload and manifest.jsonl
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     out: PathBuf,
 
     /// Replace the directory if it is one of these, with nothing in it but what its manifest names
-    #[arg(long)]
+    #[arg(short, long, help_heading = "Output")]
     force: bool,
 
-    /// Give up where the payloads would be more bytes; K, M, G and T are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    /// Give up where the payloads would be more bytes
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count)]
     max_output: Option<u64>,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload read /mnt/disk.img --out extents/
+  btrfs-payload check extents/manifest.jsonl
+
+Exit status:
+  0  done
+  2  wrong usage, or a file cannot be read or written";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let file = open_file(&args.file)?;

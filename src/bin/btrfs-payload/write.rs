@@ -17,6 +17,7 @@ use crate::new_file::NewFile;
 use crate::output::{Output, count, progress, remark, shown};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The file to write
     src: PathBuf,
@@ -29,13 +30,22 @@ pub(crate) struct Args {
     compression: Compression,
 
     /// Read everything back through the kernel and compare
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     verify: bool,
 
     /// Replace a regular file that exists
-    #[arg(long)]
+    #[arg(short, long, help_heading = "Output")]
     force: bool,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload write disk.img /mnt/disk.img --level 15 --verify
+  btrfs-payload write disk.img /mnt/disk.img --codec zstd:19,zlib:9 --force
+
+Exit status:
+  0  written
+  2  wrong usage, or a file cannot be read or written";
 
 /// The result, as a JSON line.
 #[derive(Serialize)]

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::io::Input;
 use super::known::Known;
 use crate::Verdict;
-use crate::args::{CommandSize, Filesystem, all_cores, jobs};
+use crate::args::{CommandSize, Filesystem, jobs};
+use crate::explain::Explain;
 use crate::output::{Output, count};
 use crate::quota::{FindingLimit, Quota, not_printed};
 
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// The stream, `-` for standard input
     #[arg(default_value = "-")]
     input: PathBuf,
+
+    #[command(flatten)]
+    explain: Explain,
 
     #[command(flatten)]
     filesystem: Filesystem,
@@ -37,9 +41,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     limit: FindingLimit,
 
-    /// Threads that judge payloads, 1024 at most [default: all cores]
-    #[arg(long, value_name = "N", value_parser = jobs)]
-    jobs: Option<NonZeroUsize>,
+    /// Threads that judge payloads, 1024 at most; 0 for all cores
+    #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
+    jobs: NonZeroUsize,
 }
 
 const AFTER_HELP: &str = "\
@@ -47,7 +51,7 @@ Examples:
   btrfs send --proto 2 --compressed-data /mnt/snapshot | btrfs-payload stream check
   btrfs-payload stream check backup.stream --sector-size 16384
   btrfs-payload stream check --parent sunday.stream --parent monday.stream tuesday.stream
-  btrfs-payload check --explain path-unknown
+  btrfs-payload stream check --explain path-unknown
 
 An increment is checked against the tree of its parent where that is in the same input (cat
 sunday.stream monday.stream | ...) or given with --parent, and a clone against the subvolume it
@@ -103,9 +107,12 @@ struct StreamLine<'a> {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(done) = args.explain.run(output) {
+        return done;
+    }
     output.outlive_reader();
     let input = Input::open(&args.input)?;
-    let jobs = args.jobs.unwrap_or_else(all_cores);
+    let jobs = args.jobs;
     let mut options = CheckOptions::default();
     options.target = args.filesystem.target();
     options.parents = args.known.parents(args.command_size)?;

@@ -25,8 +25,8 @@ Examples:
   btrfs-payload stream decompress --to-version 2 new.stream -o plain.stream
 
 In version 1, punched holes become zeroes (up to 64 GiB each) that end with the file. Where an
-increment does not tell the size of a file, its holes are taken to end inside of it. FILEATTR is
-left out (receivers ignore it), and a stream that enables fs-verity has no form.";
+increment does not tell the size of a file, its holes are taken to end inside it. FILEATTR is left
+out, which receivers ignore. A stream that enables fs-verity is refused: version 1 cannot say it.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut options = DecompressOptions::default();

@@ -12,12 +12,11 @@ use crate::args::{CommandSize, byte_count};
 pub(super) struct Known {
     /// A stream received before, such as that of the parent; several, oldest first, with one
     /// --parent for each
-    #[arg(long = "parent", value_name = "FILE")]
+    #[arg(long = "parent", value_name = "FILE", help_heading = "Parents")]
     parents: Vec<PathBuf>,
 
-    /// Memory that the names of files may take, 144 bytes each; past it paths are not followed. K, M,
-    /// G and T are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = byte_count, default_value = "576M")]
+    /// Memory that the names of files may take, 144 bytes each; past it paths are not followed
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "576M")]
     memory: u64,
 }
 

@@ -8,6 +8,7 @@ use super::rewrite::{AFTER_HELP, InOut};
 use crate::Verdict;
 use crate::args::Filesystem;
 use crate::output::Output;
+use crate::words::{levels, words};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"))]
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     filesystem: Filesystem,
 
     /// 1 (fast), 9 (high ratio), smallest or default
-    #[arg(long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = words(str::parse::<Level>, levels), hide_possible_values = true, help_heading = "Compression")]
     level: Level,
 }
 
@@ -29,8 +30,7 @@ Examples:
 
 zlib and zstd payloads are the same for every sector size and stay as they are. Inline zlib
 extents that decode to a whole sector (Linux 7) are made again, as receivers may fail with them.
-LZO data that
-does not shrink in the new layout, or does not begin at a sector, becomes plain.";
+LZO data that does not shrink in the new layout, or does not begin at a sector, becomes plain.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut options = ReframeOptions::new(args.filesystem.target(), args.level);

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::io::{Input, stdout};
 use super::known::Known;
 use crate::Verdict;
-use crate::args::{CommandSize, all_cores, byte_count, jobs};
+use crate::args::{CommandSize, byte_count, jobs};
 use crate::new_file::OutFile;
 use crate::output::{Format, Output, add, count, remark, trouble};
 use crate::quota::FindingLimit;
@@ -27,15 +27,21 @@ pub(super) struct InOut {
 
     /// Write to this file, which appears when it is whole; `-` for standard output. Links are
     /// followed, pipes and devices written to as they are
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "-",
+        help_heading = "Output"
+    )]
     output: PathBuf,
 
     /// Replace a regular file that exists
-    #[arg(long)]
+    #[arg(short, long, help_heading = "Output")]
     force: bool,
 
-    /// Give up where the output would be longer; K, M, G and T are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    /// Give up where the output would be longer
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count)]
     max_output: Option<u64>,
 
     #[command(flatten)]
@@ -47,9 +53,9 @@ pub(super) struct InOut {
     #[command(flatten)]
     limit: FindingLimit,
 
-    /// Threads that work, 1024 at most [default: all cores]; their number changes no byte
-    #[arg(long, value_name = "N", value_parser = jobs)]
-    jobs: Option<NonZeroUsize>,
+    /// Threads that work, 1024 at most; 0 for all cores
+    #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
+    jobs: NonZeroUsize,
 }
 
 /// Printed after the help of every subcommand that rewrites.
@@ -120,7 +126,7 @@ impl InOut {
                 bar.suspend(|| remark(format_args!("{name}: {finding}")));
             }
         };
-        let jobs = self.jobs.unwrap_or_else(all_cores);
+        let jobs = self.jobs;
         let read = input.read_so_far();
         let ratio = |out: &mut dyn Write| -> Result<RewriteSummary, TransformError> {
             let mut out = Counted {

@@ -4,15 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use btrfs_payload::prepare::Level;
-use btrfs_payload::rules::Codec;
 use btrfs_payload::transform::{CodecStats, Stats, StatsOptions, stats};
 use serde::Serialize;
 
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{CommandSize, Filesystem, all_cores, jobs};
+use crate::args::{CommandSize, Filesystem, Method, jobs};
 use crate::output::{Output, add, count, trouble};
+use crate::words::{codecs, words};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -21,9 +20,10 @@ pub(crate) struct Args {
     #[arg(default_value = "-")]
     input: PathBuf,
 
-    /// Estimate what recompressing would give, by compressing a sample; may be repeated
-    #[arg(long, value_name = "CODEC:LEVEL", value_parser = method)]
-    estimate: Vec<(Codec, Level)>,
+    /// Estimate what recompressing would give, by compressing a sample; several, separated by commas
+    #[arg(short, long, value_name = "CODEC[:LEVEL]", value_delimiter = ',',
+          value_parser = words(str::parse::<Method>, codecs), hide_possible_values = true)]
+    estimate: Vec<Method>,
 
     /// Pieces of up to 128 KiB that an estimate compresses, at least
     #[arg(long, default_value_t = 400, value_name = "N")]
@@ -35,15 +35,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     command_size: CommandSize,
 
-    /// Threads that work, 1024 at most [default: all cores]
-    #[arg(long, value_name = "N", value_parser = jobs)]
-    jobs: Option<NonZeroUsize>,
+    /// Threads that work, 1024 at most; 0 for all cores
+    #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
+    jobs: NonZeroUsize,
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload stream stats backup.stream
-  btrfs-payload stream stats backup.stream --estimate zstd:15 --estimate zlib:9
+  btrfs-payload stream stats backup.stream --estimate zstd:15,zlib:9
 
 Sizes on disk are whole sectors; an inline extent takes none. Data that is cloned counts once,
 where it is written. The standard error of an estimate is that of a sample; it is 0 where all
@@ -85,22 +85,17 @@ struct EstimateLine {
     standard_error: f64,
 }
 
-fn method(text: &str) -> Result<(Codec, Level), String> {
-    let (codec, level) = text.split_once(':').unwrap_or((text, "default"));
-    let codec = codec.parse().map_err(|error| format!("{error}"))?;
-    let level = level.parse().map_err(|error| format!("{error}"))?;
-    Ok((codec, level))
-}
-
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = Input::open(&args.input)?;
     let (name, bar) = (input.name(), input.bar());
     let mut options = StatsOptions::default();
     options.target = args.filesystem.target();
-    options.estimates.clone_from(&args.estimate);
+    let estimates = args.estimate.iter();
+    let estimates = estimates.map(|method| (method.codec, method.level.unwrap_or_default()));
+    options.estimates = estimates.collect();
     options.samples = args.samples;
     let input = args.command_size.reader(input);
-    let stats = stats(input, &options, args.jobs.unwrap_or_else(all_cores));
+    let stats = stats(input, &options, args.jobs);
     bar.finish_and_clear();
     let stats = match stats {
         Ok(stats) => stats,

@@ -1,0 +1,45 @@
+//! Words that an argument takes among other values: shells complete them.
+
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, Command, Error};
+
+/// A parser, and words that it is known to take.
+#[derive(Clone)]
+pub(crate) struct Words<P> {
+    parser: P,
+    words: fn() -> Vec<&'static str>,
+}
+
+/// `parser`, with words for shells to complete. It may take other values as well.
+pub(crate) fn words<P>(parser: P, words: fn() -> Vec<&'static str>) -> Words<P> {
+    Words { parser, words }
+}
+
+impl<P: TypedValueParser> TypedValueParser for Words<P> {
+    type Value = P::Value;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<P::Value, Error> {
+        self.parser.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.words)().into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// The codecs.
+pub(crate) fn codecs() -> Vec<&'static str> {
+    vec!["zstd", "zlib", "lzo"]
+}
+
+/// What a level can be besides a number.
+pub(crate) fn levels() -> Vec<&'static str> {
+    vec!["default", "auto", "smallest", "max"]
+}
