@@ -78,8 +78,9 @@ pub(crate) struct Methods {
 
     /// End zstd frames with a checksum of their content
     ///
-    /// Four bytes per extent. Every reader that checks it (kernels and btrfs receive do) then
-    /// gives an error instead of wrong bytes where a payload is damaged and decodes all the same.
+    /// Four bytes per extent. Where a payload is damaged and decodes all the same, readers then
+    /// give an error instead of wrong bytes (kernels do not look at a checksum that lies past the
+    /// last 4096 bytes of input they need).
     #[arg(long)]
     zstd_checksum: bool,
 }
