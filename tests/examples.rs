@@ -1,0 +1,79 @@
+//! The examples, on files of the running kernel. `write_stream` is in tests/send_stream.
+#![allow(clippy::unwrap_used)] // a failing test may panic
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use btrfs_payload::send_stream::{CommandKind, Reader};
+
+#[path = "../examples/check_file.rs"]
+#[allow(dead_code)] // its `main`
+mod check_file;
+#[path = "../examples/copy_extents.rs"]
+#[allow(dead_code)]
+mod copy_extents;
+#[path = "../examples/recompress_stream.rs"]
+#[allow(dead_code)]
+mod recompress_stream;
+
+#[test]
+fn files_are_judged_and_copied_without_decoding() {
+    let test = "files_are_judged_and_copied_without_decoding";
+    let options = support::Options::default().mounted_with("compress-force=zstd:3");
+    let Some(fs) = support::btrfs(test, &options) else {
+        return;
+    };
+    // Compressed extents, a hole, and noise that no compression shrinks.
+    let mut data = support::text(1_000_000);
+    data.resize(1_500_000, 0);
+    let noise = support::generated(64 * 1024).remove(4).data;
+    data.extend(noise);
+    let (from, to) = (fs.join("from"), fs.join("to"));
+    fs::write(&from, &data).unwrap();
+    fs.remount();
+
+    let (count, faults) = check_file::check_file(&from).unwrap();
+    assert!(count >= 8, "{count}");
+    assert_eq!(faults, Vec::<String>::new());
+
+    let summary = copy_extents::copy_extents(&from, &to).unwrap();
+    assert!(summary.encoded.extents >= 8, "{summary:?}");
+    assert_eq!(summary.fallbacks, []);
+    fs.remount();
+    assert!(fs::read(&to).unwrap() == data);
+    assert_eq!(check_file::check_file(&to).unwrap(), (count, faults));
+}
+
+#[test]
+fn a_stream_is_compressed_again_and_received() {
+    let test = "a_stream_is_compressed_again_and_received";
+    let Some(fs) = support::btrfs(test, &support::Options::default()) else {
+        return;
+    };
+    let btrfs = |arguments: &[&str]| {
+        let output = Command::new("btrfs").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output.stdout
+    };
+    let path = |name: &str| fs.join(name).into_os_string().into_string().unwrap();
+    btrfs(&["subvolume", "create", &path("data")]);
+    let data = support::text(700_000);
+    fs::write(path("data/file"), &data).unwrap();
+    btrfs(&["subvolume", "snapshot", "-r", &path("data"), &path("snap")]);
+    let stream = btrfs(&["-q", "send", &path("snap")]);
+
+    let mut small = Vec::new();
+    let summary = recompress_stream::smaller(&stream[..], &mut small).unwrap();
+    assert_eq!(summary.bytes_out, small.len() as u64);
+    assert!(small.len() < stream.len() / 2);
+    let encoded = Reader::new(&small[..])
+        .filter(|raw| raw.as_ref().unwrap().kind() == Some(CommandKind::EncodedWrite));
+    assert_eq!(encoded.count(), 6);
+
+    fs::write(path("small"), &small).unwrap();
+    fs::create_dir(path("received")).unwrap();
+    btrfs(&["-q", "receive", "-f", &path("small"), &path("received")]);
+    assert!(fs::read(path("received/snap/file")).unwrap() == data);
+}
