@@ -248,7 +248,7 @@ fn begin(version: Version) -> Writer<Vec<u8>> {
         uuid,
         ctransid: 1,
     };
-    stream.command(&subvol).expect("a sound command");
+    stream.write_command(&subvol).expect("a sound command");
     stream
 }
 
@@ -266,7 +266,7 @@ fn stream_of_corpus(bytes: usize) -> Vec<u8> {
         let path = Bytes::from(format!("file-{ino}"));
         let data = extents.concat();
         stream
-            .command(&command::MkFile {
+            .write_command(&command::MkFile {
                 path: path.clone(),
                 ino,
             })
@@ -290,7 +290,7 @@ fn metadata_stream(files: usize) -> Vec<u8> {
     for ino in (257..).take(files) {
         let made = Bytes::from(format!("o{ino}-7-0"));
         let path = Bytes::from(format!("directory/file number {ino}"));
-        let mut put = |command: Command| stream.command(&command).expect("a sound command");
+        let mut put = |command: Command| stream.write_command(&command).expect("a sound command");
         put(command::MkFile {
             path: made.clone(),
             ino,

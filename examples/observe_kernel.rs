@@ -70,12 +70,10 @@ impl Row {
         let fields = self.fields();
         let short_lzo = fields.codec() == Some(Codec::Lzo) && payload.len() < 8 && self.offset == 0;
         let harmless = |page_size| {
-            let target = Target {
-                page_size,
-                offset: self.offset.cast_unsigned(),
-                file_size: self.initial_size,
-                ..Target::new(self.sector_size)
-            };
+            let target = Target::new(self.sector_size)
+                .page_size(page_size)
+                .at(self.offset.cast_unsigned())
+                .file_size(self.initial_size);
             let outcome = |kernel| predict(payload, &fields, &target, kernel);
             Kernel::ALL
                 .into_iter()

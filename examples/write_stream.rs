@@ -30,14 +30,14 @@ pub(crate) fn write_stream(output: impl Write) -> Result<(), Box<dyn Error>> {
     let mut preparer = Preparer::new(&Options::new(Codec::Zstd, Level::Number(15)))?;
     let mut stream = Writer::new(output, Version::V2)?;
     let (path, uuid) = ("example".into(), Uuid(*b"write_stream.rs\0"));
-    stream.command(&command::Subvol {
+    stream.write_command(&command::Subvol {
         path,
         uuid,
         ctransid: 1,
     })?;
     for (ino, (name, data)) in (257..).zip(files()) {
         let path = Bytes::from(name);
-        stream.command(&command::MkFile {
+        stream.write_command(&command::MkFile {
             path: path.clone(),
             ino,
         })?;
@@ -50,11 +50,11 @@ pub(crate) fn write_stream(output: impl Write) -> Result<(), Box<dyn Error>> {
             }
             offset += piece.len() as u64;
         }
-        stream.command(&command::Truncate {
+        stream.write_command(&command::Truncate {
             path: path.clone(),
             size: offset,
         })?;
-        stream.command(&command::Chmod { path, mode: 0o644 })?;
+        stream.write_command(&command::Chmod { path, mode: 0o644 })?;
     }
     stream.finish()?;
     Ok(())

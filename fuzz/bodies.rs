@@ -27,11 +27,9 @@ pub fn payload(input: &[u8]) {
         compression: EncodedIoId(u32::from(kind % 9)),
         encryption: 0,
     };
-    let target = Target {
-        offset: u64::from(place % 2) * 65536,
-        file_size: u64::from(sectors) * 4096,
-        ..Target::new(4096 << (shift % 5))
-    };
+    let target = Target::new(4096 << (shift % 5))
+        .at(u64::from(place % 2) * 65536)
+        .file_size(u64::from(sectors) * 4096);
     let report = validate(payload, &fields, &target);
     assert_eq!(report, validate_by_walking(payload, &fields, &target));
     let bytes = decode(payload, &fields, &target).ok();

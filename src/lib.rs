@@ -33,9 +33,16 @@ pub mod transform;
 pub mod validate;
 
 pub use btrfs_payload_common::{
-    Behaviour, Change, End, Errno, Kernel, MAX_EXTENT, Machine, Releases, UnknownKernel,
-    name_releases,
+    Behaviour, Change, Errno, Kernel, MAX_EXTENT, ParseKernelError, Releases, name_releases,
 };
+// How a codec's model of a reader is asked: for tests of this crate.
+#[doc(hidden)]
+pub use btrfs_payload_common::{End, Machine};
+
+/// The codec crates, whose errors and options are in signatures here.
+pub mod codecs {
+    pub use {btrfs_payload_lzo as lzo, btrfs_payload_zlib as zlib, btrfs_payload_zstd as zstd};
+}
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]

@@ -151,10 +151,7 @@ fn check_file(path: &Path, codec: Codec, seen: &mut Seen) {
         };
         let place = || format!("{} at {}", path.display(), extent.offset);
         assert_eq!(fields.codec(), Some(codec), "{}", place());
-        let target = Target {
-            file_size: size,
-            ..probe.target(extent.offset)
-        };
+        let target = probe.target(extent.offset).file_size(size);
         let mut read = vec![0; usize::try_from(fields.len).unwrap()];
         file.read_exact_at(&mut read, extent.offset).unwrap();
         let report = validate(payload, fields, &target);
@@ -209,7 +206,7 @@ fn stream(codec: Codec, files: &[(String, Vec<u8>)]) -> (Vec<u8>, usize) {
         uuid: Uuid(uuid),
         ctransid: 1,
     };
-    writer.command(&subvol).unwrap();
+    writer.write_command(&subvol).unwrap();
     let mut preparer = Preparer::new(&Options::new(codec, Level::Default)).unwrap();
     let mut encoded = 0;
     for (number, (name, data)) in files.iter().enumerate() {
@@ -219,13 +216,10 @@ fn stream(codec: Codec, files: &[(String, Vec<u8>)]) -> (Vec<u8>, usize) {
             path: path.clone(),
             ino,
         };
-        writer.command(&make).unwrap();
+        writer.write_command(&make).unwrap();
         let mut offset = 0;
         for part in data.chunks(MAX_EXTENT) {
-            let target = Target {
-                file_size: offset,
-                ..Target::default().at(offset)
-            };
+            let target = Target::default().at(offset).file_size(offset);
             match preparer.prepare_for(part, &target).unwrap() {
                 Prepared::Encoded(extent) => {
                     encoded += 1;
@@ -240,7 +234,7 @@ fn stream(codec: Codec, files: &[(String, Vec<u8>)]) -> (Vec<u8>, usize) {
             offset += u64::try_from(part.len()).unwrap();
         }
         let truncate = command::Truncate { path, size: offset };
-        writer.command(&truncate).unwrap();
+        writer.write_command(&truncate).unwrap();
     }
     (writer.finish().unwrap(), encoded)
 }

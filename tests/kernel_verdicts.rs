@@ -185,13 +185,11 @@ impl Case {
     }
 
     fn target(&self, page_size: u32) -> Target {
-        Target {
-            page_size,
-            offset: self.offset.cast_unsigned(),
-            file_size: self.initial_size,
-            nodatasum: self.has(CaseOption::NodatacowFile),
-            ..Target::new(self.sector_size)
-        }
+        Target::new(self.sector_size)
+            .page_size(page_size)
+            .at(self.offset.cast_unsigned())
+            .file_size(self.initial_size)
+            .nodatasum(self.has(CaseOption::NodatacowFile))
     }
 
     fn answer(

@@ -149,10 +149,7 @@ fn what_we_prepare_is_sound_and_decodes_to_the_data() {
         }
         let sector_size = options.target.sector_size as usize;
         // Where as much as can be is inline, and where nothing is.
-        let inline = Target {
-            max_inline: options.target.sector_size,
-            ..options.target
-        };
+        let inline = options.target.max_inline(options.target.sector_size);
         let elsewhere = options.target.at(1 << 20);
         if decode(payload, fields, &options.target).unwrap() != data {
             return TestResult::error("decodes to something else");
@@ -263,10 +260,7 @@ fn every_slice_of_what_we_prepare_is_sound() {
         let bytes = decode(slice.payload(), slice.fields(), &target).unwrap();
         let good = bytes == data[start..start + len]
             && machines(sector_size).all(|(kernel, page_size)| {
-                let target = Target {
-                    page_size,
-                    ..target
-                };
+                let target = target.page_size(page_size);
                 let outcome = predict(slice.payload(), slice.fields(), &target, kernel);
                 matches!(outcome, Outcome::Data { bytes: read, .. } if bytes == read)
             });
@@ -382,10 +376,7 @@ fn what_the_judge_calls_sound_is_read_alike_by_everyone() {
         }
         let bytes = decode(&payload, &fields, &target).unwrap();
         for (kernel, page_size) in machines(target.sector_size) {
-            let target = Target {
-                page_size,
-                ..target
-            };
+            let target = target.page_size(page_size);
             let outcome = predict(&payload, &fields, &target, kernel);
             if !matches!(&outcome, Outcome::Data { bytes: read, .. } if *read == bytes) {
                 return TestResult::error(format!(
@@ -429,11 +420,7 @@ fn any_bytes_and_any_claims_are_judged_and_predicted_within_bounds() {
             compression: EncodedIoId(u32::from(ids % 9)),
             encryption: u32::from(ids / 128),
         };
-        let target = Target {
-            offset: len ^ at,
-            file_size: at,
-            ..Target::default()
-        };
+        let target = Target::default().at(len ^ at).file_size(at);
         let _ = validate(&payload, &fields, &target);
         Kernel::ALL
             .into_iter()

@@ -2,12 +2,12 @@
 //!
 //! Nothing is encoded or decoded here. The kernel does not look into a payload when it takes one,
 //! so [`encoded_write`] takes only an [`EncodedExtent`](crate::extent::EncodedExtent), and only at
-//! a place that it was judged for; [`submit`] is the way around it for tests.
+//! a place that it was judged for.
 //!
 //! | file | what it does |
 //! | --- | --- |
 //! | `sys` | the argument structures, the ioctl numbers, every unsafe line of this library |
-//! | `write` | [`encoded_write`], [`encoded_write_vectored`], [`submit`] |
+//! | `write` | [`encoded_write`], [`encoded_write_vectored`] |
 //! | `read` | [`encoded_read`], [`extents`] |
 //! | `probe` | [`probe`]: what a descriptor's filesystem and kernel can do |
 //! | `writer` | [`ExtentWriter`]: a file written extent by extent, with fallbacks |
@@ -58,7 +58,6 @@
 //!
 //! A call that is interrupted (EINTR) is repeated: an encoded write happens as a whole or not at
 //! all, so nothing is written twice. Whoever wants a signal to end a run looks between calls.
-//! [`submit`] alone reports EINTR.
 //!
 //! A write that fails with EINVAL may have changed the file's times and, where it begins after
 //! the end of the file, put a hole there. A write that succeeds is not on disk yet: errors of
@@ -78,5 +77,8 @@ pub use probe::{EncodedIo, Probe, probe};
 pub use read::{EncodedRead, Extents, encoded_read, extents};
 pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
 pub use verify::{VerifyError, verify};
-pub use write::{Submission, encoded_write, encoded_write_vectored, submit};
+// The ioctl without a judge, for tests that ask the kernel.
+#[doc(hidden)]
+pub use write::{Submission, submit};
+pub use write::{encoded_write, encoded_write_vectored};
 pub use writer::{ExtentWriter, Fallback, FallbackReason, Tally, WriteSummary, WriterError};

@@ -20,6 +20,7 @@ const BUFFER: usize = btrfs_payload_common::MAX_EXTENT;
 
 /// What one encoded read put into the caller's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EncodedRead {
     /// Bytes of the buffer that are filled: the payload, with the padding to a whole sector if
     /// the extent is regular, or plain data.

@@ -40,11 +40,11 @@ const MAGIC: u8 = 0x94;
 
 /// `BTRFS_IOC_ENCODED_READ`, in the encoding of this platform: 0x80809440 on most.
 #[doc(alias = "BTRFS_IOC_ENCODED_READ")]
-pub const ENCODED_READ: Opcode = opcode::read::<EncodedIoArgs>(MAGIC, 64);
+pub const ENCODED_READ: u32 = opcode::read::<EncodedIoArgs>(MAGIC, 64);
 
 /// `BTRFS_IOC_ENCODED_WRITE`, in the encoding of this platform: 0x40809440 on most.
 #[doc(alias = "BTRFS_IOC_ENCODED_WRITE")]
-pub const ENCODED_WRITE: Opcode = opcode::write::<EncodedIoArgs>(MAGIC, 64);
+pub const ENCODED_WRITE: u32 = opcode::write::<EncodedIoArgs>(MAGIC, 64);
 
 const FS_INFO: Opcode = opcode::read::<FsInfo>(MAGIC, 31);
 const TREE_SEARCH: Opcode = opcode::read_write::<TreeSearch>(MAGIC, 17);

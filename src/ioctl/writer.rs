@@ -64,6 +64,7 @@ impl fmt::Display for FallbackReason {
 
 /// How much went one way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tally {
     /// Number of extents.
     pub extents: u64,
@@ -83,6 +84,7 @@ impl Tally {
 
 /// Extents that had a payload and were written as plain data, for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fallback {
     /// The reason.
     pub reason: FallbackReason,
@@ -92,6 +94,7 @@ pub struct Fallback {
 
 /// What an [`ExtentWriter`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WriteSummary {
     /// Written as payloads.
     pub encoded: Tally,

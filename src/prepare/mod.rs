@@ -15,6 +15,6 @@ mod regular;
 pub use encoder::EncoderError;
 pub use extent::{PlainReason, PrepareError, Prepared, Preparer, prepare_extent};
 pub use file::{Made, PrepareFileError, prepare_reader, prepare_reader_with};
-pub use options::{Keep, Level, NotALevel, Options};
+pub use options::{Keep, Level, Options, ParseLevelError};
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub use regular::{prepare_file, prepare_file_with};

@@ -44,12 +44,12 @@ impl fmt::Display for Level {
 /// The text is not a level.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is not a level; a level is a number, auto, smallest or default")]
-pub struct NotALevel(String);
+pub struct ParseLevelError(String);
 
 impl FromStr for Level {
-    type Err = NotALevel;
+    type Err = ParseLevelError;
 
-    fn from_str(text: &str) -> Result<Self, NotALevel> {
+    fn from_str(text: &str) -> Result<Self, ParseLevelError> {
         match text {
             "default" => Ok(Self::Default),
             "smallest" | "max" => Ok(Self::Smallest),
@@ -57,7 +57,7 @@ impl FromStr for Level {
             number => number
                 .parse()
                 .map(Self::Number)
-                .map_err(|_| NotALevel(text.to_owned())),
+                .map_err(|_| ParseLevelError(text.to_owned())),
         }
     }
 }

@@ -50,6 +50,7 @@ impl ExtentFields {
 
 /// Where a payload is to land: the filesystem's sizes and the place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Target {
     /// Sector size of the filesystem, bytes.
     pub sector_size: u32,
@@ -83,10 +84,40 @@ impl Target {
         }
     }
 
-    /// The same filesystem, at another offset of the file.
+    /// The same filesystem, at another offset of the file, bytes.
     #[must_use]
     pub fn at(self, offset: u64) -> Self {
         Self { offset, ..self }
+    }
+
+    /// The same, where the file has this size before the write, bytes.
+    #[must_use]
+    pub fn file_size(self, file_size: u64) -> Self {
+        Self { file_size, ..self }
+    }
+
+    /// The same, read by a machine with pages of this size, bytes.
+    #[must_use]
+    pub fn page_size(self, page_size: u32) -> Self {
+        Self { page_size, ..self }
+    }
+
+    /// The same with this mount option `max_inline`, bytes.
+    #[must_use]
+    pub fn max_inline(self, max_inline: u32) -> Self {
+        Self { max_inline, ..self }
+    }
+
+    /// The same with nodes of this size, bytes.
+    #[must_use]
+    pub fn node_size(self, node_size: u32) -> Self {
+        Self { node_size, ..self }
+    }
+
+    /// The same, where the file has no checksums (NODATASUM or NODATACOW), or has them.
+    #[must_use]
+    pub fn nodatasum(self, nodatasum: bool) -> Self {
+        Self { nodatasum, ..self }
     }
 }
 

@@ -18,6 +18,6 @@ pub(crate) mod sums;
 mod write_call;
 
 pub use fields::{ExtentFields, Target};
-pub use numbering::{Codec, EncodedIoId, OnDiskId, UnknownCodec};
+pub use numbering::{Codec, EncodedIoId, OnDiskId, ParseCodecError};
 pub use placement::{Placement, Sectors, can_be_inline, placement, plain_sectors};
 pub use write_call::{Received, WriteAnswer, WriteCall, WriteRule};

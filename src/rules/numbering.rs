@@ -54,16 +54,16 @@ impl fmt::Display for Codec {
 /// No compression type has this name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no compression type is called {0:?}; there are zlib, lzo and zstd")]
-pub struct UnknownCodec(pub String);
+pub struct ParseCodecError(pub String);
 
 impl FromStr for Codec {
-    type Err = UnknownCodec;
+    type Err = ParseCodecError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownCodec> {
+    fn from_str(name: &str) -> Result<Self, ParseCodecError> {
         Self::ALL
             .into_iter()
             .find(|codec| codec.name() == name)
-            .ok_or_else(|| UnknownCodec(name.to_owned()))
+            .ok_or_else(|| ParseCodecError(name.to_owned()))
     }
 }
 

@@ -21,6 +21,8 @@ use super::limits::INLINE_OVERHEAD;
 use super::{EncodedIoId, ExtentFields, Target};
 
 /// The kind of file extent an accepted encoded write becomes.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Placement {
     /// In the metadata leaf, unpadded.
@@ -65,6 +67,7 @@ pub fn can_be_inline(payload_len: u64, fields: &ExtentFields, target: &Target) -
 
 /// Sectors that the same bytes of a file take on disk, in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Sectors {
     /// As plain data.
     pub plain: u64,

@@ -178,6 +178,7 @@ pub enum WriteAnswer {
 /// What `btrfs receive` makes of an encoded write whose first broken rule is this one
 /// (`process_encoded_write` and `decompress_and_write`, cmds/receive.c, btrfs-progs 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Received {
     /// It decodes the payload itself and writes plain data, as for every EINVAL: the data is there
     /// if its decoders read the payload, but nothing is compressed.

@@ -3,6 +3,9 @@
 //! Each command is a struct whose fields are its attributes in the order in which the kernel
 //! emits them (the table is in `kind`); [`Command`] is any of them. A field of type `Option` is an
 //! attribute that a receiver does not need. Paths and names are bytes: they need not be text.
+//!
+//! The structs stay as they are within a major version, so that a producer writes them out, field
+//! by field, and the compiler tells of one that is missing. [`Command`] may grow.
 
 use bytes::Bytes;
 

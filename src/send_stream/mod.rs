@@ -19,7 +19,7 @@
 //!
 //! let mut writer = Writer::new(Vec::new(), Version::V2)?;
 //! let end = command::Truncate { path: "log".into(), size: 0 };
-//! writer.command(&end)?;
+//! writer.write_command(&end)?;
 //! let stream = writer.finish()?;
 //!
 //! let commands: Vec<Command> = Reader::new(&stream[..])

@@ -42,7 +42,7 @@ pub enum WriteError {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use btrfs_payload::send_stream::{Version, Writer, command};
 /// let mut writer = Writer::new(Vec::new(), Version::V2)?;
-/// writer.command(&command::MkFile { path: "a".into(), ino: 257 })?;
+/// writer.write_command(&command::MkFile { path: "a".into(), ino: 257 })?;
 /// let stream = writer.finish()?;
 /// assert!(stream.starts_with(b"btrfs-stream\0\x02\0\0\0"));
 /// # Ok(())
@@ -110,7 +110,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`WriteError::Command`] for what a receiver would refuse, [`WriteError::Ended`] after
     /// `END`; neither writes anything. [`WriteError::Io`].
-    pub fn command(&mut self, command: &impl Encode) -> Result<(), WriteError> {
+    pub fn write_command(&mut self, command: &impl Encode) -> Result<(), WriteError> {
         self.check_open()?;
         encode(command, self.version, &mut self.buffer)?;
         self.note(Some(command.kind()))
@@ -122,8 +122,8 @@ impl<W: Write> Writer<W> {
     /// creation time, which receivers do not use.
     ///
     /// # Errors
-    /// As [`Writer::command`].
-    pub fn raw(&mut self, command: &RawCommand) -> Result<(), WriteError> {
+    /// As [`Writer::write_command`].
+    pub fn write_raw(&mut self, command: &RawCommand) -> Result<(), WriteError> {
         self.check_open()?;
         reframe(command, self.version, &mut self.buffer)?;
         // As the reader: a damaged number does not end the stream.
@@ -133,7 +133,7 @@ impl<W: Write> Writer<W> {
     /// Writes plain data, in as many `WRITE` commands as the version asks for.
     ///
     /// # Errors
-    /// As [`Writer::command`].
+    /// As [`Writer::write_command`].
     pub fn write(&mut self, path: &Bytes, file_offset: u64, data: &[u8]) -> Result<(), WriteError> {
         let mut file_offset = file_offset;
         for piece in data.chunks(self.version.write_data_len()) {
@@ -155,7 +155,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// [`EncodeError::WrongPlace`] for a place that the extent was not judged for, and as
-    /// [`Writer::command`].
+    /// [`Writer::write_command`].
     pub fn encoded_write(
         &mut self,
         path: &Bytes,
@@ -168,7 +168,7 @@ impl<W: Write> Writer<W> {
             return Err(EncodeError::from(wrong).into());
         }
         let command = EncodedWrite::new(path.clone(), file_offset, extent);
-        self.command(&command.map_err(EncodeError::from)?)?;
+        self.write_command(&command.map_err(EncodeError::from)?)?;
         self.sector_size = Some(got);
         Ok(())
     }
@@ -176,7 +176,7 @@ impl<W: Write> Writer<W> {
     /// Writes a payload of which nothing is known but what somebody claims.
     ///
     /// # Errors
-    /// As [`Writer::command`].
+    /// As [`Writer::write_command`].
     pub fn claimed_write(
         &mut self,
         path: &Bytes,
@@ -185,7 +185,7 @@ impl<W: Write> Writer<W> {
         payload: &Bytes,
     ) -> Result<(), WriteError> {
         let payload = payload.clone();
-        self.command(&EncodedWrite::claimed(
+        self.write_command(&EncodedWrite::claimed(
             path.clone(),
             file_offset,
             fields,
@@ -228,7 +228,7 @@ impl<W: Write> Writer<W> {
         if self.ended {
             return Ok(());
         }
-        self.command(&command::End {})
+        self.write_command(&command::End {})
     }
 
     fn check_open(&self) -> Result<(), WriteError> {

@@ -27,7 +27,7 @@ pub fn explanations() -> &'static [Explanation] {
 
 macro_rules! table {
     ($($code:literal, $rule:literal, $effect:literal;)*) => {
-        [$(Explanation { code: $code, rule: $rule, effect: $effect }),*]
+        [$(Explanation::new($code, $rule, $effect)),*]
     };
 }
 

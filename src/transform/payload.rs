@@ -13,6 +13,7 @@ use crate::validate::{self, Finding, NotSound, Report, Severity, validate};
 
 /// The data of an encoded write.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodedExtent {
     /// The bytes that the file shows.
     pub data: Bytes,

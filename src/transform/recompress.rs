@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use bytes::{Buf, Bytes};
+use thiserror::Error;
 
 use super::error::TransformError;
 use super::finding::StreamFinding;
@@ -69,10 +70,15 @@ impl fmt::Display for Saving {
     }
 }
 
-impl FromStr for Saving {
-    type Err = String;
+/// The text is not a saving.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not a saving; it is a number of sectors, or a percentage such as 10%")]
+pub struct ParseSavingError(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Saving {
+    type Err = ParseSavingError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSavingError> {
         let parsed = match text.strip_suffix('%') {
             Some(percent) => percent
                 .parse()
@@ -81,7 +87,7 @@ impl FromStr for Saving {
                 .map(Self::Percent),
             None => text.parse().ok().map(Self::Sectors),
         };
-        parsed.ok_or_else(|| "a number of sectors, or a percentage such as 10%".to_owned())
+        parsed.ok_or_else(|| ParseSavingError(text.to_owned()))
     }
 }
 

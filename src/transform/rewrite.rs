@@ -228,7 +228,7 @@ impl<K: Rework> Worker<K> {
                 }
                 Item::Truncate(raw, truncate) => part
                     .writer
-                    .command(truncate)
+                    .write_command(truncate)
                     .map_err(|error| not_written(raw.offset(), error))?,
                 Item::Zeroes(zeroes) => part.zeroes(zeroes)?,
                 Item::Encoded(encoded) => self.encoded(encoded, &mut part)?,
@@ -284,7 +284,7 @@ impl Part {
             return self.pass_write(raw);
         }
         self.writer
-            .raw(raw)
+            .write_raw(raw)
             .map_err(|error| not_written(offset, error))
     }
 
@@ -308,7 +308,7 @@ impl Part {
                 .write(&write.path, write.file_offset, &write.data)
                 .map_err(failed);
         }
-        self.writer.raw(raw).map_err(failed)
+        self.writer.write_raw(raw).map_err(failed)
     }
 
     /// Data that came plain.
@@ -395,7 +395,7 @@ impl Part {
         add(&mut self.summary.encoded_out, 1);
         add(&mut self.summary.sectors_out, sectors);
         self.writer
-            .raw(raw)
+            .write_raw(raw)
             .map_err(|error| not_written(raw.offset(), error))
     }
 

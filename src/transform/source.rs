@@ -446,7 +446,7 @@ mod tests {
             uuid: crate::send_stream::Uuid([1; 16]),
             ctransid: 1,
         };
-        writer.command(&subvol).unwrap();
+        writer.write_command(&subvol).unwrap();
         for number in 0..50 {
             let offset = number * MAX_EXTENT as u64;
             writer.encoded_write(&"f".into(), offset, &extent).unwrap();

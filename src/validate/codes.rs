@@ -5,6 +5,7 @@ use std::fmt;
 /// The meaning of one code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Explanation {
     /// The code that findings carry.
     pub code: &'static str,
@@ -12,6 +13,14 @@ pub struct Explanation {
     pub rule: &'static str,
     /// Which kernels or programs show it when the rule is broken, and how.
     pub effect: &'static str,
+}
+
+impl Explanation {
+    /// The explanation of a code of somebody's own, beside those of this library.
+    #[must_use]
+    pub const fn new(code: &'static str, rule: &'static str, effect: &'static str) -> Self {
+        Self { code, rule, effect }
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -46,7 +55,7 @@ pub fn explanations() -> &'static [Explanation] {
 
 macro_rules! table {
     ($($code:literal, $rule:literal, $effect:literal;)*) => {
-        [$(Explanation { code: $code, rule: $rule, effect: $effect }),*]
+        [$(Explanation::new($code, $rule, $effect)),*]
     };
 }
 

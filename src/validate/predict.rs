@@ -140,6 +140,23 @@ impl Outcome {
     }
 }
 
+/// As an object: `result` (its name), `read` and `right` (bytes), `errno`, `placement`, each null
+/// where there is none, and `outcome` (all of it in words). What is read is not in it.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Outcome {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut object = to.serialize_struct("Outcome", 6)?;
+        object.serialize_field("result", self.name())?;
+        object.serialize_field("read", &self.read().map(|(bytes, _)| bytes.len()))?;
+        object.serialize_field("right", &self.read().map(|(_, right)| right))?;
+        object.serialize_field("errno", &self.errno().map(Errno::name))?;
+        object.serialize_field("placement", &self.placement())?;
+        object.serialize_field("outcome", &self.to_string())?;
+        object.end()
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

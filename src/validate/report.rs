@@ -86,11 +86,25 @@ impl fmt::Display for Finding {
 /// Everything the judge has found in one payload, in the order of the payload; what is about
 /// claims comes first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Report {
     findings: Vec<Finding>,
     /// Notes, warnings and errors found, those that are not kept included.
     counts: [u64; 3],
+}
+
+/// As an object: `findings`, `errors`, `warnings`, `notes`; the last three count what is not kept
+/// too.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut object = to.serialize_struct("Report", 4)?;
+        object.serialize_field("findings", &self.findings)?;
+        object.serialize_field("errors", &self.count(Severity::Error))?;
+        object.serialize_field("warnings", &self.count(Severity::Warning))?;
+        object.serialize_field("notes", &self.count(Severity::Note))?;
+        object.end()
+    }
 }
 
 impl Report {

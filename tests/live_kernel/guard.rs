@@ -21,10 +21,7 @@ pub fn may_pass(payload: &[u8], fields: &ExtentFields, target: &Target) -> bool 
         return false;
     }
     [4096, 65536].into_iter().all(|page_size| {
-        let target = Target {
-            page_size,
-            ..*target
-        };
+        let target = target.page_size(page_size);
         Kernel::ALL
             .into_iter()
             .all(|kernel| predict(payload, fields, &target, kernel) != Outcome::Unsafe)

@@ -93,11 +93,10 @@ impl Place {
     }
 
     fn target(&self, case: &Case) -> Target {
-        Target {
-            file_size: case.file_size,
-            nodatasum: false,
-            ..self.probe.target(case.offset)
-        }
+        self.probe
+            .target(case.offset)
+            .file_size(case.file_size)
+            .nodatasum(false)
     }
 }
 

@@ -199,7 +199,7 @@ fn data_in_front_comes_last_when_framed_anew() {
     let (data, offset) = (tlv(19, b"abc"), tlv(18, &NUMBER_BYTES));
     let raw = read_one(1, &frame(15, &[data, path(), offset.clone()].concat()));
     let mut writer = Writer::headerless(Vec::new(), Version::V2);
-    writer.raw(&raw).unwrap();
+    writer.write_raw(&raw).unwrap();
     let expected = frame(15, &[path(), offset, b"\x13\0abc".to_vec()].concat());
     assert_eq!(writer.finish_open().unwrap(), expected);
 }

@@ -44,7 +44,7 @@ fn read_as_btrfs_progs_reads_them_and_written_to_the_byte() {
         for raw in &commands {
             let command = Command::parse(raw).unwrap();
             lines.extend(lister.line(&command));
-            writer.command(&command).unwrap();
+            writer.write_command(&command).unwrap();
         }
         assert!(writer.finish().unwrap() == bytes, "{name}");
         let dump = fs::read_to_string(format!("{name}.dump")).unwrap();

@@ -114,7 +114,7 @@ fn reframed(made: &Made, version: Version) -> Vec<u8> {
                     .write(&write.path, write.file_offset, &write.data)
                     .unwrap();
             }
-            _ => writer.raw(&raw).unwrap(),
+            _ => writer.write_raw(&raw).unwrap(),
         }
     }
     writer.finish().unwrap()
@@ -133,7 +133,9 @@ fn rewritten(made: &Made) -> Vec<u8> {
             stream = raw.stream();
             writer.next_stream(raw.version()).unwrap();
         }
-        writer.command(&Command::parse(&raw).unwrap()).unwrap();
+        writer
+            .write_command(&Command::parse(&raw).unwrap())
+            .unwrap();
     }
     writer.unwrap().finish().unwrap()
 }

@@ -11,8 +11,8 @@ fn refusal(command: impl Into<Command>, version: Version) -> EncodeError {
     let command = command.into();
     let mut writer = Writer::new(Vec::new(), version).unwrap();
     let unlink = command::Unlink { path: "a".into() };
-    writer.command(&unlink).unwrap();
-    let Err(WriteError::Command(error)) = writer.command(&command) else {
+    writer.write_command(&unlink).unwrap();
+    let Err(WriteError::Command(error)) = writer.write_command(&command) else {
         panic!("{} was taken", command.kind());
     };
     assert_eq!(RawCommand::encode(&command, version).as_ref(), Err(&error));

@@ -15,7 +15,7 @@ use crate::arbitrary::{self, Stream};
 pub fn write(stream: &Stream) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), stream.version).unwrap();
     for command in &stream.commands {
-        writer.command(command).unwrap();
+        writer.write_command(command).unwrap();
     }
     writer.finish().unwrap()
 }
@@ -80,7 +80,7 @@ quickcheck! {
         let bytes = write(&stream);
         let mut writer = Writer::new(Vec::new(), stream.version).unwrap();
         for raw in read(&bytes[..]) {
-            writer.raw(&raw).unwrap();
+            writer.write_raw(&raw).unwrap();
         }
         writer.finish().unwrap() == bytes
     }
@@ -95,8 +95,8 @@ quickcheck! {
             if let (Command::Utimes(times), Version::V1) = (&mut command, version) {
                 times.otime = None;
             }
-            let result = again.raw(&raw).map_err(|e| e.to_string());
-            assert_eq!(result, typed.command(&command).map_err(|e| e.to_string()));
+            let result = again.write_raw(&raw).map_err(|e| e.to_string());
+            assert_eq!(result, typed.write_command(&command).map_err(|e| e.to_string()));
         }
         TestResult::from_bool(again.finish().unwrap() == typed.finish().unwrap())
     }
@@ -109,7 +109,7 @@ quickcheck! {
         let through = |bytes: &[u8], version| {
             let mut writer = Writer::new(Vec::new(), version).unwrap();
             for raw in read(bytes) {
-                writer.raw(&raw).unwrap();
+                writer.write_raw(&raw).unwrap();
             }
             writer.finish().unwrap()
         };
@@ -149,11 +149,14 @@ fn several_streams_in_one_output() {
         path: Bytes::from_static(b"a"),
     };
     let mut writer = Writer::new(Vec::new(), Version::V1).unwrap();
-    writer.command(&unlink).unwrap();
+    writer.write_command(&unlink).unwrap();
     writer.next_stream(Version::V2).unwrap();
-    writer.command(&unlink).unwrap();
-    writer.command(&command::End {}).unwrap();
-    assert!(matches!(writer.command(&unlink), Err(WriteError::Ended)));
+    writer.write_command(&unlink).unwrap();
+    writer.write_command(&command::End {}).unwrap();
+    assert!(matches!(
+        writer.write_command(&unlink),
+        Err(WriteError::Ended)
+    ));
     writer.next_stream(Version::V3).unwrap();
     let bytes = writer.finish().unwrap();
     let commands = read(&bytes[..]);
@@ -179,7 +182,7 @@ fn pieces_without_header_and_end() {
         path: Bytes::from_static(b"a"),
     };
     let mut writer = Writer::headerless(Vec::new(), Version::V2);
-    writer.command(&unlink).unwrap();
+    writer.write_command(&unlink).unwrap();
     let piece = writer.finish_open().unwrap();
     assert_eq!(
         RawCommand::encode(&unlink, Version::V2).unwrap().bytes(),
@@ -229,10 +232,10 @@ fn a_wrong_checksum_passes_through_but_is_not_made_right() {
     let raw = Reader::new(&bytes[..]).read_command().unwrap().unwrap();
     assert!(!raw.crc_ok());
     let mut same = Writer::new(Vec::new(), Version::V1).unwrap();
-    same.raw(&raw).unwrap();
+    same.write_raw(&raw).unwrap();
     assert_eq!(same.finish().unwrap(), bytes);
     let mut other = Writer::new(Vec::new(), Version::V2).unwrap();
-    let refused = other.raw(&raw).unwrap_err();
+    let refused = other.write_raw(&raw).unwrap_err();
     assert!(matches!(
         refused,
         WriteError::Command(EncodeError::Checksum { offset: 17 })
@@ -242,6 +245,6 @@ fn a_wrong_checksum_passes_through_but_is_not_made_right() {
 /// A stream of one command and `END`.
 pub fn write_one(command: &impl btrfs_payload::send_stream::Encode, version: Version) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), version).unwrap();
-    writer.command(command).unwrap();
+    writer.write_command(command).unwrap();
     writer.finish().unwrap()
 }

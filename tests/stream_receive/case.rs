@@ -117,7 +117,7 @@ pub fn stream_bytes(streams: &[Stream]) -> Vec<u8> {
             None => writer.insert(Writer::new(Vec::new(), stream.version).unwrap()),
         };
         for command in &stream.commands {
-            writer.command(command).unwrap();
+            writer.write_command(command).unwrap();
         }
     }
     writer.unwrap().finish().unwrap()

@@ -13,14 +13,14 @@ use crate::work::{Work, checked, codes};
 pub fn begun(version: Version) -> Writer<Vec<u8>> {
     let mut writer = Writer::new(Vec::new(), version).unwrap();
     writer
-        .command(&command::Subvol {
+        .write_command(&command::Subvol {
             path: "sub".into(),
             uuid: Uuid([7; 16]),
             ctransid: 9,
         })
         .unwrap();
     writer
-        .command(&command::MkFile {
+        .write_command(&command::MkFile {
             path: "f".into(),
             ino: 257,
         })
@@ -78,7 +78,7 @@ fn neighbouring_writes_become_extents_cut_every_128_kib() {
         path: "f".into(),
         mode: 0o600,
     };
-    writer.command(&chmod).unwrap();
+    writer.write_command(&chmod).unwrap();
     writer
         .write(&"f".into(), 300_000, &data[300_000..])
         .unwrap();
@@ -115,7 +115,7 @@ fn a_gap_another_file_and_a_step_back_end_a_run() {
         path: "g".into(),
         ino: 258,
     };
-    writer.command(&other).unwrap();
+    writer.write_command(&other).unwrap();
     for (path, offset) in [("f", 0), ("g", 20_480), ("f", 20_480), ("f", 8192)] {
         writer.write(&path.into(), offset, &data).unwrap();
     }
@@ -260,13 +260,13 @@ fn version_1_gets_zeroes_for_holes_and_no_fileattr() {
         file_offset: 4096,
         size,
     };
-    writer.command(&hole(3, 8192)).unwrap();
-    writer.command(&hole(1, 1 << 50)).unwrap();
+    writer.write_command(&hole(3, 8192)).unwrap();
+    writer.write_command(&hole(1, 1 << 50)).unwrap();
     let fileattr = command::Fileattr {
         path: "f".into(),
         fileattr: 0,
     };
-    writer.command(&fileattr).unwrap();
+    writer.write_command(&fileattr).unwrap();
     let stream = writer.finish().unwrap();
     let (out, summary) = Work::decompress(true).done(&stream);
     assert_eq!(
@@ -284,12 +284,12 @@ fn version_1_gets_zeroes_for_holes_and_no_fileattr() {
     assert!(Reader::new(&out[..]).all(|raw| raw.unwrap().issues().count() == 0));
 
     let mut writer = begun(Version::V2);
-    writer.command(&hole(16, 1 << 40)).unwrap();
+    writer.write_command(&hole(16, 1 << 40)).unwrap();
     let error = Work::decompress(true).on(&writer.finish().unwrap(), 1);
     assert!(matches!(error, Err(TransformError::NoCounterpart { .. })));
     let mut writer = begun(Version::V3);
     writer
-        .command(&command::EnableVerity {
+        .write_command(&command::EnableVerity {
             path: "f".into(),
             verity_algorithm: 1,
             verity_block_size: 4096,

@@ -31,7 +31,7 @@ fn small_stream() -> Vec<u8> {
         path: "f".into(),
         size: 9000,
     };
-    writer.command(&truncate).unwrap();
+    writer.write_command(&truncate).unwrap();
     writer.finish().unwrap()
 }
 
@@ -302,12 +302,14 @@ fn names_beyond_the_limit_end_the_following_of_paths() {
     let mut writer = begun(Version::V1);
     for ino in 0..100_u64 {
         let path = format!("file {ino}").into();
-        writer.command(&command::MkFile { path, ino }).unwrap();
+        writer
+            .write_command(&command::MkFile { path, ino })
+            .unwrap();
     }
     let unlink = command::Unlink {
         path: "never made".into(),
     };
-    writer.command(&unlink).unwrap();
+    writer.write_command(&unlink).unwrap();
     let stream = writer.finish().unwrap();
     assert_eq!(codes(&stream), ["path-unknown"]);
     let mut options = CheckOptions::default();

@@ -120,7 +120,7 @@ fn truncate(size: u64) -> Command {
 fn stream(commands: impl IntoIterator<Item = Command>) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
     for command in commands {
-        writer.command(&command).unwrap();
+        writer.write_command(&command).unwrap();
     }
     writer.finish().unwrap()
 }

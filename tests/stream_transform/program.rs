@@ -222,12 +222,12 @@ fn parents_are_given_beside_the_stream() {
         clone_uuid: Uuid([7; 16]),
         clone_ctransid: 9,
     };
-    writer.command(&snapshot).unwrap();
+    writer.write_command(&snapshot).unwrap();
     let truncate = Truncate {
         path: "no such file".into(),
         size: 5,
     };
-    writer.command(&truncate).unwrap();
+    writer.write_command(&truncate).unwrap();
     let increment = writer.finish().unwrap();
     assert_eq!(status(&program(&["stream", "check"], &increment)), 0);
     let arguments = ["stream", "check", "--parent", parent.to_str().unwrap()];

@@ -157,7 +157,7 @@ fn increment(commands: &[Command]) -> Vec<u8> {
 fn stream(before: &[Command], commands: &[Command]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
     for command in before.iter().chain(commands) {
-        writer.command(command).unwrap();
+        writer.write_command(command).unwrap();
     }
     writer.finish().unwrap()
 }

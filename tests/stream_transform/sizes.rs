@@ -111,7 +111,7 @@ fn increment(commands: &[&Put<'_>]) -> Vec<u8> {
 }
 
 fn put(writer: &mut Writer<Vec<u8>>, command: &impl Encode) {
-    writer.command(command).unwrap();
+    writer.write_command(command).unwrap();
 }
 
 #[test]

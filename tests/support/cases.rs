@@ -103,18 +103,14 @@ pub fn digest(bytes: &[u8]) -> String {
 
 impl Case {
     pub fn target(&self) -> Target {
-        Target {
-            file_size: self.file_size,
-            nodatasum: self.nodatasum,
-            ..Target::new(self.sector_size).at(self.offset)
-        }
+        Target::new(self.sector_size)
+            .at(self.offset)
+            .file_size(self.file_size)
+            .nodatasum(self.nodatasum)
     }
 
     pub fn predict(&self, kernel: Kernel, page_size: u32) -> Outcome {
-        let target = Target {
-            page_size,
-            ..self.target()
-        };
+        let target = self.target().page_size(page_size);
         predict(&self.payload, &self.fields, &target, kernel)
     }
 

@@ -17,7 +17,7 @@ use thiserror::Error;
 /// assert_eq!(kernel.to_string(), "6.8.12");
 /// assert!(kernel.has(Behaviour::InlineZlibAtOnce));
 /// assert!(!kernel.has(Behaviour::InlineZstdAtOnce));
-/// # Ok::<(), btrfs_payload_common::UnknownKernel>(())
+/// # Ok::<(), btrfs_payload_common::ParseKernelError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kernel {
@@ -104,7 +104,7 @@ impl fmt::Display for Kernel {
 /// No kernel can be told from a text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum UnknownKernel {
+pub enum ParseKernelError {
     /// It does not begin with two numbers.
     #[error(
         "{0:?} is no kernel release; one such as 6.8.12 or 6.1.0-50-amd64, or a line such as \
@@ -123,13 +123,13 @@ pub enum UnknownKernel {
 /// (`6.1.0-50-amd64`, `6.8.0-51-generic`): their point release is not in the name, and they
 /// follow the line's newest. So they are taken for the line, as are `6.12.y` and `7.3-rc7`.
 impl FromStr for Kernel {
-    type Err = UnknownKernel;
+    type Err = ParseKernelError;
 
-    fn from_str(release: &str) -> Result<Self, UnknownKernel> {
+    fn from_str(release: &str) -> Result<Self, ParseKernelError> {
         let kernel =
-            read_release(release).ok_or_else(|| UnknownKernel::NoRelease(release.to_owned()))?;
+            read_release(release).ok_or_else(|| ParseKernelError::NoRelease(release.to_owned()))?;
         if kernel < Self::OLDEST.with_point(0) {
-            return Err(UnknownKernel::TooOld(kernel));
+            return Err(ParseKernelError::TooOld(kernel));
         }
         Ok(kernel)
     }
@@ -194,11 +194,11 @@ mod tests {
         }
         for release in ["", "linux", "6", "6.", "6.x", ".6.1", "v6.1", "70000.1"] {
             let error = release.parse::<Kernel>().unwrap_err();
-            assert_eq!(error, UnknownKernel::NoRelease(release.to_owned()));
+            assert_eq!(error, ParseKernelError::NoRelease(release.to_owned()));
         }
         for release in ["5.18", "5.18.19", "5.4.0-100-generic", "2.6.32"] {
             let error = release.parse::<Kernel>().unwrap_err();
-            assert!(matches!(error, UnknownKernel::TooOld(_)), "{release}");
+            assert!(matches!(error, ParseKernelError::TooOld(_)), "{release}");
         }
     }
 

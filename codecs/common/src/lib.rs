@@ -22,7 +22,7 @@ mod releases;
 
 pub use behaviour::{Behaviour, Change};
 pub use cursor::{Cursor, Truncated};
-pub use kernel::{Kernel, UnknownKernel};
+pub use kernel::{Kernel, ParseKernelError};
 pub use machine::Machine;
 pub use piece::Piece;
 pub use reading::{End, Errno, Reading};

@@ -41,6 +41,7 @@ pub const DICTID_LEN: usize = 4;
 
 /// The two header bytes, any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Header {
     /// Byte 0.
     pub cmf: u8,

@@ -23,6 +23,7 @@ fn explain(payload: &[u8], limit: usize) -> (Walk, Vec<Kind>, Vec<(u64, FaultKin
             assert!(!fault.kind.to_string().is_empty());
             faults.push((fault.offset, fault.kind));
         }
+        _ => {}
     });
     assert_eq!(bit, payload.len() as u64 * 8);
     assert_eq!(walk.faults, faults.len());

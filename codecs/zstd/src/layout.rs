@@ -71,6 +71,7 @@ const WINDOW_LOG_MAX: u32 = 31;
 /// | 2 | checksum present |
 /// | 1-0 | width of the dictionary ID: 0, 1, 2, 4 bytes |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameHeader {
     /// The descriptor byte.
     pub descriptor: u8,

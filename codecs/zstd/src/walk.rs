@@ -19,6 +19,7 @@ use crate::sink::Ring;
 
 /// What [`walk`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// A structure.
     Piece(Piece<Kind>),
@@ -28,6 +29,7 @@ pub enum Event {
 
 /// What a payload says and holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Walk {
     /// What the frame decodes to, as far as it could be decoded; never more than a block beyond
     /// the walk's limit.

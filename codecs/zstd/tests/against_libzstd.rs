@@ -207,6 +207,7 @@ fn one_frame(seed: u64, len: u32, damages: Vec<u32>) -> TestResult {
             bit = piece.bits.end;
         }
         Event::Fault(_) => faults += 1,
+        _ => {}
     });
     assert_eq!(bit, 8 * payload.len() as u64);
     let mut decoder = Decoder::new().unwrap();

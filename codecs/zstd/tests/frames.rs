@@ -36,6 +36,7 @@ fn explain(payload: &[u8]) -> (Vec<Kind>, Vec<Fault>, Vec<u8>) {
             kinds.push(piece.kind);
         }
         Event::Fault(fault) => faults.push(fault),
+        _ => {}
     });
     assert_eq!(bit, 8 * u64::try_from(payload.len()).unwrap());
     assert_eq!(walk.faults, faults.len());

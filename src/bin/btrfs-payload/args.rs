@@ -258,12 +258,10 @@ pub(crate) struct Filesystem {
 impl Filesystem {
     pub(crate) fn target(&self) -> Target {
         let target = Target::new(self.sector_size);
-        Target {
-            page_size: self.page_size.unwrap_or(target.page_size),
-            max_inline: self.max_inline,
-            node_size: self.node_size,
-            ..target
-        }
+        target
+            .page_size(self.page_size.unwrap_or(target.page_size))
+            .max_inline(self.max_inline)
+            .node_size(self.node_size)
     }
 }
 
@@ -291,11 +289,10 @@ impl Claims {
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target {
-            offset: self.offset,
-            file_size: self.file_size,
-            ..self.filesystem.target()
-        }
+        self.filesystem
+            .target()
+            .at(self.offset)
+            .file_size(self.file_size)
     }
 }
 

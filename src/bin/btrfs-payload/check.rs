@@ -8,10 +8,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::Errno;
 use btrfs_payload::extent::{ClaimedExtent, Content};
 use btrfs_payload::ioctl::{self, ReadError};
-use btrfs_payload::rules::{ExtentFields, Placement, Target, limits};
+use btrfs_payload::rules::{ExtentFields, Target, limits};
 use btrfs_payload::send_stream::{self, Foreign, ReadError as StreamError};
 use btrfs_payload::transform::CheckOptions;
 use btrfs_payload::validate::{
@@ -226,15 +225,8 @@ struct KernelLine<'a> {
     extent: Option<u64>,
     /// A release, or several in words.
     kernel: &'a str,
-    result: &'static str,
-    /// Bytes that can be read and come from a decoder.
-    read: Option<usize>,
-    /// How many of them, from the first on, are right.
-    right: Option<usize>,
-    errno: Option<&'static str>,
-    placement: Option<&'static str>,
-    /// All of it in words.
-    outcome: String,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
 }
 
 /// The verdict on an input, as a JSON line.
@@ -445,15 +437,7 @@ impl Check<'_> {
             input: &input.to_string_lossy(),
             extent: place.extent,
             kernel,
-            result: outcome.name(),
-            read: outcome.read().map(|(bytes, _)| bytes.len()),
-            right: outcome.read().map(|(_, right)| right),
-            errno: outcome.errno().map(Errno::name),
-            placement: outcome.placement().map(|placement| match placement {
-                Placement::Inline => "inline",
-                Placement::Regular => "regular",
-            }),
-            outcome: outcome.to_string(),
+            outcome,
         })
     }
 
@@ -475,12 +459,10 @@ impl Check<'_> {
             }
         };
         let size = file.metadata().with_context(|| cannot_read(input))?.len();
-        let target = Target {
-            file_size: size,
-            max_inline: claims.filesystem.max_inline,
-            node_size: probe.node_size,
-            ..Target::new(probe.sector_size)
-        };
+        let target = Target::new(probe.sector_size)
+            .file_size(size)
+            .max_inline(claims.filesystem.max_inline)
+            .node_size(probe.node_size);
         let bar = progress(size);
         // Compressed extents, where the file has no checksums: their number, and the first.
         let mut unprotected: Option<(u64, u64)> = None;

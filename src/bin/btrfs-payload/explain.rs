@@ -157,7 +157,7 @@ fn every() -> impl Iterator<Item = (Of, &'static Explanation)> {
 
 macro_rules! table {
     ($($code:literal, $rule:literal, $effect:literal;)*) => {
-        [$(Explanation { code: $code, rule: $rule, effect: $effect }),*]
+        [$(Explanation::new($code, $rule, $effect)),*]
     };
 }
 

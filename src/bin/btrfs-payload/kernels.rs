@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use btrfs_payload::{Kernel, UnknownKernel};
+use btrfs_payload::{Kernel, ParseKernelError};
 
 /// A kernel by its release, or the one that is running.
 #[derive(Debug, Clone)]
@@ -35,9 +35,9 @@ pub(crate) fn names_and_all() -> Vec<&'static str> {
 }
 
 impl FromStr for Named {
-    type Err = UnknownKernel;
+    type Err = ParseKernelError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownKernel> {
+    fn from_str(name: &str) -> Result<Self, ParseKernelError> {
         if name == "running" {
             return release(&rustix::system::uname().release().to_string_lossy());
         }
@@ -45,7 +45,7 @@ impl FromStr for Named {
     }
 }
 
-fn release(name: &str) -> Result<Named, UnknownKernel> {
+fn release(name: &str) -> Result<Named, ParseKernelError> {
     let kernel: Kernel = name.parse()?;
     let note = if kernel.is_newer_than_known() {
         let known = Kernel::NEWEST;
@@ -63,9 +63,9 @@ fn release(name: &str) -> Result<Named, UnknownKernel> {
 }
 
 impl FromStr for Which {
-    type Err = UnknownKernel;
+    type Err = ParseKernelError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownKernel> {
+    fn from_str(name: &str) -> Result<Self, ParseKernelError> {
         match name {
             "all" => Ok(Self::All),
             name => name.parse().map(Self::One),

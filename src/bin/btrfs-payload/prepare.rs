@@ -186,11 +186,7 @@ impl Input {
 
 /// The target of an extent at `offset` of a file of that size, where it is known.
 fn target_at(filesystem: &Target, offset: u64, file_size: Option<u64>) -> Target {
-    Target {
-        offset,
-        file_size: file_size.unwrap_or(0),
-        ..*filesystem
-    }
+    filesystem.at(offset).file_size(file_size.unwrap_or(0))
 }
 
 /// What is found out about an extent on the threads that encode.
@@ -321,7 +317,7 @@ impl Table<'_> {
         target: &Target,
         sound: bool,
     ) -> Result<()> {
-        let Sectors { plain, encoded } = Sectors::of(payload_len, fields, target);
+        let Sectors { plain, encoded, .. } = Sectors::of(payload_len, fields, target);
         add(&mut self.total.payload_len, payload_len);
         add(&mut self.total.plain_sectors, plain);
         add(&mut self.total.sectors, encoded);

@@ -10,6 +10,7 @@ use crate::layout::Header;
 
 /// What a walk comes across, in the order of the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// The next structure.
     Piece(Piece<Kind>),

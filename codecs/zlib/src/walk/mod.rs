@@ -21,6 +21,7 @@ use crate::layout::{
 
 /// What a walk found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Walk {
     /// The decoded bytes, at most `limit`.
     pub decoded: Vec<u8>,

@@ -130,10 +130,7 @@ fn header_target(header: &Header) -> Result<Target> {
     if !limits::is_sector_size(sector_size) {
         bail!("sector_size {sector_size}; a power of two from 4096 to 65536 is expected");
     }
-    Ok(Target {
-        file_size: size.unwrap_or(0),
-        ..Target::new(sector_size)
-    })
+    Ok(Target::new(sector_size).file_size(size.unwrap_or(0)))
 }
 
 /// What is said where bytes do not have the digest that is expected.
