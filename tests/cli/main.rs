@@ -1,6 +1,7 @@
 //! Tests of the program, through its command line.
 //!
 //! * [`golden`]: what it prints, in files beside their cases;
+//! * [`findings_page`], [`json_page`]: two pages of docs are what is printed;
 //! * [`pages`]: help, manual pages and completions;
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
@@ -16,6 +17,7 @@ mod dump;
 mod files;
 mod findings_page;
 mod golden;
+mod json_page;
 mod manifest;
 mod material;
 mod on_btrfs;

@@ -52,7 +52,7 @@ fn a_file_is_written_checked_read_and_decoded() {
         assert_eq!((write.code, write.stderr.as_str()), (Some(0), ""));
         let written = &json(&write.stdout)[0];
         assert_eq!(written["encoded_extents"], 2, "{written}");
-        assert_eq!(written["verified"], data.len(), "{written}");
+        assert_eq!(written["verified_bytes"], data.len(), "{written}");
         assert_eq!(written["fallbacks"], Value::Array(Vec::new()));
 
         fs.remount();

@@ -22,7 +22,7 @@ use crate::Verdict;
 use crate::args::{Claims, all_cores, cannot_read, open_with_writer, payload_in};
 use crate::explain::Explain;
 use crate::kernels::{self, Named, Which};
-use crate::output::{Output, add, count, progress, remark, shown, trouble};
+use crate::output::{Output, add, count, progress, remark, shown};
 use crate::quota::{FindingLimit, Quota, not_printed};
 use crate::stream::check_stream;
 use crate::words::words;
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             if let Err(error) = judged.and_then(|()| check.end(input)) {
                 // Where it is standard output that fails, the others cannot be reported either.
                 check.output.finish()?;
-                trouble(&error);
+                check.output.trouble(&error);
                 check.verdict = Verdict::Trouble;
             }
         }

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -65,6 +65,9 @@ pub(crate) fn man(args: &ManArgs, output: &mut Output) -> Result<Verdict> {
         output.bytes(&page)?;
         return Ok(Verdict::Sound);
     };
+    if directory == Path::new("-") {
+        bail!("several pages cannot go to standard output; ./- is a directory of that name");
+    }
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", shown(directory)))?;
     pages(command, NAME.to_owned(), directory, args.force)?;
     Ok(Verdict::Sound)

@@ -1,6 +1,7 @@
 //! `decode`: the bytes of a payload, or the bytes that a kernel would return.
 
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
@@ -10,7 +11,7 @@ use crate::args::{Claims, byte_count, open_input, payload_in};
 use crate::kernels::{self, Named};
 use crate::new_file::OutFile;
 use crate::origin::Origin;
-use crate::output::{Output, remark, shown};
+use crate::output::{FindingLine, Output, remark, shown};
 use crate::words::words;
 
 #[derive(Debug, clap::Args)]
@@ -62,9 +63,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             Ok(bytes) => (bytes.to_vec(), Verdict::Sound),
             Err(NotSound(report)) => {
                 for finding in report.findings() {
-                    remark(format_args!("{finding}"));
+                    output.warn(format_args!("{finding}"));
+                    output.json(&FindingLine::new(finding))?;
                 }
-                remark(format_args!(
+                output.warn(format_args!(
                     "{} is not decoded, as readers differ; --as-kernel gives what one kernel would \
                      return",
                     shown(&args.payload)
@@ -80,7 +82,14 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if let Some(most) = args.max_output.filter(|&most| bytes.len() as u64 > most) {
         bail!("the output would be longer than --max-output, {most} bytes");
     }
-    match &args.output {
+    match args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"))
+    {
+        None if io::stdout().is_terminal() && std::str::from_utf8(&bytes).is_err() => {
+            bail!("the data is no text, and not written to a terminal; use -o FILE or a pipe");
+        }
         None => output.bytes(&bytes)?,
         Some(path) => {
             use std::io::Write;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Claims, read_payload};
-use crate::output::Output;
+use crate::output::{FindingLine, Output};
 
 /// Raw bytes shown of one structure.
 const SHOWN: usize = 8;
@@ -69,29 +69,16 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     })
 }
 
-/// Prints a line in both formats.
-fn print(place: &str, line: &Line<'_>, output: &mut Output) -> Result<()> {
-    let Line { raw, meaning, .. } = line;
-    output.text(format_args!("{place:<11}{raw:<28}{meaning}"))?;
-    output.json(line)
-}
-
 fn print_finding(finding: &Finding, output: &mut Output) -> Result<()> {
     let place = finding
         .offset
         .map_or_else(String::new, |offset| format!("{offset:#08x}"));
-    let line = Line {
-        kind: "finding",
-        offset: finding.offset.unwrap_or(0),
-        bit: 0,
-        bits: 0,
-        raw: "",
-        meaning: &format!(
-            "{}: {}: {}",
-            finding.severity, finding.code, finding.message
-        ),
-    };
-    print(&place, &line, output)
+    let Finding { severity, code, .. } = finding;
+    output.text(format_args!(
+        "{place:<11}{:<28}{severity}: {code}: {}",
+        "", finding.message
+    ))?;
+    output.json(&FindingLine::new(finding))
 }
 
 fn print_structure(payload: &[u8], piece: &Piece<Structure>, output: &mut Output) -> Result<()> {
@@ -109,7 +96,9 @@ fn print_structure(payload: &[u8], piece: &Piece<Structure>, output: &mut Output
         raw: &first_bytes(payload, piece.bytes()),
         meaning: &piece.kind.to_string(),
     };
-    print(&place, &line, output)
+    let Line { raw, meaning, .. } = &line;
+    output.text(format_args!("{place:<11}{raw:<28}{meaning}"))?;
+    output.json(&line)
 }
 
 /// The first of some bytes, in hexadecimal.

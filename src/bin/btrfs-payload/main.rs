@@ -162,7 +162,7 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(error) => {
-            output::trouble(&error);
+            output.trouble(&error);
             ExitCode::from(2)
         }
     }

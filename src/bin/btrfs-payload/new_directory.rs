@@ -31,6 +31,9 @@ impl NewDirectory {
     /// Nothing of that name may exist, except an empty directory; `force` replaces a directory
     /// that this program has made, and never any other. Only who may read `origin` may read it.
     pub(crate) fn create(name: &Path, force: bool, origin: &Origin) -> Result<Self> {
+        if name == Path::new("-") {
+            bail!("a directory cannot go to standard output; ./- is one of that name");
+        }
         let place = Place::find(name)?;
         if place.old.is_some() && !is_empty(&place.name)? {
             check_ours(&place)?;

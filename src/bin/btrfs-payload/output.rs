@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result};
 use btrfs_payload::transform::Escaped;
+use btrfs_payload::validate::Finding;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ pub(crate) struct Output {
     /// The exit status is a result too, so the work goes on without a reader.
     outlives_reader: bool,
     reader_is_gone: bool,
+    /// Standard output has data; lines go to standard error.
+    stdout_is_taken: bool,
 }
 
 impl Output {
@@ -34,7 +37,13 @@ impl Output {
             stdout: BufWriter::new(io::stdout().lock()),
             outlives_reader: false,
             reader_is_gone: false,
+            stdout_is_taken: false,
         }
+    }
+
+    /// From here on standard output is for data; lines go to standard error.
+    pub(crate) fn give_up_stdout(&mut self) {
+        self.stdout_is_taken = true;
     }
 
     /// From here on a reader that goes away is no failure: what is left to say is not said.
@@ -57,13 +66,28 @@ impl Output {
         if self.format != Format::Text || self.reader_is_gone {
             return Ok(());
         }
+        if self.stdout_is_taken {
+            remark(line);
+            return Ok(());
+        }
         let written = writeln!(self.stdout, "{line}");
         self.written(written)
+    }
+
+    /// Something to worry about, on standard error; nothing in JSON, which has it in its objects.
+    pub(crate) fn warn(&self, line: std::fmt::Arguments<'_>) {
+        if self.format == Format::Text {
+            remark(line);
+        }
     }
 
     /// One object as a line; nothing in text.
     pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<()> {
         if self.format != Format::Json || self.reader_is_gone {
+            return Ok(());
+        }
+        if self.stdout_is_taken {
+            json_to_stderr(object);
             return Ok(());
         }
         let written = serde_json::to_writer(&mut self.stdout, object)
@@ -72,13 +96,23 @@ impl Output {
         self.written(written)
     }
 
-    /// The format asked for.
-    pub(crate) fn format(&self) -> Format {
-        self.format
+    /// Says what went wrong: the error, then its causes; as an object too in JSON.
+    pub(crate) fn trouble(&mut self, error: &anyhow::Error) {
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let message = causes.join(": ");
+        // What was found before comes before. Where it cannot be printed, this is still said.
+        let _ = self.finish();
+        remark(format_args!("{message}"));
+        let line = ErrorLine {
+            kind: "error",
+            message: &message,
+        };
+        let _ = self.json(&line).and_then(|()| self.finish());
     }
 
-    /// Bytes as they are.
+    /// Data as it is; lines go to standard error then.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.give_up_stdout();
         self.stdout
             .write_all(bytes)
             .context("cannot write to standard output")
@@ -99,10 +133,28 @@ pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> Escaped<'_> {
     Escaped(name.as_ref().as_bytes())
 }
 
-/// Says what went wrong: the error, then its causes.
-pub(crate) fn trouble(error: &anyhow::Error) {
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    remark(format_args!("{}", causes.join(": ")));
+/// A finding in the payload that is the only input, as a JSON line.
+#[derive(Serialize)]
+pub(crate) struct FindingLine<'a> {
+    kind: &'static str,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+impl<'a> FindingLine<'a> {
+    pub(crate) fn new(finding: &'a Finding) -> Self {
+        Self {
+            kind: "finding",
+            finding,
+        }
+    }
+}
+
+/// What went wrong, as a JSON line.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    kind: &'static str,
+    message: &'a str,
 }
 
 /// Adds to a sum, which stays at the largest number instead of wrapping.
@@ -125,7 +177,7 @@ pub(crate) fn remark(line: std::fmt::Arguments<'_>) {
 }
 
 /// One object as a line on standard error, where standard output has a stream.
-pub(crate) fn json_to_stderr(object: &impl Serialize) {
+fn json_to_stderr(object: &impl Serialize) {
     if let Ok(mut line) = serde_json::to_vec(object) {
         line.push(b'\n');
         // There is nowhere left to complain.

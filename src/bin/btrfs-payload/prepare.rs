@@ -82,8 +82,8 @@ struct Total {
     encoded: u64,
     plain: u64,
     holes: u64,
-    len: u64,
-    payload_len: u64,
+    data_bytes: u64,
+    payload_bytes: u64,
     plain_sectors: u64,
     sectors: u64,
     saved_bytes: u64,
@@ -260,7 +260,7 @@ impl Table<'_> {
         let &FileExtent { offset, len, .. } = extent;
         let target = target_at(&self.options.target, offset, self.file_size);
         add(&mut self.total.extents, 1);
-        add(&mut self.total.len, len);
+        add(&mut self.total.data_bytes, len);
         match &extent.content {
             Content::Encoded(encoded) => {
                 let (payload, fields) = (encoded.payload(), encoded.fields());
@@ -318,7 +318,7 @@ impl Table<'_> {
         sound: bool,
     ) -> Result<()> {
         let Sectors { plain, encoded, .. } = Sectors::of(payload_len, fields, target);
-        add(&mut self.total.payload_len, payload_len);
+        add(&mut self.total.payload_bytes, payload_len);
         add(&mut self.total.plain_sectors, plain);
         add(&mut self.total.sectors, encoded);
         let codec = manifest::codec_name(fields.compression);
@@ -346,7 +346,7 @@ impl Table<'_> {
 
     fn plain_row(&mut self, offset: u64, len: u64, target: &Target, reason: String) -> Result<()> {
         let plain = plain_sectors(len, target);
-        add(&mut self.total.payload_len, len);
+        add(&mut self.total.payload_bytes, len);
         add(&mut self.total.plain_sectors, plain);
         add(&mut self.total.sectors, plain);
         self.output.text(format_args!(
@@ -374,7 +374,7 @@ impl Table<'_> {
         total.saved_bytes = bytes(saved);
         self.output.text(format_args!(
             "{} in {} ({} encoded, {} plain, {}): {} bytes on disk instead of {}, {} saved; {}",
-            count(total.len, "byte"),
+            count(total.data_bytes, "byte"),
             count(total.extents, "extent"),
             total.encoded,
             total.plain,

@@ -53,22 +53,22 @@ struct Line<'a> {
     kind: &'static str,
     src: &'a str,
     dest: &'a str,
-    len: u64,
+    data_bytes: u64,
     encoded_extents: u64,
-    encoded_len: u64,
-    payload_len: u64,
+    encoded_bytes: u64,
+    payload_bytes: u64,
     plain_extents: u64,
-    plain_len: u64,
-    hole_len: u64,
+    plain_bytes: u64,
+    hole_bytes: u64,
     fallbacks: Vec<FallbackLine>,
-    verified: Option<u64>,
+    verified_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct FallbackLine {
     reason: String,
     extents: u64,
-    len: u64,
+    bytes: u64,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
@@ -179,22 +179,22 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
         kind: "written",
         src: &name(&args.src),
         dest: &name(&args.dest),
-        len,
+        data_bytes: len,
         encoded_extents: encoded.extents,
-        encoded_len: encoded.bytes,
-        payload_len: encoded.stored,
+        encoded_bytes: encoded.bytes,
+        payload_bytes: encoded.stored,
         plain_extents: plain.extents,
-        plain_len: plain.bytes,
-        hole_len: holes.bytes,
+        plain_bytes: plain.bytes,
+        hole_bytes: holes.bytes,
         fallbacks: summary
             .fallbacks
             .iter()
             .map(|fallback| FallbackLine {
                 reason: fallback.reason.to_string(),
                 extents: fallback.tally.extents,
-                len: fallback.tally.bytes,
+                bytes: fallback.tally.bytes,
             })
             .collect(),
-        verified: args.verify.then_some(summary.verified),
+        verified_bytes: args.verify.then_some(summary.verified),
     })
 }

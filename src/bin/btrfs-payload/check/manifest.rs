@@ -11,7 +11,6 @@ use btrfs_payload::validate::{decode, validate};
 use super::{Check, Place};
 use crate::args::Claims;
 use crate::manifest::{self, Encoded, FORMAT, Header, Line, fault};
-use crate::output::trouble;
 
 /// Lines that are none of a manifest, and are said one by one: with more of them the file is
 /// something else.
@@ -86,7 +85,7 @@ impl Check<'_> {
             Ok(Err(finding)) => return self.other(input, place, &finding),
             Err(cause) => {
                 self.output.finish()?;
-                trouble(&cause);
+                self.output.trouble(&cause);
                 self.verdict = self.verdict.max(crate::Verdict::Trouble);
                 return Ok(());
             }

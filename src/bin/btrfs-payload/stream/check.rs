@@ -70,7 +70,7 @@ Exit status:
 
 /// A finding as a JSON line.
 #[derive(Serialize)]
-struct FindingLine<'a> {
+pub(super) struct FindingLine<'a> {
     kind: &'static str,
     input: &'a str,
     code: &'static str,
@@ -86,6 +86,24 @@ struct FindingLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_offset: Option<u64>,
     message: &'a str,
+}
+
+impl<'a> FindingLine<'a> {
+    pub(super) fn new(input: &'a str, finding: &'a StreamFinding) -> Self {
+        Self {
+            kind: "finding",
+            input,
+            code: finding.code,
+            severity: finding.severity.to_string(),
+            stream_offset: finding.offset,
+            command: finding.command,
+            name: finding.kind.map(|kind| kind.name()),
+            path: finding.path.as_ref().map(|path| path_text(path)),
+            file_offset: finding.file_offset,
+            payload_offset: finding.payload_offset,
+            message: &finding.message,
+        }
+    }
 }
 
 /// The sums as a JSON line.
@@ -159,21 +177,9 @@ pub(crate) fn check_stream(
     })
 }
 
-pub(super) fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {
+fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {
     output.text(format_args!("{name}: {finding}"))?;
-    output.json(&FindingLine {
-        kind: "finding",
-        input: name,
-        code: finding.code,
-        severity: finding.severity.to_string(),
-        stream_offset: finding.offset,
-        command: finding.command,
-        name: finding.kind.map(|kind| kind.name()),
-        path: finding.path.as_ref().map(|path| path_text(path)),
-        file_offset: finding.file_offset,
-        payload_offset: finding.payload_offset,
-        message: &finding.message,
-    })
+    output.json(&FindingLine::new(name, finding))
 }
 
 /// A path in JSON: whole where it can be one, else its beginning and end.

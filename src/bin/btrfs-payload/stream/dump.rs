@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::io::Input;
 use crate::Verdict;
 use crate::args::CommandSize;
-use crate::output::{Output, trouble};
+use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -40,7 +40,7 @@ length, short values of extended attributes as text. What follows # or ! is a re
 Lines of --format json:
   {\"kind\":\"command\"} offset (bytes), index, stream, version, name (or number), crc (true: right),
       attributes (an object: numbers; text; times as \"seconds.nanoseconds\"; data as its length),
-      payload (a phrase, of encoded writes), issues (sentences, where there are any)
+      headline (a phrase, of encoded writes), issues (sentences, where there are any)
 
 Exit status:
   0  the whole input was read
@@ -62,7 +62,7 @@ struct Line {
     crc: bool,
     attributes: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
+    headline: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     issues: Vec<String>,
 }
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             Err(error) => {
                 verdict = Verdict::NotSound;
                 output.finish()?;
-                trouble(&anyhow::Error::new(error).context(name));
+                output.trouble(&anyhow::Error::new(error).context(name));
                 break;
             }
         }
@@ -138,7 +138,7 @@ fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {
         name,
         crc: raw.crc_ok(),
         attributes,
-        payload,
+        headline: payload,
         issues,
     })
 }

@@ -11,12 +11,13 @@ use btrfs_payload::send_stream::Reader;
 use btrfs_payload::transform::{Parents, RewriteSummary, StreamFinding, TransformError};
 use serde::Serialize;
 
+use super::check::FindingLine;
 use super::io::{Input, stdout};
 use super::known::Known;
 use crate::Verdict;
 use crate::args::{CommandSize, byte_count, jobs};
 use crate::new_file::OutFile;
-use crate::output::{Format, Output, add, count, remark, trouble};
+use crate::output::{Output, add, count, remark};
 use crate::quota::FindingLimit;
 
 #[derive(Debug, clap::Args)]
@@ -60,8 +61,9 @@ pub(super) struct InOut {
 
 /// Printed after the help of every subcommand that rewrites.
 pub(super) const AFTER_HELP: &str = "\
-The sums go to standard error; --format json makes them one line:
-  {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data (bytes of files), encoded_in,
+The sums go to standard output, or to standard error where that has the stream; --format json makes
+them one line:
+  {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data_bytes (of files), encoded_in,
       encoded_out, replaced, unsound, sectors_in, sectors_out, refused_clones,
       fileattr_left_out, header_without_end, command_after_end, holes_trusted
 
@@ -79,7 +81,7 @@ struct Line<'a> {
     bytes_in: u64,
     bytes_out: u64,
     commands: u64,
-    data: u64,
+    data_bytes: u64,
     encoded_in: u64,
     encoded_out: u64,
     replaced: u64,
@@ -116,14 +118,21 @@ impl InOut {
         ) -> Result<RewriteSummary, TransformError>,
     ) -> Result<Verdict> {
         let to_stdout = self.output == Path::new("-");
+        if to_stdout {
+            output.give_up_stdout();
+        }
         let stdout = to_stdout.then(stdout).transpose()?;
         let mut input = Input::open(&self.input)?;
         let origin = input.origin();
         let (name, bar) = (input.name(), input.bar());
         let mut quota = self.limit.quota();
+        let mut printed = Ok(());
         let mut report = |finding: &StreamFinding| {
-            if quota.takes(finding.severity) {
-                bar.suspend(|| remark(format_args!("{name}: {finding}")));
+            if printed.is_ok() && quota.takes(finding.severity) {
+                printed = bar.suspend(|| {
+                    output.warn(format_args!("{name}: {finding}"));
+                    output.json(&FindingLine::new(&name, finding))
+                });
             }
         };
         let jobs = self.jobs;
@@ -143,6 +152,7 @@ impl InOut {
             None => OutFile::create(&self.output, self.force)?,
         };
         let worked = ratio(out.file());
+        printed?;
         if worked.is_ok() {
             out.finish(&origin)?;
         }
@@ -154,7 +164,7 @@ impl InOut {
                     let findings = count(held_back, "more finding");
                     remark(format_args!("{name}: {findings} not printed"));
                 }
-                sums(&name, &summary, output.format());
+                sums(&name, &summary, output)?;
                 Ok(if summary.is_sound() {
                     Verdict::Sound
                 } else {
@@ -162,7 +172,7 @@ impl InOut {
                 })
             }
             Err(error) if error.is_of_stream() => {
-                trouble(&anyhow::Error::new(error).context(name));
+                output.trouble(&anyhow::Error::new(error).context(name));
                 Ok(Verdict::NotSound)
             }
             Err(error) => Err(error).with_context(|| format!("cannot rewrite {name}")),
@@ -206,7 +216,7 @@ impl Write for Counted<'_> {
     }
 }
 
-fn sums(name: &str, summary: &RewriteSummary, format: Format) {
+fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()> {
     let &RewriteSummary {
         bytes_in,
         bytes_out,
@@ -225,50 +235,46 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         holes_trusted,
         ..
     } = summary;
-    if format == Format::Json {
-        let line = Line {
-            kind: "rewritten",
-            input: name,
-            bytes_in,
-            bytes_out,
-            commands,
-            data,
-            encoded_in,
-            encoded_out,
-            replaced,
-            unsound,
-            sectors_in,
-            sectors_out,
-            refused_clones,
-            fileattr_left_out,
-            header_without_end,
-            command_after_end,
-            holes_trusted,
-        };
-        crate::output::json_to_stderr(&line);
-        return;
-    }
-    remark(format_args!(
+    output.json(&Line {
+        kind: "rewritten",
+        input: name,
+        bytes_in,
+        bytes_out,
+        commands,
+        data_bytes: data,
+        encoded_in,
+        encoded_out,
+        replaced,
+        unsound,
+        sectors_in,
+        sectors_out,
+        refused_clones,
+        fileattr_left_out,
+        header_without_end,
+        command_after_end,
+        holes_trusted,
+    })?;
+    output.text(format_args!(
         "{name}: {} became {bytes_out} ({}, {} of data); encoded extents: {encoded_in} in, \
          {encoded_out} out, {replaced} replaced; sectors: {sectors_in} in, {sectors_out} out",
         count(bytes_in, "byte"),
         count(commands, "command"),
         count(data, "byte"),
-    ));
+    ))?;
     if unsound > 0 {
-        remark(format_args!(
+        output.warn(format_args!(
             "{name}: passed on as they are: {}, NOT sound",
             count(unsound, "payload")
         ));
     }
     if refused_clones > 0 {
-        remark(format_args!(
+        output.warn(format_args!(
             "{name}: passed on as they are: {} between sectors, which the filesystem does NOT take",
             count(refused_clones, "clone")
         ));
     }
     if header_without_end > 0 || command_after_end > 0 {
-        remark(format_args!(
+        output.warn(format_args!(
             "{name}: passed on as they are, and receivers fail there: {} without END before them, \
              {} after END",
             count(header_without_end, "header"),
@@ -276,16 +282,17 @@ fn sums(name: &str, summary: &RewriteSummary, format: Format) {
         ));
     }
     if holes_trusted > 0 {
-        remark(format_args!(
+        output.warn(format_args!(
             "{name}: became zeroes: {} in files of the parent snapshot; one past the end of its \
              file, which Linux does not send, makes the file longer",
             count(holes_trusted, "hole")
         ));
     }
     if fileattr_left_out > 0 {
-        remark(format_args!(
+        output.warn(format_args!(
             "{name}: left out: {}; version 1 has none, and receivers ignore them",
             count(fileattr_left_out, "FILEATTR command")
         ));
     }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::io::Input;
 use crate::Verdict;
 use crate::args::{CommandSize, Filesystem, Method, jobs};
-use crate::output::{Output, add, count, trouble};
+use crate::output::{Output, add, count};
 use crate::words::{codecs, words};
 
 #[derive(Debug, clap::Args)]
@@ -50,9 +50,9 @@ where it is written. The standard error of an estimate is that of a sample; it i
 data was compressed.
 
 Lines of --format json:
-  {\"kind\":\"stream\"} input, streams, bytes, commands (an object: name to number)
-  {\"kind\":\"data\"} codec (plain, zlib, lzo, zstd, unknown), extents, data, payload (bytes), sectors,
-      plain_sectors (without compression)
+  {\"kind\":\"contents\"} input, streams, bytes, command_counts (an object: name to number)
+  {\"kind\":\"data\"} codec (plain, zlib, lzo, zstd, unknown), extents, data_bytes, payload_bytes,
+      sectors, plain_sectors (without compression)
   {\"kind\":\"estimate\"} codec, level, samples, sectors, standard_error (sectors)";
 
 #[derive(Serialize)]
@@ -61,7 +61,7 @@ struct StreamLine<'a> {
     input: &'a str,
     streams: u64,
     bytes: u64,
-    commands: serde_json::Map<String, serde_json::Value>,
+    command_counts: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -69,8 +69,8 @@ struct DataLine {
     kind: &'static str,
     codec: &'static str,
     extents: u64,
-    data: u64,
-    payload: u64,
+    data_bytes: u64,
+    payload_bytes: u64,
     sectors: u64,
     plain_sectors: u64,
 }
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let stats = match stats {
         Ok(stats) => stats,
         Err(error) if error.is_of_stream() => {
-            trouble(&anyhow::Error::new(error).context(name));
+            output.trouble(&anyhow::Error::new(error).context(name));
             return Ok(Verdict::NotSound);
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
@@ -122,11 +122,11 @@ fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Re
     }
     let commands = counts.map(|(kind, number)| (kind.name().to_owned(), (*number).into()));
     output.json(&StreamLine {
-        kind: "stream",
+        kind: "contents",
         input: name,
         streams,
         bytes,
-        commands: commands.collect(),
+        command_counts: commands.collect(),
     })?;
     output.text(format_args!(
         "{:<10}{:>10}{:>16}{:>16}{:>9}{:>12}{:>14}",
@@ -183,8 +183,8 @@ fn data(codec: &'static str, sums: &CodecStats, output: &mut Output) -> Result<(
         kind: "data",
         codec,
         extents: sums.extents,
-        data: sums.data,
-        payload: sums.payload,
+        data_bytes: sums.data,
+        payload_bytes: sums.payload,
         sectors: sums.sectors,
         plain_sectors: sums.plain_sectors,
     })
