@@ -14,6 +14,7 @@ use super::payload;
 use super::source::BATCH_LEN;
 use crate::pipeline;
 use crate::rules::Target;
+use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{Command, Foreign, IntoReader, Issue, RawCommand, ReadError, Reader};
@@ -296,7 +297,7 @@ impl<'a> Found<'a> {
     fn left_out(&mut self, report: &Report) {
         for severity in [Severity::Error, Severity::Warning, Severity::Note] {
             let kept = report.findings().iter().filter(|f| f.severity == severity);
-            let left_out = report.count(severity).saturating_sub(kept.count() as u64);
+            let left_out = report.count(severity).saturating_sub(u64_of(kept.count()));
             self.judged.summary.count(severity, left_out);
             add(&mut self.judged.summary.not_reported, left_out);
         }
@@ -319,10 +320,10 @@ fn judge(batch: Batch, options: &CheckOptions) -> Judged {
         let summary = &mut judged.summary;
         summary.streams = raw.stream().saturating_add(1);
         add(&mut summary.commands, 1);
-        summary.whole_bytes = raw.offset().saturating_add(raw.bytes().len() as u64);
+        summary.whole_bytes = raw.offset().saturating_add(u64_of(raw.bytes().len()));
         if let Some(Payload { write, .. }) = &payload {
             add(&mut summary.payloads, 1);
-            add(&mut summary.payload_bytes, write.data.len() as u64);
+            add(&mut summary.payload_bytes, u64_of(write.data.len()));
         }
         let mut found = Found::new(&raw, options.max_findings_per_command, &mut judged);
         // The rest of a damaged command says nothing.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::error::TransformError;
+use crate::rules::limits::u64_of;
 use crate::send_stream::{RawCommand, command};
 
 /// Commands with less data than this are copied, bytes: an extent has at most 32 pieces that are
@@ -144,7 +145,7 @@ impl Run {
     /// True for data that goes on where this ends.
     pub(super) fn is_followed_by(&self, write: &command::Write) -> bool {
         self.data.path == write.path
-            && self.data.offset.checked_add(self.data.len as u64) == Some(write.file_offset)
+            && self.data.offset.checked_add(u64_of(self.data.len)) == Some(write.file_offset)
     }
 
     /// Takes as much of `write` after `done` bytes of it as fits; returns how much.

@@ -28,8 +28,6 @@ pub struct DecodedExtent {
 /// extent; with more, `btrfs receive` decodes, and so do we.
 pub(super) const MAX_DECODED: u64 = 16 << 20;
 
-const TOO_LONG: &str = "decodes-too-long";
-
 /// `btrfs receive` decodes the payload; the rule is about its place, or about its gain.
 fn makes_fall_back(finding: &Finding) -> bool {
     finding
@@ -45,8 +43,7 @@ fn is_long(finding: &Finding) -> bool {
 /// True for a payload whose fallback decoding by `btrfs receive` fails: its decoders for zlib and
 /// LZO have room for what is claimed.
 fn receive_fails(fields: &ExtentFields, report: &Report) -> bool {
-    let too_long = |finding: &Finding| finding.code == TOO_LONG;
-    fields.codec() != Some(Codec::Zstd) && report.findings().iter().any(too_long)
+    fields.codec() != Some(Codec::Zstd) && report.findings().iter().any(Finding::decodes_too_long)
 }
 
 /// True where a file is longer than a write that ends inside a sector: the ioctl refuses it.
@@ -78,7 +75,7 @@ pub(super) fn judge(write: &EncodedWrite, target: &Target) -> Report {
     report.map(|finding| {
         if makes_fall_back(&finding) {
             fall_back(finding)
-        } else if finding.code == TOO_LONG && fails {
+        } else if finding.decodes_too_long() && fails {
             Finding {
                 severity: Severity::Error,
                 ..finding
@@ -115,7 +112,7 @@ pub fn decode_extent(write: &EncodedWrite) -> Result<DecodedExtent, NotSound> {
         });
     }
     // It may be the inline extent of a machine with larger sectors.
-    if lzo.is_none() && report.errors().any(|finding| finding.code == TOO_LONG) {
+    if lzo.is_none() && report.errors().any(Finding::decodes_too_long) {
         let home = Target::new(limits::MAX_SECTOR_SIZE).at(write.file_offset);
         if let Ok(decoded) = decode_at(write, &home) {
             return Ok(decoded);

@@ -27,6 +27,7 @@ use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Options, Prepared, Preparer};
+use crate::rules::limits::u64_of;
 use crate::rules::{Target, plain_sectors};
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{IntoReader, Version};
@@ -189,7 +190,7 @@ impl<'a> Recompress<'a> {
         if !place.offset.is_multiple_of(sector_size) {
             return Ok(None);
         }
-        let len = data.len() as u64;
+        let len = u64_of(data.len());
         let rest = if ends_inside(len, place) {
             len.checked_rem(sector_size).unwrap_or(0)
         } else {
@@ -202,7 +203,7 @@ impl<'a> Recompress<'a> {
         }
         match self.preparer.prepare_for(data, place)? {
             Prepared::Encoded(extent) => {
-                let payload = extent.payload().len() as u64;
+                let payload = u64_of(extent.payload().len());
                 let sectors = sectors_of(payload, extent.fields(), false, place);
                 let behind = place.at(place.offset.saturating_add(extent.fields().len));
                 let sectors = sectors.saturating_add(plain_sectors(rest, &behind));
@@ -221,7 +222,7 @@ impl Recompress<'_> {
         for at in (0..data.len()).step_by(self.options.extents.extent_size.max(1)) {
             let end = at.saturating_add(self.options.extents.extent_size);
             let data = data.slice(at..end.min(data.len()));
-            let len = data.len() as u64;
+            let len = u64_of(data.len());
             let extent = self.plain(&data, &place)?;
             made.extend(pieces(extent, data));
             place.offset = place.offset.saturating_add(len);
@@ -236,7 +237,7 @@ impl Rework for Recompress<'_> {
         data: &[u8],
         place: &Target,
     ) -> Result<Option<EncodedExtent>, TransformError> {
-        let before = plain_sectors(data.len() as u64, place);
+        let before = plain_sectors(u64_of(data.len()), place);
         let options = self.options;
         self.extent(data, place, |after, _| {
             options.only_if_smaller || options.min_saving.is_met(before, after)
@@ -253,7 +254,7 @@ impl Rework for Recompress<'_> {
         if data.len() > MAX_EXTENT {
             return self.long(&data, place).map_err(Unsound::Error);
         }
-        let payload = write.data.len() as u64;
+        let payload = u64_of(write.data.len());
         let before = sectors_of(payload, &write.fields(), falls_back, place);
         let options = self.options;
         let extent = self

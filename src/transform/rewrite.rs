@@ -17,11 +17,12 @@ use super::source::{Batch, Encoded, Item, Plan, Source, Zeroes};
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::pipeline;
+use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 use crate::rules::{Target, plain_sectors};
-use crate::send_stream::command::EncodedWrite;
+use crate::send_stream::command::{self, EncodedWrite};
 use crate::send_stream::{
-    Command, CommandKind, EncodeError, IntoReader, RawCommand, Version, WriteError, Writer,
+    Command, EncodeError, IntoReader, RawCommand, Version, WriteError, Writer,
 };
 use crate::validate::NotSound;
 
@@ -119,7 +120,7 @@ impl Piece {
     pub(super) fn len(&self) -> u64 {
         match self {
             Self::Encoded(extent) => extent.fields().len,
-            Self::Plain(data) => data.len() as u64,
+            Self::Plain(data) => u64_of(data.len()),
         }
     }
 
@@ -127,10 +128,10 @@ impl Piece {
     pub(super) fn sectors(&self, place: &Target) -> u64 {
         match self {
             Self::Encoded(extent) => {
-                let payload = extent.payload().len() as u64;
+                let payload = u64_of(extent.payload().len());
                 sectors_of(payload, extent.fields(), false, place)
             }
-            Self::Plain(data) => plain_sectors(data.len() as u64, place),
+            Self::Plain(data) => plain_sectors(u64_of(data.len()), place),
         }
     }
 }
@@ -216,6 +217,7 @@ impl<K: Rework> Worker<K> {
                     .put_header()
                     .map_err(|error| not_written(0, error))?,
                 Item::Pass(raw) => part.pass(raw)?,
+                Item::Write(raw, write) => part.pass_write(raw, write)?,
                 Item::Clone(finding) => {
                     part.findings.push(finding.as_ref().clone());
                     add(&mut part.summary.refused_clones, 1);
@@ -235,7 +237,7 @@ impl<K: Rework> Worker<K> {
             }
         }
         let bytes = part.writer.into_bytes();
-        part.summary.bytes_out = bytes.len() as u64;
+        part.summary.bytes_out = u64_of(bytes.len());
         Ok(Finished {
             bytes,
             findings: part.findings,
@@ -245,20 +247,22 @@ impl<K: Rework> Worker<K> {
 
     fn encoded(&mut self, encoded: &Encoded, part: &mut Part) -> Result<(), TransformError> {
         let raw = &encoded.raw;
-        let Command::EncodedWrite(write) = Command::parse(raw)? else {
-            return part.pass(raw);
+        let write = match &encoded.command {
+            Ok(Command::EncodedWrite(write)) => write,
+            Ok(_) => return part.pass(raw),
+            Err(error) => return Err(error.clone().into()),
         };
         let place = place_of(&self.target, write.file_offset, encoded.file_size);
-        match self.rework.encoded(&write, &place) {
-            Ok(Reworked::Kept { falls_back }) => part.kept(raw, &write, falls_back, &place),
-            Ok(Reworked::Replaced(pieces)) => part.replaced(raw, &write, &pieces, &place),
+        match self.rework.encoded(write, &place) {
+            Ok(Reworked::Kept { falls_back }) => part.kept(raw, write, falls_back, &place),
+            Ok(Reworked::Replaced(pieces)) => part.replaced(raw, write, &pieces, &place),
             Err(Unsound::Pass(NotSound(report))) => {
                 let subject = Subject::of(raw);
                 let errors = report.errors().take(MAX_PER_COMMAND);
                 let findings = errors.map(|error| StreamFinding::of_payload(&subject, error));
                 part.findings.extend(findings);
                 add(&mut part.summary.unsound, 1);
-                part.kept(raw, &write, false, &place)
+                part.kept(raw, write, false, &place)
             }
             Err(Unsound::Stop(NotSound(report))) => Err(TransformError::Undecodable {
                 offset: raw.offset(),
@@ -279,22 +283,19 @@ struct Part {
 
 impl Part {
     fn pass(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
-        let offset = raw.offset();
-        if raw.kind() == Some(CommandKind::Write) {
-            return self.pass_write(raw);
-        }
         self.writer
             .write_raw(raw)
-            .map_err(|error| not_written(offset, error))
+            .map_err(|error| not_written(raw.offset(), error))
     }
 
     /// Data that is longer than kernels send it is taken apart: older receivers have no room.
-    fn pass_write(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
+    fn pass_write(
+        &mut self,
+        raw: &RawCommand,
+        write: &command::Write,
+    ) -> Result<(), TransformError> {
         let failed = |error| not_written(raw.offset(), error);
-        let Command::Write(write) = Command::parse(raw)? else {
-            return Ok(());
-        };
-        let len = write.data.len() as u64;
+        let len = u64_of(write.data.len());
         let sectors = plain_sectors(len, &self.target.at(write.file_offset));
         add(&mut self.summary.data, len);
         add(&mut self.summary.sectors_in, sectors);
@@ -320,10 +321,10 @@ impl Part {
         place: &Target,
     ) -> Result<(), TransformError> {
         let path = &gathered.path;
-        add(&mut self.summary.data, data.len() as u64);
+        add(&mut self.summary.data, u64_of(data.len()));
         add(
             &mut self.summary.sectors_in,
-            plain_sectors(data.len() as u64, place),
+            plain_sectors(u64_of(data.len()), place),
         );
         let mut rest = data;
         let mut place = *place;
@@ -334,7 +335,7 @@ impl Part {
         }
         add(
             &mut self.summary.sectors_out,
-            plain_sectors(rest.len() as u64, &place),
+            plain_sectors(u64_of(rest.len()), &place),
         );
         self.writer
             .write(path, place.offset, rest)
@@ -375,7 +376,7 @@ impl Part {
     }
 
     fn count_in(&mut self, write: &EncodedWrite, falls_back: bool, place: &Target) -> u64 {
-        let payload = write.data.len() as u64;
+        let payload = u64_of(write.data.len());
         let falls_back = falls_back || ends_inside(write.unencoded_file_len, place);
         let sectors = sectors_of(payload, &write.fields(), falls_back, place);
         add(&mut self.summary.encoded_in, 1);

@@ -38,16 +38,20 @@ impl Sizes {
         }
     }
 
-    /// Follows a command. Returns what is wrong with a range that is cloned: a filesystem with the
+    /// Follows a command; `None` for one that cannot be taken apart. Returns what is wrong with a range that is cloned: a filesystem with the
     /// target's sectors does not take it, whoever passes it on.
-    pub(super) fn follow(&mut self, raw: &RawCommand) -> Option<StreamFinding> {
-        let Ok(command) = Command::parse(raw) else {
+    pub(super) fn follow(
+        &mut self,
+        raw: &RawCommand,
+        command: Option<&Command>,
+    ) -> Option<StreamFinding> {
+        let Some(command) = command else {
             self.order.lost();
             return None;
         };
-        self.order.follow(raw, &command, &mut self.unsaid);
+        self.order.follow(raw, command, &mut self.unsaid);
         let mut found = self.unsaid.drain(..);
-        let Command::Clone(clone) = &command else {
+        let Command::Clone(clone) = command else {
             return None;
         };
         found

@@ -11,9 +11,12 @@ use super::gather::{Data, Gather, Run, is_copied, verify};
 use super::payload::MAX_DECODED;
 use super::sizes::Sizes;
 use crate::MAX_EXTENT;
+use crate::rules::limits::{self, u64_of};
 use crate::rules::sums::add;
 use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
-use crate::send_stream::{Command, CommandKind, RawCommand, Reader, Version, command};
+use crate::send_stream::{
+    Command, CommandError, CommandKind, RawCommand, Reader, Version, command,
+};
 
 /// Bytes of commands a worker gets at a time.
 pub(super) const BATCH_LEN: usize = 128 * 1024;
@@ -40,14 +43,17 @@ pub(super) enum Item {
     Zeroes(Zeroes),
     /// A file gets this size, bytes.
     Truncate(RawCommand, command::Truncate),
+    /// Data that stays as it is.
+    Write(RawCommand, command::Write),
     /// An encoded write.
-    Encoded(Encoded),
+    Encoded(Box<Encoded>),
 }
 
 /// An encoded write that is to be looked at.
 #[derive(Debug)]
 pub(super) struct Encoded {
     pub(super) raw: RawCommand,
+    pub(super) command: Result<Command, CommandError>,
     /// Bytes that the file has at the receiver, at most; see `Sizes::at_most`.
     pub(super) file_size: u64,
 }
@@ -73,6 +79,7 @@ impl Batch {
             | Item::Pass(_)
             | Item::Clone(_)
             | Item::Truncate(..)
+            | Item::Write(..)
             | Item::Zeroes(_) => Ok(()),
         })
     }
@@ -186,15 +193,21 @@ impl<R: Read> Source<R> {
         let Some(raw) = self.reader.read_command()? else {
             return Ok(false);
         };
-        self.take(raw.clone())?;
-        if let Some(finding) = self.plan.sizes.follow(&raw) {
+        // Parsed once, for all that look at it.
+        let command = Command::parse(&raw);
+        self.take(&raw, &command)?;
+        if let Some(finding) = self.plan.sizes.follow(&raw, command.as_ref().ok()) {
             self.items.push(Item::Clone(Box::new(finding)));
         }
         Ok(true)
     }
 
     /// Makes an item of a command; the sizes of files are still those before it.
-    fn take(&mut self, raw: RawCommand) -> Result<(), TransformError> {
+    fn take(
+        &mut self,
+        raw: &RawCommand,
+        command: &Result<Command, CommandError>,
+    ) -> Result<(), TransformError> {
         if raw.stream() >= self.streams {
             let is_first = self.streams == 0;
             let without_end = !is_first && !self.stream_ended;
@@ -215,32 +228,40 @@ impl<R: Read> Source<R> {
         match raw.kind() {
             // The checksums of data are left to the workers.
             Some(CommandKind::EncodedWrite) => {
-                let (bytes, path) = match Command::parse(&raw) {
-                    Ok(Command::EncodedWrite(write)) => (weight(&raw, &write), write.path),
-                    _ => (raw.bytes().len(), Bytes::new()),
+                let (bytes, path) = match command {
+                    Ok(Command::EncodedWrite(write)) => (weight(raw, write), &write.path[..]),
+                    _ => (raw.bytes().len(), &[][..]),
                 };
-                let file_size = self.plan.sizes.at_most(&path);
-                self.push(Item::Encoded(Encoded { raw, file_size }), bytes);
+                let file_size = self.plan.sizes.at_most(path);
+                let encoded = Encoded {
+                    raw: raw.clone(),
+                    command: command.clone(),
+                    file_size,
+                };
+                self.push(Item::Encoded(Box::new(encoded)), bytes);
                 return Ok(());
             }
-            Some(CommandKind::Write) if self.gather(&raw)? => return Ok(()),
-            _ => verify(&raw)?,
+            Some(CommandKind::Write) if self.gather(raw, command)? => return Ok(()),
+            _ => verify(raw)?,
         }
-        match raw.kind() {
-            // It is not what a command of this kind should be: say so.
-            Some(CommandKind::Write) if self.plan.gather.is_some() => {
-                Command::parse(&raw)?;
-                let bytes = raw.bytes().len();
-                self.push(Item::Pass(raw), bytes);
+        let command = match command {
+            Ok(command) => Some(command),
+            // It is not what a command of its kind should be: say so where it is looked into.
+            Err(error) if self.looks_into(raw) => return Err(error.clone().into()),
+            Err(_) => None,
+        };
+        match (raw.kind(), command) {
+            (_, Some(Command::Fallocate(c))) if self.lowers() => self.lower_fallocate(raw, c)?,
+            (Some(CommandKind::Fileattr), _) if self.lowers() => add(&mut self.left_out, 1),
+            (Some(CommandKind::EnableVerity), _) if self.lowers() => {
+                return Err(self.no_counterpart(raw, "fs-verity came with version 3"));
             }
-            Some(CommandKind::Fallocate) if self.lowers() => self.lower_fallocate(&raw)?,
-            Some(CommandKind::Fileattr) if self.lowers() => add(&mut self.left_out, 1),
-            Some(CommandKind::EnableVerity) if self.lowers() => {
-                return Err(self.no_counterpart(&raw, "fs-verity came with version 3"));
+            (_, Some(Command::Write(write))) => {
+                let item = Item::Write(raw.clone(), write.clone());
+                self.push(item, raw.bytes().len());
             }
-            kind => {
-                let bytes = raw.bytes().len();
-                self.push(Item::Pass(raw), bytes);
+            (kind, _) => {
+                self.push(Item::Pass(raw.clone()), raw.bytes().len());
                 // A writer takes nothing after END, so the batch ends there too.
                 if kind == Some(CommandKind::End) {
                     self.close();
@@ -254,6 +275,15 @@ impl<R: Read> Source<R> {
         self.plan.lower
     }
 
+    /// True for commands that do not go out just as they came.
+    fn looks_into(&self, raw: &RawCommand) -> bool {
+        match raw.kind() {
+            Some(CommandKind::Write) => true,
+            Some(CommandKind::Fallocate) => self.lowers(),
+            _ => false,
+        }
+    }
+
     fn no_counterpart(&self, raw: &RawCommand, reason: &'static str) -> TransformError {
         TransformError::NoCounterpart {
             offset: raw.offset(),
@@ -265,14 +295,15 @@ impl<R: Read> Source<R> {
     /// `FALLOCATE` for version 1: holes become zeroes, as kernels before 6.17 send them;
     /// reserved space is not data. What keeps the size ends at the end of the file, where
     /// zeroes would not.
-    fn lower_fallocate(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
-        let Command::Fallocate(c) = Command::parse(raw)? else {
-            return Ok(());
-        };
+    fn lower_fallocate(
+        &mut self,
+        raw: &RawCommand,
+        c: &command::Fallocate,
+    ) -> Result<(), TransformError> {
         match c.fallocate_mode {
             mode if mode == PUNCH_HOLE | KEEP_SIZE || mode & !KEEP_SIZE == ZERO_RANGE => {}
             KEEP_SIZE => return Ok(()),
-            0 => return self.lengthen(raw, &c),
+            0 => return self.lengthen(raw, c),
             _ => return Err(self.no_counterpart(raw, "only holes can be written as zeroes")),
         }
         let Some(mut end) = c.file_offset.checked_add(c.size) else {
@@ -331,7 +362,7 @@ impl<R: Read> Source<R> {
         let Some(mut zeroes) = self.zeroes.take().filter(|zeroes| zeroes.len > 0) else {
             return false;
         };
-        let len = zeroes.len.min(MAX_EXTENT as u64);
+        let len = zeroes.len.min(limits::MAX_EXTENT);
         let piece = Zeroes {
             len,
             ..zeroes.clone()
@@ -345,28 +376,31 @@ impl<R: Read> Source<R> {
 
     /// Adds the data of a `WRITE` to the run, or begins another one. False when it is not to be
     /// gathered, or has no data.
-    fn gather(&mut self, raw: &RawCommand) -> Result<bool, TransformError> {
-        let (Some(gather), Ok(Command::Write(write))) = (self.plan.gather, Command::parse(raw))
-        else {
+    fn gather(
+        &mut self,
+        raw: &RawCommand,
+        command: &Result<Command, CommandError>,
+    ) -> Result<bool, TransformError> {
+        let (Some(gather), Ok(Command::Write(write))) = (self.plan.gather, command) else {
             return Ok(false);
         };
-        if is_copied(&write) {
+        if is_copied(write) {
             verify(raw)?;
         }
         if !self
             .run
             .as_ref()
-            .is_some_and(|run| run.is_followed_by(&write))
+            .is_some_and(|run| run.is_followed_by(write))
         {
             self.finish_run();
         }
         let mut done = 0;
         while done < write.data.len() {
-            let offset = write.file_offset.saturating_add(done as u64);
+            let offset = write.file_offset.saturating_add(u64_of(done));
             let run = self.run.get_or_insert_with(|| {
                 Run::begin(raw.offset(), write.path.clone(), offset, &gather)
             });
-            done = done.saturating_add(run.take(raw, &write, done));
+            done = done.saturating_add(run.take(raw, write, done));
             if run.is_full() {
                 self.finish_run();
             }

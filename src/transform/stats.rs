@@ -336,7 +336,11 @@ fn count(
     for (item, hash) in batch.items.iter().zip(chosen) {
         match item {
             Item::Header => add(&mut counted.streams, 1),
-            Item::Pass(_) | Item::Clone(_) | Item::Truncate(..) | Item::Zeroes(_) => {}
+            Item::Pass(_)
+            | Item::Write(..)
+            | Item::Clone(_)
+            | Item::Truncate(..)
+            | Item::Zeroes(_) => {}
             Item::Data(gathered) => {
                 let len = u64_of(gathered.len);
                 let target = target.at(gathered.offset);
@@ -367,8 +371,10 @@ fn count(
                 }
             }
             Item::Encoded(encoded) => {
-                let Command::EncodedWrite(write) = Command::parse(&encoded.raw)? else {
-                    continue;
+                let write = match &encoded.command {
+                    Ok(Command::EncodedWrite(write)) => write,
+                    Ok(_) => continue,
+                    Err(error) => return Err(error.clone().into()),
                 };
                 let (fields, target) = (write.fields(), target.at(write.file_offset));
                 let payload = u64_of(write.data.len());
@@ -390,7 +396,7 @@ fn count(
                 if let Some(hash) = hash {
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
-                        after.push(match rework.encoded(&write, &target) {
+                        after.push(match rework.encoded(write, &target) {
                             Ok(Reworked::Replaced(pieces)) => {
                                 pieces.iter().map(|piece| piece.sectors(&target)).sum()
                             }

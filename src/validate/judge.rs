@@ -159,7 +159,7 @@ impl<'a> Judge<'a> {
             } else {
                 (too_long, sizes)
             };
-            self.add("decodes-too-long", severity, None, message);
+            self.add(Finding::DECODES_TOO_LONG, severity, None, message);
         } else if decoded < shown_end {
             let (severity, consequence) = if self.inline {
                 (Severity::Error, "unreadable where it lands inline")

@@ -51,6 +51,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The code of [`Finding::decodes_too_long`].
+    pub(super) const DECODES_TOO_LONG: &str = "decodes-too-long";
+
+    /// True where the payload decodes to more than is claimed. Kernels cut it off; of the fallback
+    /// decoders of `btrfs receive`, those for zlib and LZO fail.
+    #[must_use]
+    pub fn decodes_too_long(&self) -> bool {
+        self.code == Self::DECODES_TOO_LONG
+    }
+
     /// A finding that is about no byte of a payload and no rule of the ioctl; `code` is a name
     /// that stays.
     #[must_use]
