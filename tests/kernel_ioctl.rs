@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use btrfs_payload::extent::{ClaimedExtent, Content, EncodedExtent};
 use btrfs_payload::ioctl::{self, EncodedIo, ProbeError, ReadError, Submission, WriteError};
-use btrfs_payload::rules::{EncodedIoId, ExtentFields};
+use btrfs_payload::rules::{EncodedIoId, ExtentFields, WriteRule};
 use btrfs_payload::validate::NotSound;
 use bytes::Bytes;
 use miniz_oxide::inflate::TINFLStatus;
@@ -450,4 +450,31 @@ fn extents_that_the_kernel_made_decode_to_the_file() {
             "{encoded} {bookends} {inline}"
         );
     }
+}
+
+/// The kernel puts a hole into the file before it sees that the offset is wrong; here nothing
+/// happens.
+#[test]
+fn an_unaligned_place_past_the_end_is_refused_before_the_kernel_is_asked() {
+    let test = "an_unaligned_place_past_the_end_is_refused_before_the_kernel_is_asked";
+    let Some(fs) = support::btrfs(test, &Default::default()) else {
+        return;
+    };
+    let file = create(fs.join("file"));
+    file.write_all_at(b"four", 0).unwrap();
+    let before = file.metadata().unwrap();
+    let data = text(8192);
+    let extent = extent(zstd_of(&data), whole(&data, EncodedIoId::ZSTD), 4096);
+    let error = ioctl::encoded_write(&file, 1_000_001, &extent).unwrap_err();
+    let WriteError::Refused { rules } = error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(rules[..], [WriteRule::UnalignedOffset { .. }]),
+        "{rules:?}"
+    );
+    let after = file.metadata().unwrap();
+    assert_eq!(before.len(), after.len());
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    assert_eq!(std::fs::read(fs.join("file")).unwrap(), b"four");
 }

@@ -8,9 +8,11 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::Advice;
+use rustix::fs::{Advice, SeekFrom};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::encoded_read;
@@ -94,12 +96,28 @@ fn describe(extent: Option<&ExtentFields>) -> String {
 ///
 /// # Errors
 /// [`VerifyError`], the first difference or failure in the file's order.
-pub fn verify<F, S>(fd: F, size: u64, mut source: S) -> Result<u64, VerifyError>
+pub fn verify<F, S>(fd: F, size: u64, source: S) -> Result<u64, VerifyError>
 where
     F: AsFd,
     S: FnMut(u64, &mut [u8]) -> io::Result<()>,
 {
-    let fd = fd.as_fd();
+    verify_around(fd.as_fd(), size, &[], source)
+}
+
+/// Holes that are worth skipping, bytes: shorter ones are read as quickly.
+pub(super) const LARGE_HOLE: u64 = CHUNK as u64;
+
+/// The same, where the source has nothing in `holes`, in order: what is a hole in the file too is
+/// skipped.
+pub(super) fn verify_around<S>(
+    fd: BorrowedFd<'_>,
+    size: u64,
+    holes: &[Range<u64>],
+    mut source: S,
+) -> Result<u64, VerifyError>
+where
+    S: FnMut(u64, &mut [u8]) -> io::Result<()>,
+{
     rustix::fs::fsync(fd).map_err(|errno| VerifyError::Sync(errno.into()))?;
     drop_from_page_cache(fd);
     let got = rustix::fs::fstat(fd)
@@ -113,7 +131,19 @@ where
     let mut read = vec![0; CHUNK];
     let mut expected = vec![0; CHUNK];
     let mut offset = 0;
+    let mut holes = holes.iter();
+    let mut hole = holes.next();
     while offset < size {
+        while hole.is_some_and(|hole| hole.end <= offset) {
+            hole = holes.next();
+        }
+        if let Some(hole) = hole.filter(|hole| hole.contains(&offset)) {
+            let data = data_from(fd, offset).unwrap_or(offset).min(hole.end);
+            if data > offset {
+                offset = data;
+                continue;
+            }
+        }
         let filled = rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut *read, offset))
             .map_err(|errno| read_error(fd, offset, errno.into()))?;
         if filled == 0 {
@@ -135,6 +165,16 @@ where
         offset = offset.saturating_add(u64_of(wanted));
     }
     Ok(size)
+}
+
+/// Where the next data is, bytes; `None` where the filesystem does not say.
+fn data_from(fd: BorrowedFd<'_>, offset: u64) -> Option<u64> {
+    match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
+        Ok(data) => Some(data),
+        // There is none up to the end.
+        Err(Errno::NXIO) => Some(u64::MAX),
+        Err(_) => None,
+    }
 }
 
 /// Best effort: a filesystem that keeps its pages is only less cold.

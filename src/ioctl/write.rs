@@ -20,7 +20,8 @@ use crate::rules::{ExtentFields, Target, WriteCall, WriteRule};
 ///
 /// A write that begins past the end of the file leaves a hole; one that ends after it makes
 /// the file longer, to the exact byte. The kernel takes an extent at places it was not judged
-/// for; here it is refused. Nobody else should change the size of the file meanwhile: that
+/// for; here it is refused, and so is a place that breaks a rule of the ioctl, before the kernel
+/// is asked: nothing of the file has changed then. Nobody else should change the size of the file meanwhile: that
 /// decides, too, whether an extent becomes inline.
 ///
 /// # Errors
@@ -33,8 +34,16 @@ pub fn encoded_write(
     extent: &EncodedExtent,
 ) -> Result<usize, WriteError> {
     let fd = fd.as_fd();
-    extent.check_place(&place(fd, offset)?)?;
+    let place = place(fd, offset)?;
+    extent.check_place(&place)?;
     let (fields, payload) = (extent.fields(), extent.payload());
+    // The kernel refuses these too, but past the end of the file only after it has put a hole
+    // there (fs/btrfs/inode.c, btrfs_do_encoded_write: after btrfs_cont_expand).
+    let call = WriteCall::new(u64_of(payload.len()), fields, &place);
+    let rules: Vec<WriteRule> = call.broken_rules().collect();
+    if !rules.is_empty() {
+        return Err(WriteError::Refused { rules });
+    }
     // An offset beyond 2^63 - 1 is negative to the kernel, and refused.
     let args = EncodedIoArgs::new(offset.cast_signed(), fields);
     let expected = payload.len();

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FallocateFlags;
 use thiserror::Error;
 
+use super::verify::{LARGE_HOLE, verify_around};
 use super::write::is_append;
-use super::{EncodedIo, ProbeError, VerifyError, WriteError, encoded_write, probe, verify};
+use super::{EncodedIo, ProbeError, VerifyError, WriteError, encoded_write, probe};
 use crate::extent::{Content, EncodedExtent, FileExtent};
 use crate::rules::WriteRule;
 use crate::rules::limits::u64_of;
@@ -195,6 +197,8 @@ pub struct ExtentWriter<F, S> {
     /// End of the last extent in the file, bytes.
     end: u64,
     summary: WriteSummary,
+    /// Large holes, in order where they were written so.
+    holes: Vec<Range<u64>>,
     buffer: Vec<u8>,
 }
 
@@ -246,8 +250,15 @@ where
             old_size: u64::try_from(stat.st_size).unwrap_or(0),
             end: 0,
             summary: WriteSummary::default(),
+            holes: Vec::new(),
             buffer: Vec::new(),
         })
+    }
+
+    /// Why nothing of this file can be written as payloads, if that is so.
+    #[must_use]
+    pub fn plain_only(&self) -> Option<FallbackReason> {
+        self.plain_only
     }
 
     /// Writes one extent.
@@ -270,6 +281,10 @@ where
             Content::Hole => {
                 self.punch_hole(offset, extent.len)?;
                 self.summary.holes.add(extent.len, 0);
+                if extent.len >= LARGE_HOLE {
+                    let end = offset.saturating_add(extent.len);
+                    self.holes.push(offset..end);
+                }
                 extent.len
             }
         };
@@ -352,13 +367,16 @@ where
     }
 
     /// Like [`ExtentWriter::finish`], then reads the file back through the kernel's decoders and
-    /// compares it with the source; see [`verify`].
+    /// compares it with the source; see [`super::verify()`]. Holes are
+    /// not read where they are holes in the file too.
     ///
     /// # Errors
     /// As [`ExtentWriter::finish`], and [`WriterError::Verify`].
     pub fn finish_verified(mut self) -> Result<WriteSummary, WriterError> {
         let size = self.set_size()?;
-        self.summary.verified = verify(&self.fd, size, &mut self.source)?;
+        self.holes.sort_by_key(|hole| hole.start);
+        let fd = self.fd.as_fd();
+        self.summary.verified = verify_around(fd, size, &self.holes, &mut self.source)?;
         Ok(self.summary)
     }
 

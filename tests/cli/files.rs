@@ -223,12 +223,18 @@ fn encoded_writes_go_to_regular_files_only() {
             "/dev/stdout",
             "/proc/self/fd/2",
         ] {
-            let write = run(dir.path(), [&["write", "data", dest], force].concat());
+            let write = run(
+                dir.path(),
+                [&["write", "--plain-ok", "data", dest], force].concat(),
+            );
             let reason = format!("{dest} is not a regular file");
             assert_trouble(&write, &[&reason]);
             assert!(!write.stderr.contains("--force"), "{write:?}");
         }
-        let write = run(dir.path(), [&["write", "data", "dangling"], force].concat());
+        let write = run(
+            dir.path(),
+            [&["write", "--plain-ok", "data", "dangling"], force].concat(),
+        );
         assert_trouble(&write, &["dangling is a symbolic link to nothing"]);
         let write = run(dir.path(), [&["write", "data", "."], force].concat());
         assert_trouble(&write, &[". is a directory"]);
@@ -470,13 +476,13 @@ fn set_id_bits_are_not_kept_without_the_owner() {
     chown(&data, Some(0), Some(0)).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o6755)).unwrap();
     // As root, with the owner, they stay.
-    assert_done(&run(dir.path(), ["write", "data", "copy"]));
+    assert_done(&run(dir.path(), ["write", "--plain-ok", "data", "copy"]));
     assert_eq!(mode(dir.path().join("copy")), 0o6755);
     let open = dir.path().join("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
     let write = as_nobody(dir.path())
-        .args(["write", "data", "open/copy"])
+        .args(["write", "--plain-ok", "data", "open/copy"])
         .output();
     let write = Run::from(write.unwrap());
     assert_done(&write);
@@ -514,7 +520,7 @@ fn capabilities_are_not_kept_without_the_owner() {
         let write = scope.spawn(|| {
             let chown = rustix::thread::CapabilitySet::CHOWN;
             rustix::thread::remove_capability_from_bounding_set(chown).unwrap();
-            run(dir.path(), ["write", "data", "copy"])
+            run(dir.path(), ["write", "--plain-ok", "data", "copy"])
         });
         write.join().unwrap()
     });
@@ -525,7 +531,7 @@ fn capabilities_are_not_kept_without_the_owner() {
     let got = rustix::fs::getxattr(&copy, "security.capability", &mut [0; 64]);
     assert!(got.is_err(), "{got:?}");
     // With the owner they are kept.
-    assert_done(&run(dir.path(), ["write", "data", "other"]));
+    assert_done(&run(dir.path(), ["write", "--plain-ok", "data", "other"]));
     let mut value = [0; 64];
     let len = rustix::fs::getxattr(dir.path().join("other"), "security.capability", &mut value);
     assert_eq!(value[..len.unwrap()], raw);

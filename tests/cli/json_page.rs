@@ -149,7 +149,10 @@ fn what_write_prints_is_as_the_page_says() {
         .unwrap();
     fs::write(dir.path().join("data"), lines(9000)).unwrap();
     // Not on btrfs: everything is plain, and that is said.
-    let write = run(dir.path(), ["write", "data", "copy", "--format", "json"]);
+    let write = run(
+        dir.path(),
+        ["write", "--plain-ok", "data", "copy", "--format", "json"],
+    );
     let object: Value = serde_json::from_str(&write.stdout).unwrap();
     let documented = documented();
     let seen = compare(&[object], &documented);

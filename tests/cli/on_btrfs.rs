@@ -270,10 +270,16 @@ fn files_that_take_no_payloads_get_plain_data_and_it_is_said() {
     let data = content("mixed");
     fs::write(fs.outside().join("source"), &data).unwrap();
     let dest = fs.join("dest");
-    let write = run(
-        fs.outside(),
-        ["write", "source", dest.to_str().unwrap(), "--verify"],
-    );
+    let write = |more: &[&str]| {
+        let arguments = ["write", "source", dest.to_str().unwrap(), "--verify"];
+        run(fs.outside(), [&arguments, more].concat())
+    };
+    // Not what was asked for: nothing is made, unless that is in order.
+    let refused = write(&[]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+    assert!(refused.stderr.contains("NODATASUM"), "{refused:?}");
+    assert!(!dest.exists());
+    let write = write(&["--plain-ok"]);
     assert_eq!((write.code, write.stderr.as_str()), (Some(0), ""));
     assert!(write.stdout.contains("NODATASUM"), "{write:?}");
     fs.remount();
@@ -361,7 +367,7 @@ fn what_is_done_outlives_a_power_loss() {
         "decode payload --codec zlib --unencoded-len 3000 -o DEST",
         "stream recompress stream -o DEST",
         "prepare source --codec lzo --out DEST",
-        "write source DEST",
+        "write --plain-ok source DEST",
     ];
     for (number, command) in commands.into_iter().enumerate() {
         let run = |dest: &str, force: &[&str]| {
@@ -409,4 +415,60 @@ fn holes_stay_holes() {
         .read_exact_at(&mut got, 3 << 30)
         .unwrap();
     assert!(got == lines(9000));
+}
+
+#[test]
+fn a_file_is_compressed_in_place_unless_it_has_other_names() {
+    let name = "a_file_is_compressed_in_place_unless_it_has_other_names";
+    let Some(fs) = support::btrfs(name, &Options::default()) else {
+        return;
+    };
+    let data = content("lines 300000");
+    let (file, other, link) = (fs.join("file"), fs.join("other"), fs.join("link"));
+    fs::write(&file, &data).unwrap();
+    fs::hard_link(&file, &other).unwrap();
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    let write = |from: &Path, to: &Path| {
+        let paths = [from, to].map(|path| path.to_str().unwrap());
+        run(
+            fs.outside(),
+            ["write", paths[0], paths[1], "--force", "--verify"],
+        )
+    };
+    for to in [&file, &other, &link] {
+        assert_trouble(&write(&file, to), &["2 names", "the others would keep"]);
+    }
+    fs::remove_file(&other).unwrap();
+    // Through the link, which stays one.
+    let through = write(&link, &link);
+    assert_eq!((through.code, through.stderr.as_str()), (Some(0), ""));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    fs.remount();
+    assert!(fs::read(&file).unwrap() == data);
+    let check = run(fs.outside(), ["check", file.to_str().unwrap()]);
+    assert!(check.stdout.contains("sound (3 extents"), "{check:?}");
+}
+
+/// Most of the file is a hole, which nobody has to read.
+#[test]
+fn a_large_hole_is_verified_without_reading_it() {
+    let name = "a_large_hole_is_verified_without_reading_it";
+    let Some(fs) = support::btrfs(name, &Options::default()) else {
+        return;
+    };
+    let source = fs.join("source");
+    let file = File::create(&source).unwrap();
+    let data = content("lines 200000");
+    let size = 1_u64 << 42;
+    file.write_all_at(&data, 0).unwrap();
+    file.write_all_at(&data, size - 65_536).unwrap();
+    let dest = fs.join("dest");
+    let paths = [&source, &dest].map(|path| path.to_str().unwrap());
+    let write = run(fs.outside(), ["write", paths[0], paths[1], "--verify"]);
+    assert_eq!((write.code, write.stderr.as_str()), (Some(0), ""));
+    assert!(write.stdout.contains("read back and compared"), "{write:?}");
+    let mut end = vec![0; data.len()];
+    let file = File::open(&dest).unwrap();
+    file.read_exact_at(&mut end, size - 65_536).unwrap();
+    assert!(end == data);
 }

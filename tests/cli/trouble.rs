@@ -245,7 +245,7 @@ fn a_file_that_may_not_grow_is_trouble() {
     };
     limited(&["prepare", "data", "--codec", "lzo", "--out", "extents"]);
     limited(&["stream", "decompress", "stream", "-o", "out"]);
-    limited(&["write", "data", "copy"]);
+    limited(&["write", "--plain-ok", "data", "copy"]);
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn no_permission_is_trouble() {
     let made = ["cannot make closed/extents in closed", "permission denied"];
     try_it(&["prepare", "data", "--out", "closed/extents"], &made);
     let made = ["cannot make closed/dest in closed", "permission denied"];
-    try_it(&["write", "data", "closed/dest"], &made);
+    try_it(&["write", "--plain-ok", "data", "closed/dest"], &made);
     assert_eq!(tree(&path("closed")), Vec::<String>::new());
     fs::set_permissions(path("closed"), Permissions::from_mode(0o755)).unwrap();
 }

@@ -1,11 +1,11 @@
 //! `write`: a file becomes compressed extents of a file on btrfs.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use btrfs_payload::ioctl::{self, EncodedIo, ExtentWriter, WriteSummary};
+use anyhow::{Context, Result, anyhow, bail};
+use btrfs_payload::ioctl::{self, ExtentWriter, FallbackReason, WriteSummary};
 use btrfs_payload::prepare::{Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
 use serde::Serialize;
@@ -29,6 +29,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     compression: Compression,
 
+    /// Copy the file as it is where it cannot be compressed: not on btrfs, no privilege, no
+    /// checksums (NOCOW)
+    ///
+    /// Without it, nothing is written then, and the exit status is 1: who asks for a compressed
+    /// file shall notice that there is none.
+    #[arg(long, help_heading = "Output")]
+    plain_ok: bool,
+
     /// Read everything back through the kernel and compare
     #[arg(long, help_heading = "Output")]
     verify: bool,
@@ -42,9 +50,15 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload write disk.img /mnt/disk.img --level 15 --verify
   btrfs-payload write disk.img /mnt/disk.img --codec zstd:19,zlib:9 --force
+  btrfs-payload write /mnt/disk.img /mnt/disk.img --level 19 --force --verify
+
+The last compresses a file in place: a new one takes its name once it is whole. Snapshots and
+reflinks keep the old extents, so that space is freed only when they go. A file with several names
+(hard links) is refused, as the others would keep the old file. A symbolic link is followed.
 
 Exit status:
   0  written
+  1  nothing was written, as it would not be compressed (--plain-ok writes it all the same)
   2  wrong usage, or a file cannot be read or written";
 
 /// The result, as a JSON line.
@@ -82,29 +96,75 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     }
     // What is wrong with the options shows before a file is made.
     args.compression.checked_options(limits::MIN_SECTOR_SIZE)?;
+    check_names(args, &metadata)?;
     let cannot_write = || format!("cannot write {}", shown(&args.dest));
     let mut dest = NewFile::create(&args.dest, args.force)?;
     let options = args.compression.options(sector_size_of(dest.file())?);
-    let summary =
-        write(args, &source, metadata.len(), dest.file(), &options).with_context(cannot_write)?;
+    let written =
+        write(args, &source, metadata.len(), dest.file(), &options).with_context(cannot_write);
+    let changed = has_changed(&source, &metadata);
+    let summary = match written {
+        Ok(Ok(summary)) => summary,
+        Ok(Err(reason)) => {
+            output.trouble(&anyhow!(
+                "{} is not written, as it would not be compressed: {reason}; --plain-ok writes it \
+                 as it is",
+                shown(&args.dest)
+            ));
+            return Ok(Verdict::NotSound);
+        }
+        Err(error) if changed => {
+            return Err(error.context(format!("{} changed while it was read", shown(&args.src))));
+        }
+        Err(error) => return Err(error),
+    };
+    if changed {
+        remark(format_args!(
+            "{} changed while it was read; {} may have some of both",
+            shown(&args.src),
+            shown(&args.dest)
+        ));
+    }
     attributes::keep(&source, &metadata, dest.file());
     dest.finish()?;
     report(args, metadata.len(), &summary, output)?;
     Ok(Verdict::Sound)
 }
 
+/// Refuses to give a file in place a new one where it has other names: they would keep the old.
+fn check_names(args: &Args, source: &Metadata) -> Result<()> {
+    let is_source = |dest: &Metadata| (dest.dev(), dest.ino()) == (source.dev(), source.ino());
+    if source.nlink() > 1 && fs::metadata(&args.dest).is_ok_and(|dest| is_source(&dest)) {
+        bail!(
+            "{} has {} names (hard links); the others would keep the old file",
+            shown(&args.dest),
+            source.nlink()
+        );
+    }
+    Ok(())
+}
+
+/// True when somebody has written to the file since.
+fn has_changed(source: &File, before: &Metadata) -> bool {
+    let state = |of: &Metadata| {
+        (
+            of.len(),
+            of.mtime(),
+            of.mtime_nsec(),
+            of.ctime(),
+            of.ctime_nsec(),
+        )
+    };
+    source
+        .metadata()
+        .is_ok_and(|now| state(&now) != state(before))
+}
+
 /// The sector size that the extents are made for; off btrfs everything is written plain, and
 /// any will do.
 fn sector_size_of(dest: &File) -> Result<u32> {
     match ioctl::probe(dest) {
-        Ok(probe) => {
-            if probe.encoded_io == EncodedIo::NotPermitted {
-                remark(format_args!(
-                    "encoded writes need CAP_SYS_ADMIN; writing plain data"
-                ));
-            }
-            Ok(probe.sector_size)
-        }
+        Ok(probe) => Ok(probe.sector_size),
         Err(ioctl::ProbeError::NotBtrfs) => Ok(limits::MIN_SECTOR_SIZE),
         Err(error) => Err(error.into()),
     }
@@ -116,12 +176,15 @@ fn write(
     size: u64,
     dest: &File,
     options: &Options,
-) -> Result<WriteSummary> {
+) -> Result<Result<WriteSummary, FallbackReason>> {
     let original = |offset, buffer: &mut [u8]| source.read_exact_at(buffer, offset);
     // The size first: the kernel then knows which extent ends the file, and makes no inline
     // extent of the first of several.
     dest.set_len(size)?;
     let mut writer = ExtentWriter::new(dest, original)?;
+    if let Some(reason) = writer.plain_only().filter(|_| !args.plain_ok) {
+        return Ok(Err(reason));
+    }
     let bar = progress(size);
     let result = prepare_file(source, options, args.compression.jobs(), |extent| {
         bar.inc(extent.len);
@@ -133,11 +196,11 @@ fn write(
         Err(PrepareFileError::Consumer(error)) => return Err(error.into()),
         Err(error) => return Err(error.into()),
     }
-    Ok(if args.verify {
+    Ok(Ok(if args.verify {
         writer.finish_verified()?
     } else {
         writer.finish()?
-    })
+    }))
 }
 
 fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) -> Result<()> {
