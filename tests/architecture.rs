@@ -1,5 +1,5 @@
-//! The structure that lib.rs and docs/architecture.md describe is the one that the source files
-//! have: imports go down, and no two files import each other.
+//! The structure that lib.rs and docs/architecture.md describe, in a table and in a drawing, is
+//! the one that the source files have: imports go down, and no two files import each other.
 //!
 //! The reader of imports is our own: a parser of Rust would be built with more features than the
 //! macros of other crates need, and everything that stands on those twice.
@@ -241,6 +241,50 @@ fn table(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     .collect()
 }
 
+/// The arrows of the drawing in a text. Boxes are in brackets, an arrow is a column of `|` and
+/// `v` from one box to another.
+fn drawing(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let block = text.split("```").nth(1).unwrap();
+    let lines: Vec<Vec<char>> = block.lines().map(|line| line.chars().collect()).collect();
+    // The first word of the box that covers this place.
+    let boxed = |row: usize, column: usize| {
+        let line = lines.get(row)?;
+        let open = (0..=column).rev().find(|&at| line.get(at) == Some(&'['))?;
+        let close = (open..line.len()).find(|&at| line[at] == ']')?;
+        let text: String = line[open + 1..close].iter().collect();
+        (column < close).then(|| text.split_whitespace().next().unwrap().to_owned())
+    };
+    let mut arrows = BTreeMap::<String, BTreeSet<String>>::new();
+    for (row, line) in lines.iter().enumerate() {
+        for column in (0..line.len()).filter(|&at| matches!(line[at], 'v' | '|')) {
+            let (None, Some(to)) = (boxed(row, column), boxed(row + 1, column)) else {
+                continue;
+            };
+            assert_eq!(line[column], 'v', "an arrow to {to} without a head");
+            let from = (0..row).rev().find_map(|above| boxed(above, column));
+            arrows.entry(from.unwrap()).or_default().insert(to);
+        }
+    }
+    arrows
+}
+
+/// The arrows of a table without those that follow from others.
+fn without_what_follows(
+    table: &BTreeMap<String, BTreeSet<String>>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    fn leads(table: &BTreeMap<String, BTreeSet<String>>, from: &String, to: &String) -> bool {
+        let on = table.get(from);
+        on.is_some_and(|on| on.contains(to) || on.iter().any(|next| leads(table, next, to)))
+    }
+    let rows = table.iter().map(|(from, on)| {
+        let direct = on
+            .iter()
+            .filter(|to| !on.iter().any(|next| leads(table, next, to)));
+        (from.clone(), direct.cloned().collect())
+    });
+    rows.collect()
+}
+
 const LIB: &str = "src/lib.rs";
 const BIN: &str = "src/bin/btrfs-payload/main.rs";
 
@@ -285,6 +329,38 @@ fn the_documentation_has_the_same_table() {
     let library = table(include_str!("../src/lib.rs"));
     assert!(library.len() > 5);
     assert_eq!(library, table(include_str!("../docs/architecture.md")));
+}
+
+#[test]
+fn the_drawing_has_the_arrows_of_the_table() {
+    let table = table(include_str!("../src/lib.rs"));
+    let mut drawn = drawing(include_str!("../docs/architecture.md"));
+    // Neither has a row in the table that says what it imports.
+    assert!(drawn.remove("program").is_some());
+    for to in drawn.values_mut() {
+        to.remove("codecs/");
+    }
+    drawn.retain(|_, to| !to.is_empty());
+    let mut expected = without_what_follows(&table);
+    expected.retain(|_, on| !on.is_empty());
+    assert_eq!(drawn, expected);
+}
+
+#[test]
+fn a_codec_knows_common_and_no_other_crate_of_ours() {
+    let codecs = Path::new(env!("CARGO_MANIFEST_DIR")).join("codecs");
+    let mut seen = 0;
+    for entry in fs::read_dir(codecs).unwrap() {
+        let manifest = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")).unwrap();
+        let ours = manifest
+            .lines()
+            .filter(|line| line.starts_with("btrfs-payload"));
+        for line in ours {
+            assert!(line.starts_with("btrfs-payload-common "), "{line}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3);
 }
 
 #[test]
