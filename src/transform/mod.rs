@@ -39,7 +39,7 @@ pub use escape::{Escaped, EscapedWord, Shortened};
 pub use finding::StreamFinding;
 pub use parents::Parents;
 pub use payload::{DecodedExtent, decode_extent};
-pub use recompress::{ParseSavingError, RecompressOptions, Saving, recompress};
+pub use recompress::{OnUnsound, ParseSavingError, RecompressOptions, Saving, recompress};
 pub use reframe::{ReframeOptions, reframe};
 pub use rewrite::RewriteSummary;
 pub use stats::{CodecStats, Estimate, Stats, StatsOptions, stats};

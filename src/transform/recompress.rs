@@ -24,13 +24,14 @@ use super::payload::{DecodedExtent, decode_extent, ends_inside, sectors_of};
 use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, rewrite};
 use super::sizes::Sizes;
 use super::source::Plan;
-use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::prepare::{Keep, Options, Prepared, Preparer};
 use crate::rules::limits::u64_of;
 use crate::rules::{Target, plain_sectors};
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{IntoReader, Version};
+use crate::validate::{NotSound, Outcome, predict};
+use crate::{Kernel, MAX_EXTENT};
 
 /// The least that a new extent has to save, against what was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,6 +93,22 @@ impl FromStr for Saving {
     }
 }
 
+/// What becomes of a payload that is not sound. Whoever receives it gets a file that some kernel,
+/// or every one, cannot read at that place, and `btrfs receive` does not say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnUnsound {
+    /// It ends the stream with [`TransformError::Undecodable`]: receivers then fail, too.
+    #[default]
+    Fail,
+    /// It is passed on as it is, with its findings.
+    Pass,
+    /// What the newest kernel reads is written as plain data, where it reads all that the payload
+    /// decodes to; elsewhere as [`OnUnsound::Fail`]. A payload with a wrong checksum may have had
+    /// other data: the findings tell.
+    Plain,
+}
+
 /// How to compress a stream again.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -104,6 +121,8 @@ pub struct RecompressOptions {
     /// Takes every extent that makes the stream smaller, if only by a byte, whatever sectors it
     /// saves.
     pub only_if_smaller: bool,
+    /// What becomes of payloads that are not sound.
+    pub on_unsound: OnUnsound,
     /// Subvolumes that are there when the stream is received: sizes of files are known from them.
     pub parents: Parents,
     /// Names that are remembered, as in [`CheckOptions`](super::CheckOptions::max_names); where
@@ -119,6 +138,7 @@ impl RecompressOptions {
             extents,
             min_saving: Saving::default(),
             only_if_smaller: false,
+            on_unsound: OnUnsound::default(),
             parents: Parents::default(),
             max_names: MAX_NAMES,
         }
@@ -126,8 +146,8 @@ impl RecompressOptions {
 }
 
 /// Writes a stream again with its data compressed as the options say. Streams of version 1
-/// become version 2. Payloads that are not sound are passed on as they are, with their findings
-/// handed to `report`.
+/// become version 2. Payloads that are not sound end it, unless the options say otherwise; findings
+/// of those that are passed on or become plain are handed to `report`.
 ///
 /// # Errors
 /// See [`TransformError`]; the output is not whole then.
@@ -249,7 +269,10 @@ impl Rework for Recompress<'_> {
             data,
             falls_back,
             receive_fails,
-        } = decode_extent(write).map_err(Unsound::Pass)?;
+        } = match decode_extent(write) {
+            Ok(decoded) => decoded,
+            Err(not_sound) => return self.unsound(write, place, not_sound),
+        };
         let falls_back = falls_back || ends_inside(write.unencoded_file_len, place);
         if data.len() > MAX_EXTENT {
             return self.long(&data, place).map_err(Unsound::Error);
@@ -272,6 +295,29 @@ impl Rework for Recompress<'_> {
             None if !receive_fails => Reworked::Kept { falls_back },
             extent => Reworked::Replaced(pieces(extent, data)),
         })
+    }
+}
+
+impl Recompress<'_> {
+    /// What the options want done with a payload that is not sound.
+    fn unsound(
+        &self,
+        write: &EncodedWrite,
+        place: &Target,
+        not_sound: NotSound,
+    ) -> Result<Reworked, Unsound> {
+        match self.options.on_unsound {
+            OnUnsound::Pass => Err(Unsound::Pass(not_sound)),
+            OnUnsound::Fail => Err(Unsound::Stop(not_sound)),
+            OnUnsound::Plain => {
+                match predict(&write.data, &write.fields(), place, Kernel::NEWEST) {
+                    Outcome::Data { bytes, right, .. } if right == bytes.len() => {
+                        Ok(Reworked::Mended(bytes.into(), not_sound))
+                    }
+                    _ => Err(Unsound::Stop(not_sound)),
+                }
+            }
+        }
     }
 }
 

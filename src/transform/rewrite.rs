@@ -46,6 +46,8 @@ pub struct RewriteSummary {
     pub replaced: u64,
     /// Encoded writes that are not sound and were passed on as they are.
     pub unsound: u64,
+    /// Payloads that were not sound and became plain data: what the newest kernel reads.
+    pub mended: u64,
     /// Sectors the data takes as it came.
     pub sectors_in: u64,
     /// Sectors it takes as it went.
@@ -81,6 +83,7 @@ impl RewriteSummary {
         add(&mut self.encoded_out, part.encoded_out);
         add(&mut self.replaced, part.replaced);
         add(&mut self.unsound, part.unsound);
+        add(&mut self.mended, part.mended);
         add(&mut self.refused_clones, part.refused_clones);
         add(&mut self.sectors_in, part.sectors_in);
         add(&mut self.sectors_out, part.sectors_out);
@@ -107,6 +110,8 @@ pub(super) enum Reworked {
     Kept { falls_back: bool },
     /// Its data in pieces, one after another.
     Replaced(Vec<Piece>),
+    /// It is not sound; what it was to be, as plain data.
+    Mended(Bytes, NotSound),
 }
 
 /// A part of the data of an encoded write.
@@ -256,11 +261,13 @@ impl<K: Rework> Worker<K> {
         match self.rework.encoded(write, &place) {
             Ok(Reworked::Kept { falls_back }) => part.kept(raw, write, falls_back, &place),
             Ok(Reworked::Replaced(pieces)) => part.replaced(raw, write, &pieces, &place),
-            Err(Unsound::Pass(NotSound(report))) => {
-                let subject = Subject::of(raw);
-                let errors = report.errors().take(MAX_PER_COMMAND);
-                let findings = errors.map(|error| StreamFinding::of_payload(&subject, error));
-                part.findings.extend(findings);
+            Ok(Reworked::Mended(data, not_sound)) => {
+                part.tell(raw, &not_sound);
+                add(&mut part.summary.mended, 1);
+                part.replaced(raw, write, &[Piece::Plain(data)], &place)
+            }
+            Err(Unsound::Pass(not_sound)) => {
+                part.tell(raw, &not_sound);
                 add(&mut part.summary.unsound, 1);
                 part.kept(raw, write, false, &place)
             }
@@ -282,6 +289,14 @@ struct Part {
 }
 
 impl Part {
+    /// Reports what is wrong with a payload.
+    fn tell(&mut self, raw: &RawCommand, NotSound(report): &NotSound) {
+        let subject = Subject::of(raw);
+        let errors = report.errors().take(MAX_PER_COMMAND);
+        let findings = errors.map(|error| StreamFinding::of_payload(&subject, error));
+        self.findings.extend(findings);
+    }
+
     fn pass(&mut self, raw: &RawCommand) -> Result<(), TransformError> {
         self.writer
             .write_raw(raw)

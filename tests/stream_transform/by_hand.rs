@@ -3,7 +3,7 @@
 use btrfs_payload::prepare::Level;
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields};
 use btrfs_payload::send_stream::{Command, Reader, Uuid, Version, Writer, command};
-use btrfs_payload::transform::{TransformError, decode_extent};
+use btrfs_payload::transform::{OnUnsound, TransformError, decode_extent};
 use bytes::Bytes;
 
 use crate::support::{extent, lzo_of_a, text, whole, zlib_of, zstd_of};
@@ -186,13 +186,51 @@ fn what_does_not_pay_stays_to_the_byte() {
 }
 
 #[test]
+fn a_payload_that_is_not_sound_ends_the_stream_or_becomes_plain() {
+    let data = text(100_000);
+    let len = zlib_of(&data).len();
+    let zlib = |damaged: usize| {
+        let mut payload = zlib_of(&data);
+        payload[damaged] ^= 1;
+        encoded(payload, whole(&data, EncodedIoId::ZLIB), 0)
+    };
+    // The checksum, which kernels do not look at; and the header.
+    let (readable, unreadable) = (zlib(len - 1), zlib(0));
+    let stops = |work: &Work, stream: &[u8]| {
+        let done = work.on(stream, 2);
+        matches!(done, Err(TransformError::Undecodable { .. }))
+    };
+    for stream in [&readable, &unreadable] {
+        assert!(stops(&zstd3(), stream));
+    }
+    let plain = zstd3().when_unsound(OnUnsound::Plain);
+    assert!(stops(&plain, &unreadable));
+    let (out, summary, findings) = plain.on(&readable, 2).unwrap();
+    assert_eq!((summary.mended, summary.unsound), (1, 0));
+    assert_eq!(findings[0].code, "zlib-adler32");
+    let written: Vec<u8> = parsed(&out)
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::Write(write) => Some(write.data),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert!(written == data);
+    assert!(checked(&out).1.is_sound());
+}
+
+#[test]
 fn a_payload_that_is_not_sound_is_passed_on_and_reported() {
     let data = text(131_072);
     let mut payload = zstd_of(&data);
     payload[0] ^= 1;
     let stream = encoded(payload, whole(&data, EncodedIoId::ZSTD), 0);
     assert_eq!(codes(&stream), ["zstd-magic"]);
-    let (out, summary, findings) = zstd3().on(&stream, 2).unwrap();
+    let (out, summary, findings) = zstd3()
+        .when_unsound(OnUnsound::Pass)
+        .on(&stream, 2)
+        .unwrap();
     assert!(out == stream);
     assert_eq!(summary.unsound, 1);
     assert_eq!(findings[0].code, "zstd-magic");

@@ -6,7 +6,7 @@ use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::{Codec, Target};
 use btrfs_payload::send_stream::Version;
 use btrfs_payload::transform::{
-    CheckOptions, CheckSummary, DecompressOptions, RecompressOptions, ReframeOptions,
+    CheckOptions, CheckSummary, DecompressOptions, OnUnsound, RecompressOptions, ReframeOptions,
     RewriteSummary, StreamFinding, TransformError, check, decompress, recompress, reframe,
 };
 
@@ -61,6 +61,13 @@ impl Work {
         let mut options = RecompressOptions::new(Options::new(codec, level));
         options.only_if_smaller = true;
         Self::Recompress(options)
+    }
+
+    pub fn when_unsound(mut self, on_unsound: OnUnsound) -> Self {
+        if let Self::Recompress(options) = &mut self {
+            options.on_unsound = on_unsound;
+        }
+        self
     }
 
     pub fn decompress(version_1: bool) -> Self {

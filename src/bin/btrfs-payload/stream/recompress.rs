@@ -1,7 +1,8 @@
 //! `stream recompress`: compresses a send stream again.
 
 use anyhow::Result;
-use btrfs_payload::transform::{RecompressOptions, Saving, recompress};
+use btrfs_payload::transform::{OnUnsound, RecompressOptions, Saving, recompress};
+use clap::ValueEnum;
 
 use super::rewrite::{AFTER_HELP, InOut};
 use crate::Verdict;
@@ -34,6 +35,21 @@ pub(crate) struct Args {
         help_heading = "Compression"
     )]
     min_saving: Saving,
+
+    /// What to do with a payload that is not sound
+    #[arg(long, value_enum, default_value = "fail", help_heading = "Compression")]
+    on_unsound: Unsound,
+}
+
+/// See [`OnUnsound`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Unsound {
+    /// End the stream there, so that receivers fail, too
+    Fail,
+    /// Pass it on: the receiver gets a file that cannot be read there
+    Pass,
+    /// Write what the newest kernel reads as plain data, where it can read all of it; else fail
+    Plain,
 }
 
 const EXAMPLES: &str = "\
@@ -50,6 +66,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut options = RecompressOptions::new(args.methods.options(args.sector_size));
     options.min_saving = args.min_saving;
     options.only_if_smaller = args.only_if_smaller;
+    options.on_unsound = match args.on_unsound {
+        Unsound::Fail => OnUnsound::Fail,
+        Unsound::Pass => OnUnsound::Pass,
+        Unsound::Plain => OnUnsound::Plain,
+    };
     options.parents = args.files.parents()?;
     options.max_names = args.files.max_names();
     args.files.run(output, |input, out, jobs, report| {

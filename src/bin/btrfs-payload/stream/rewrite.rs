@@ -64,13 +64,13 @@ pub(super) const AFTER_HELP: &str = "\
 The sums go to standard output, or to standard error where that has the stream; --format json makes
 them one line:
   {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data_bytes (of files), encoded_in,
-      encoded_out, replaced, unsound, sectors_in, sectors_out, refused_clones,
+      encoded_out, replaced, unsound, mended, sectors_in, sectors_out, refused_clones,
       fileattr_left_out, header_without_end, command_after_end, holes_trusted
 
 Exit status:
   0  done
-  1  a payload that is not sound, a clone between sectors, a header without END before it, or a
-     command after END was passed on; or the stream is damaged
+  1  a payload is not sound, or a clone between sectors, a header without END before it or a command
+     after END was passed on; or the stream is damaged
   2  wrong usage, or a file cannot be read or written";
 
 /// The sums as a JSON line.
@@ -86,6 +86,7 @@ struct Line<'a> {
     encoded_out: u64,
     replaced: u64,
     unsound: u64,
+    mended: u64,
     sectors_in: u64,
     sectors_out: u64,
     refused_clones: u64,
@@ -165,7 +166,7 @@ impl InOut {
                     remark(format_args!("{name}: {findings} not printed"));
                 }
                 sums(&name, &summary, output)?;
-                Ok(if summary.is_sound() {
+                Ok(if summary.is_sound() && summary.mended == 0 {
                     Verdict::Sound
                 } else {
                     Verdict::NotSound
@@ -226,6 +227,7 @@ fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()>
         encoded_out,
         replaced,
         unsound,
+        mended,
         sectors_in,
         sectors_out,
         refused_clones,
@@ -246,6 +248,7 @@ fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()>
         encoded_out,
         replaced,
         unsound,
+        mended,
         sectors_in,
         sectors_out,
         refused_clones,
@@ -265,6 +268,12 @@ fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()>
         output.warn(format_args!(
             "{name}: passed on as they are: {}, NOT sound",
             count(unsound, "payload")
+        ));
+    }
+    if mended > 0 {
+        output.warn(format_args!(
+            "{name}: became plain, as the newest kernel reads it: {}, NOT sound",
+            count(mended, "payload")
         ));
     }
     if refused_clones > 0 {
