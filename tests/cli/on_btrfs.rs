@@ -472,3 +472,32 @@ fn a_large_hole_is_verified_without_reading_it() {
     file.read_exact_at(&mut end, size - 65_536).unwrap();
     assert!(end == data);
 }
+
+#[test]
+fn a_tree_on_btrfs_is_checked_and_ends_with_one_line() {
+    let name = "a_tree_on_btrfs_is_checked_and_ends_with_one_line";
+    let options = Options::default().mounted_with("compress-force=zstd:3");
+    let Some(fs) = support::btrfs(name, &options) else {
+        return;
+    };
+    fs::create_dir_all(fs.join("a/b")).unwrap();
+    fs::write(fs.join("a/b/text"), lines(300_000)).unwrap();
+    fs::write(fs.join("a/short"), b"four").unwrap();
+    fs::write(fs.join("a/stream"), stream()).unwrap();
+    std::os::unix::fs::symlink("/", fs.join("a/link")).unwrap();
+    fs.remount();
+    let path = fs.join("a").to_str().unwrap().to_owned();
+    let check = run(fs.outside(), ["check", "-r", &path]);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""));
+    let last = check.stdout.lines().last().unwrap();
+    assert_eq!(last, "2 inputs: 2 sound, 1 file without extents left out");
+    // One that is damaged does not keep the others from being judged.
+    fs::write(fs.join("a/cut"), &stream()[..5000]).unwrap();
+    let check = run(fs.outside(), ["check", "-r", &path]);
+    assert_eq!(check.code, Some(1));
+    let last = check.stdout.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "3 inputs: 2 sound, 1 NOT SOUND, 1 file without extents left out"
+    );
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::prepare::{Keep, Level, Options, Preparer};
-use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target, limits};
+use btrfs_payload::rules::{Codec, Target, limits};
 use btrfs_payload::send_stream::Reader;
 use rustix::fs::OFlags;
 
@@ -194,44 +194,6 @@ pub(crate) fn small_byte_count(text: &str) -> Result<u32, String> {
     u32::try_from(byte_count(text)?).map_err(|_| "at most 4G - 1 is expected".to_owned())
 }
 
-/// What is claimed of a single payload, and where it is to land.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Claims {
-    /// Compression type of the payload: zlib, lzo or zstd
-    #[arg(short, long, value_name = "CODEC", value_parser = words(str::parse::<Codec>, codecs), hide_possible_values = true, help_heading = "Payload")]
-    pub(crate) codec: Option<Codec>,
-
-    /// Bytes it decodes to
-    #[arg(short, long, value_name = "BYTES", value_parser = byte_count, help_heading = "Payload")]
-    pub(crate) unencoded_len: Option<u64>,
-
-    /// Bytes of it that the file shows [default: from unencoded-offset to the end]
-    #[arg(long, value_name = "BYTES", value_parser = byte_count, help_heading = "Payload")]
-    pub(crate) len: Option<u64>,
-
-    /// Where in the decoded bytes the file's slice begins
-    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = byte_count,
-          help_heading = "Payload")]
-    pub(crate) unencoded_offset: u64,
-
-    /// Encryption type that is claimed
-    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Payload")]
-    pub(crate) encryption: u32,
-
-    /// Offset in the file
-    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = byte_count,
-          help_heading = "Place")]
-    pub(crate) offset: u64,
-
-    /// Size of the file before the write
-    #[arg(long, default_value = "0", value_name = "BYTES", value_parser = byte_count,
-          help_heading = "Place")]
-    pub(crate) file_size: u64,
-
-    #[command(flatten)]
-    pub(crate) filesystem: Filesystem,
-}
-
 /// The sizes of the filesystem and the machine.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Filesystem")]
@@ -262,37 +224,6 @@ impl Filesystem {
             .page_size(self.page_size.unwrap_or(target.page_size))
             .max_inline(self.max_inline)
             .node_size(self.node_size)
-    }
-}
-
-impl Claims {
-    /// True when the flags describe a payload.
-    pub(crate) fn are_given(&self) -> bool {
-        self.codec.is_some() || self.unencoded_len.is_some()
-    }
-
-    pub(crate) fn fields(&self) -> Result<ExtentFields> {
-        let (Some(codec), Some(unencoded_len)) = (self.codec, self.unencoded_len) else {
-            bail!("a payload needs --codec and --unencoded-len");
-        };
-        let compression = EncodedIoId::new(codec, self.filesystem.sector_size)
-            .context("no compression type for this sector size")?;
-        Ok(ExtentFields {
-            len: self
-                .len
-                .unwrap_or(unencoded_len.saturating_sub(self.unencoded_offset)),
-            unencoded_len,
-            unencoded_offset: self.unencoded_offset,
-            compression,
-            encryption: self.encryption,
-        })
-    }
-
-    pub(crate) fn target(&self) -> Target {
-        self.filesystem
-            .target()
-            .at(self.offset)
-            .file_size(self.file_size)
     }
 }
 

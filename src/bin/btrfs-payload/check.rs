@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::extent::{ClaimedExtent, Content};
-use btrfs_payload::ioctl::{self, ReadError};
+use btrfs_payload::ioctl::{self, ProbeError, ReadError};
 use btrfs_payload::rules::{ExtentFields, Target, limits};
 use btrfs_payload::send_stream::{self, Foreign, ReadError as StreamError};
 use btrfs_payload::transform::CheckOptions;
@@ -19,9 +19,11 @@ use btrfs_payload::validate::{
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{Claims, all_cores, cannot_read, open_with_writer, payload_in};
+use crate::args::{all_cores, cannot_read, open_with_writer, payload_in};
+use crate::claims::{self, Claims};
 use crate::explain::Explain;
-use crate::kernels::{self, Named, Which};
+use crate::inputs::{Named, Recursive, Tally};
+use crate::kernels::{self, Which};
 use crate::output::{Output, add, count, progress, remark, shown};
 use crate::quota::{FindingLimit, Quota, not_printed};
 use crate::stream::check_stream;
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// `-` for a stream or a payload on standard input
     #[arg(required_unless_present = "explain")]
     inputs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    recursive: Recursive,
 
     #[command(flatten)]
     claims: Claims,
@@ -59,7 +64,9 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload check extents/manifest.jsonl
   btrfs-payload check /mnt/compressed/file
-  btrfs-payload check a.zstd --codec zstd --unencoded-len 128K --kernel all
+  btrfs-payload check extents/000000000000.zstd --kernel all
+  btrfs-payload check a.lzo --codec lzo --unencoded-len 128K
+  btrfs-payload check -r /mnt/compressed /backup/streams
   btrfs-payload check --explain lzo-header-straddles
 
 Exit status:
@@ -73,7 +80,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return done;
     }
     for which in &args.kernel {
-        if let Which::One(Named {
+        if let Which::One(kernels::Named {
             note: Some(note), ..
         }) = which
         {
@@ -87,6 +94,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         quota: args.limit.quota(),
         verdict: Verdict::Sound,
         extents: 0,
+        plain: 0,
         unsound: 0,
         other_errors: 0,
         payload_bytes: 0,
@@ -97,26 +105,38 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             bail!("--codec and --unencoded-len describe one payload; one input is expected");
         };
         let payload = payload_in(&open_with_writer(input)?, input)?;
-        let (fields, target) = (args.claims.fields()?, args.claims.target());
+        let (fields, target) = args.claims.of(input, &payload)?;
         check.start();
         check.quota = check.quota.for_one_payload();
-        let report = validate(&payload, &fields, &target);
-        let place = Place::default();
-        check.quota.hold_back(report.left_out());
-        check.judged(input, place, &payload, &fields, &target, report.findings())?;
+        check.payload(input, &payload, &fields, &target)?;
         check.end(input)?;
-    } else {
-        for input in &args.inputs {
-            check.start();
-            let judged = check.input(input, &args.claims);
-            if let Err(error) = judged.and_then(|()| check.end(input)) {
+        return Ok(check.verdict);
+    }
+    let mut tally = Tally::default();
+    for input in args.recursive.inputs(&args.inputs) {
+        check.start();
+        let before = std::mem::replace(&mut check.verdict, Verdict::Sound);
+        let judged = input.and_then(|Named { path, found }| {
+            let holds_extents = check.input(&path, found, &args.claims)?;
+            if holds_extents {
+                check.end(&path)?;
+            }
+            Ok(holds_extents)
+        });
+        match judged {
+            Ok(true) => tally.add(check.verdict),
+            Ok(false) => tally.skip(),
+            Err(error) => {
                 // Where it is standard output that fails, the others cannot be reported either.
                 check.output.finish()?;
                 check.output.trouble(&error);
                 check.verdict = Verdict::Trouble;
+                tally.add(Verdict::Trouble);
             }
         }
+        check.verdict = check.verdict.max(before);
     }
+    tally.print(check.output)?;
     Ok(check.verdict)
 }
 
@@ -127,6 +147,8 @@ struct Check<'a> {
     quota: Quota,
     verdict: Verdict,
     extents: u64,
+    /// Extents that are not compressed.
+    plain: u64,
     unsound: u64,
     /// Errors that are not of a payload.
     other_errors: u64,
@@ -243,8 +265,23 @@ struct InputLine<'a> {
 }
 
 impl Check<'_> {
+    /// One payload that is a file of its own.
+    fn payload(
+        &mut self,
+        input: &Path,
+        payload: &[u8],
+        fields: &ExtentFields,
+        target: &Target,
+    ) -> Result<()> {
+        let report = validate(payload, fields, target);
+        self.quota.hold_back(report.left_out());
+        let place = Place::default();
+        self.judged(input, place, payload, fields, target, report.findings())
+    }
+
     fn start(&mut self) {
         (self.extents, self.unsound, self.payload_bytes) = (0, 0, 0);
+        self.plain = 0;
         self.other_errors = 0;
         self.is_stream = false;
     }
@@ -259,24 +296,32 @@ impl Check<'_> {
         }
         let name = input.to_string_lossy();
         let held_back = self.quota.take_held_back();
-        self.output.text(format_args!(
-            "{}: {} ({}, {}{}{}){}",
-            shown(input),
-            if sound { "sound" } else { "NOT SOUND" },
-            count(self.extents, "extent"),
-            count(self.payload_bytes, "payload byte"),
-            if sound {
-                String::new()
-            } else {
-                format!(", {} unsound", self.unsound)
-            },
-            if self.other_errors == 0 {
-                String::new()
-            } else {
-                format!(", {}", count(self.other_errors, "other error"))
-            },
-            not_printed(held_back),
-        ))?;
+        if sound && self.extents == 0 {
+            self.output.text(format_args!(
+                "{}: nothing to judge: {}",
+                shown(input),
+                count(self.plain, "plain extent")
+            ))?;
+        } else {
+            self.output.text(format_args!(
+                "{}: {} ({}, {}{}{}){}",
+                shown(input),
+                if sound { "sound" } else { "NOT SOUND" },
+                count(self.extents, "extent"),
+                count(self.payload_bytes, "payload byte"),
+                if sound {
+                    String::new()
+                } else {
+                    format!(", {} unsound", self.unsound)
+                },
+                if self.other_errors == 0 {
+                    String::new()
+                } else {
+                    format!(", {}", count(self.other_errors, "other error"))
+                },
+                not_printed(held_back),
+            ))?;
+        }
         self.output.json(&InputLine {
             kind: "input",
             input: &name,
@@ -289,16 +334,19 @@ impl Check<'_> {
         })
     }
 
-    /// Finds out what an input is.
-    fn input(&mut self, input: &Path, claims: &Claims) -> Result<()> {
+    /// Finds out what an input is, and judges it. False for a file that was found somewhere and
+    /// has nothing to judge.
+    fn input(&mut self, input: &Path, found: bool, claims: &Claims) -> Result<bool> {
         if input == Path::new("-") {
-            return self.unseekable(input, std::io::stdin(), claims);
+            self.unseekable(input, std::io::stdin(), claims)?;
+            return Ok(true);
         }
         let mut file = open_with_writer(input)?;
         let metadata = file.metadata().with_context(|| cannot_read(input))?;
         if metadata.is_dir() {
             bail!(
-                "{} is a directory; name a manifest, a send stream, a file on btrfs, or a payload",
+                "{} is a directory; name a manifest, a send stream, a file on btrfs, or a payload; \
+                 -r checks what is in it",
                 shown(input)
             );
         }
@@ -306,17 +354,30 @@ impl Check<'_> {
             .extension()
             .is_some_and(|extension| extension == "jsonl")
         {
-            return self.manifest(input, file, claims);
+            self.manifest(input, file, claims)?;
+            return Ok(true);
         }
         if !metadata.is_file() {
-            return self.unseekable(input, file, claims);
+            self.unseekable(input, file, claims)?;
+            return Ok(true);
         }
         let mut start = [0; STREAM_START.len()];
         if file.read_exact(&mut start).is_ok() && start == *STREAM_START {
-            return self.stream(input, start.chain(file), claims);
+            self.stream(input, start.chain(file), claims)?;
+            return Ok(true);
         }
         file.rewind().with_context(|| cannot_read(input))?;
-        self.file_on_btrfs(input, &file, claims)
+        if let Some((fields, target)) = claims::beside(input)? {
+            let payload = payload_in(&file, input)?;
+            self.payload(input, &payload, &fields, &target)?;
+            return Ok(true);
+        }
+        // An empty file is what is left of a send that never began, and is told of.
+        if found && metadata.len() > 0 && matches!(ioctl::probe(&file), Err(ProbeError::NotBtrfs)) {
+            return Ok(false);
+        }
+        self.file_on_btrfs(input, &file, claims)?;
+        Ok(!found || self.extents > 0 || self.other_errors > 0 || self.is_stream)
     }
 
     /// What cannot be read again, nor be a file on btrfs: a send stream, or nothing.
@@ -481,6 +542,9 @@ impl Check<'_> {
                 Err(error) => return Err(error).with_context(|| cannot_read(input)),
             };
             bar.set_position(extent.offset);
+            if matches!(extent.content, Content::Plain(_)) {
+                add(&mut self.plain, 1);
+            }
             if let Content::Encoded(ClaimedExtent { payload, fields }) = &extent.content {
                 if probe.nodatasum {
                     let (number, _) = unprotected.get_or_insert((0, extent.offset));

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
-use crate::args::{Claims, byte_count, open_input, payload_in};
+use crate::args::{byte_count, open_input, payload_in};
+use crate::claims::Claims;
 use crate::kernels::{self, Named};
 use crate::new_file::OutFile;
 use crate::origin::Origin;
@@ -46,7 +47,7 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
-  btrfs-payload decode 000000000000.zstd --codec zstd --unencoded-len 128K -o data
+  btrfs-payload decode extents/000000000000.zstd -o data
   btrfs-payload decode payload --codec zlib --unencoded-len 3000 --as-kernel 6.8.12 | xxd
 
 Exit status:
@@ -57,7 +58,7 @@ Exit status:
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = open_input(&args.payload)?;
     let payload = payload_in(&input, &args.payload)?;
-    let (fields, target) = (args.claims.fields()?, args.claims.target());
+    let (fields, target) = args.claims.of(&args.payload, &payload)?;
     let (bytes, verdict) = match &args.as_kernel {
         None => match decode(&payload, &fields, &target) {
             Ok(bytes) => (bytes.to_vec(), Verdict::Sound),

@@ -8,7 +8,8 @@ use btrfs_payload::validate::{DumpLine, Finding, Piece, Structure, dump};
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{Claims, read_payload};
+use crate::args::read_payload;
+use crate::claims::Claims;
 use crate::output::{FindingLine, Output};
 
 /// Raw bytes shown of one structure.
@@ -26,7 +27,7 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
-  btrfs-payload dump 000000000000.zstd --codec zstd --unencoded-len 128K
+  btrfs-payload dump extents/000000000000.zstd
   btrfs-payload dump payload --codec lzo --unencoded-len 64K --format json
 
 Exit status:
@@ -49,10 +50,10 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let payload = read_payload(&args.payload)?;
-    let fields = args.claims.fields()?;
+    let (fields, target) = args.claims.of(&args.payload, &payload)?;
     // Nothing is printed after the first failure to print.
     let mut printed = Ok(());
-    let report = dump(&payload, &fields, &args.claims.target(), &mut |line| {
+    let report = dump(&payload, &fields, &target, &mut |line| {
         if printed.is_ok() {
             printed = match line {
                 DumpLine::Structure(piece) => print_structure(&payload, &piece, output),

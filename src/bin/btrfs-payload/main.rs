@@ -4,10 +4,12 @@
 mod args;
 mod attributes;
 mod check;
+mod claims;
 mod completions;
 mod decode;
 mod dump;
 mod explain;
+mod inputs;
 mod interrupt;
 mod kernels;
 mod manifest;

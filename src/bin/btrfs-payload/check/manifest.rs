@@ -5,12 +5,12 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::rules::{Target, limits};
+use btrfs_payload::rules::Target;
 use btrfs_payload::validate::{decode, validate};
 
 use super::{Check, Place};
-use crate::args::Claims;
-use crate::manifest::{self, Encoded, FORMAT, Header, Line, fault};
+use crate::claims::Claims;
+use crate::manifest::{self, Encoded, Line, fault};
 
 /// Lines that are none of a manifest, and are said one by one: with more of them the file is
 /// something else.
@@ -48,14 +48,15 @@ impl Check<'_> {
                 // They belong to no manifest.
                 _ if ended => {}
                 Line::File(header) => {
-                    target = header_target(&header).with_context(|| lines.place())?;
+                    target = manifest::target(&header).with_context(|| lines.place())?;
                 }
                 Line::Encoded(encoded) => {
                     let target = target.at(encoded.offset);
                     self.encoded(input, directory, number, &encoded, &target)?;
                     names.insert(encoded.payload);
                 }
-                Line::Plain { .. } | Line::Hole { .. } | Line::End(_) => {}
+                Line::Plain { .. } => self.plain = self.plain.saturating_add(1),
+                Line::Hole { .. } | Line::End(_) => {}
             }
         }
         for finding in whole.finish() {
@@ -116,20 +117,6 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-/// What the header says of the filesystem and of the file.
-fn header_target(header: &Header) -> Result<Target> {
-    let &Header {
-        size, sector_size, ..
-    } = header;
-    if let Some(format) = header.format.filter(|&format| format != FORMAT) {
-        bail!("the manifest is of format {format}; this program knows {FORMAT}");
-    }
-    if !limits::is_sector_size(sector_size) {
-        bail!("sector_size {sector_size}; a power of two from 4096 to 65536 is expected");
-    }
-    Ok(Target::new(sector_size).file_size(size.unwrap_or(0)))
 }
 
 /// What is said where bytes do not have the digest that is expected.

@@ -20,7 +20,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::rules::{EncodedIoId, ExtentFields};
+use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target, limits};
 use btrfs_payload::transform::Escaped;
 use btrfs_payload::validate::{Finding, Severity};
 use serde::{Deserialize, Serialize};
@@ -248,6 +248,20 @@ impl Lines {
     pub(crate) fn digest(&self) -> String {
         format!("{:x}", self.digest.clone().finalize())
     }
+}
+
+/// What the header says of the filesystem and of the file.
+pub(crate) fn target(header: &Header) -> Result<Target> {
+    let &Header {
+        size, sector_size, ..
+    } = header;
+    if let Some(format) = header.format.filter(|&format| format != FORMAT) {
+        bail!("the manifest is of format {format}; this program knows {FORMAT}");
+    }
+    if !limits::is_sector_size(sector_size) {
+        bail!("sector_size {sector_size}; a power of two from 4096 to 65536 is expected");
+    }
+    Ok(Target::new(sector_size).file_size(size.unwrap_or(0)))
 }
 
 /// A finding that makes a manifest unsound.

@@ -1,11 +1,13 @@
 //! `stream check`: judges a send stream.
 
+use std::fs::File;
+use std::io::Read;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use btrfs_payload::send_stream::IntoReader;
-use btrfs_payload::send_stream::format::MAX_PATH_LEN;
+use btrfs_payload::send_stream::format::{MAGIC, MAX_PATH_LEN};
 use btrfs_payload::transform::{
     CheckOptions, CheckSummary, Escaped, Shortened, StreamFinding, check,
 };
@@ -16,15 +18,19 @@ use super::known::Known;
 use crate::Verdict;
 use crate::args::{CommandSize, Filesystem, jobs};
 use crate::explain::Explain;
+use crate::inputs::{Named, Recursive, Tally};
 use crate::output::{Output, count};
 use crate::quota::{FindingLimit, Quota, not_printed};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// The stream, `-` for standard input
+    /// The streams, `-` for standard input
     #[arg(default_value = "-")]
-    input: PathBuf,
+    inputs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    recursive: Recursive,
 
     #[command(flatten)]
     explain: Explain,
@@ -49,7 +55,8 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 Examples:
   btrfs send --proto 2 --compressed-data /mnt/snapshot | btrfs-payload stream check
-  btrfs-payload stream check backup.stream --sector-size 16384
+  btrfs-payload stream check backup.stream --sector-size 16K
+  btrfs-payload stream check -r /backup
   btrfs-payload stream check --parent sunday.stream --parent monday.stream tuesday.stream
   btrfs-payload stream check --explain path-unknown
 
@@ -129,24 +136,50 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return done;
     }
     output.outlive_reader();
-    let input = Input::open(&args.input)?;
-    let jobs = args.jobs;
     let mut options = CheckOptions::default();
     options.target = args.filesystem.target();
     options.parents = args.known.parents(args.command_size)?;
     options.max_names = args.known.max_names();
-    let (name, bar) = (input.name(), input.bar());
     let mut quota = args.limit.quota();
-    let verdict = check_stream(
-        &name,
-        args.command_size.reader(input),
-        &options,
-        jobs,
-        &mut quota,
-        output,
-    );
-    bar.finish_and_clear();
-    verdict
+    let (mut tally, mut worst) = (Tally::default(), Verdict::Sound);
+    for input in args.recursive.inputs(&args.inputs) {
+        let checked = input.and_then(|Named { path, found }| {
+            if found && !may_be_stream(&path) {
+                return Ok(None);
+            }
+            let input = Input::open(&path)?;
+            let (name, bar) = (input.name(), input.bar());
+            let reader = args.command_size.reader(input);
+            let verdict = check_stream(&name, reader, &options, args.jobs, &mut quota, output);
+            bar.finish_and_clear();
+            verdict.map(Some)
+        });
+        let verdict = match checked {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => {
+                tally.skip();
+                continue;
+            }
+            Err(error) => {
+                output.finish()?;
+                output.trouble(&error);
+                Verdict::Trouble
+            }
+        };
+        tally.add(verdict);
+        worst = worst.max(verdict);
+    }
+    tally.print(output)?;
+    Ok(worst)
+}
+
+/// True for a file that begins as a stream does, or is empty: what is left of a send that never
+/// began.
+fn may_be_stream(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).map(|file| file.take(13).read_to_end(&mut start));
+    // What cannot be read is for the check to say.
+    !matches!(read, Ok(Ok(_))) || start.is_empty() || start == MAGIC
 }
 
 /// Checks a stream and prints what is found; `check` does so too.
