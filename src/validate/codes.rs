@@ -47,7 +47,7 @@ pub fn explain(code: &str) -> Option<&'static Explanation> {
         .find(|explanation| explanation.code == code)
 }
 
-/// Every code with its explanation; docs/findings.md is the same as a table.
+/// Every code with its explanation; the first table of docs/findings.md is made of it.
 #[must_use]
 pub fn explanations() -> &'static [Explanation] {
     &TABLE

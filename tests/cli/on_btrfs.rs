@@ -13,6 +13,7 @@ use rustix::fs::XattrFlags;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::json_page::Page;
 use crate::material::{content, lines, noise, stream};
 use crate::support::{self, Options, create};
 use crate::{Run, assert_trouble, run, tree};
@@ -154,6 +155,41 @@ fn an_unsound_extent_of_a_file_is_found() {
     let check = run(fs.outside(), ["check", "extents/manifest.jsonl"]);
     assert_eq!(check.code, Some(1), "{check:?}");
     assert!(check.stdout.contains("extent at 8192: error: zlib-adler32"));
+}
+
+/// docs/json.md and docs/manifest.md describe what is printed about files on btrfs too.
+#[test]
+fn what_is_printed_about_files_is_as_the_pages_say() {
+    let name = "what_is_printed_about_files_is_as_the_pages_say";
+    let Some(fs) = support::btrfs(name, &Options::default()) else {
+        return;
+    };
+    let (mut page, mut manifest) = (Page::json(), Page::manifest());
+    fs::write(fs.outside().join("source"), content("mixed")).unwrap();
+    let (dest, damaged) = (fs.join("dest"), fs.join("damaged"));
+    // An extent that the kernel takes and cannot decode.
+    let file = create(&damaged);
+    let submission = Submission::new(0, ExtentFields::whole(8192, EncodedIoId::ZLIB));
+    let payload = content("case zlib-match-before-the-start");
+    ioctl::submit(&file, &submission, &[IoSlice::new(&payload)]).unwrap();
+    file.sync_all().unwrap();
+    let [dest, damaged] = [&dest, &damaged].map(|path| path.to_str().unwrap());
+    let json = |arguments: &[&str]| {
+        let arguments = [arguments, &["--format", "json"]].concat();
+        run(fs.outside(), arguments).stdout
+    };
+    let written = json(&["write", "source", dest, "--verify"]);
+    assert!(written.contains("\"verified_bytes\":"), "{written}");
+    page.see(&written);
+    for path in [dest, damaged] {
+        page.see(&json(&["check", path, "--kernel", "6.18"]));
+        manifest.see(&json(&["read", path, "--out", "extents", "--force"]));
+        page.see(&json(&["check", "extents/manifest.jsonl"]));
+    }
+    let seen = |page: &Page, missing: &str| !page.not_seen().contains(&missing.to_owned());
+    assert!(seen(&page, "written verified_bytes: number"));
+    assert!(seen(&manifest, "encoded data_sha256: optional"));
+    assert!(seen(&manifest, "file size: number"));
 }
 
 /// The verdict on a file, and where its findings are.

@@ -24,7 +24,7 @@ use crate::claims::{self, Claims};
 use crate::explain::Explain;
 use crate::inputs::{Named, Recursive, Tally};
 use crate::kernels::{self, Which};
-use crate::output::{Output, add, count, progress, remark, shown};
+use crate::output::{Output, add, count, input_name, progress, remark, shown};
 use crate::quota::{FindingLimit, Quota, not_printed};
 use crate::stream::check_stream;
 use crate::words::words;
@@ -294,7 +294,7 @@ impl Check<'_> {
         if !sound {
             self.verdict = self.verdict.max(Verdict::NotSound);
         }
-        let name = input.to_string_lossy();
+        let name = input_name(input);
         let held_back = self.quota.take_held_back();
         if sound && self.extents == 0 {
             self.output.text(format_args!(
@@ -409,7 +409,7 @@ impl Check<'_> {
 
     fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
         self.is_stream = true;
-        let name = shown(input).to_string();
+        let name = input_name(input);
         let mut options = CheckOptions::default();
         options.target = claims.filesystem.target();
         let verdict = check_stream(
@@ -473,7 +473,7 @@ impl Check<'_> {
             .text(format_args!("{}: {finding}", place.of(input)))?;
         self.output.json(&FindingLine {
             kind: "finding",
-            input: &input.to_string_lossy(),
+            input: &input_name(input),
             line: place.line,
             extent: place.extent,
             code: finding.code,
@@ -495,7 +495,7 @@ impl Check<'_> {
             .text(format_args!("{place_of}: Linux {kernel}: {outcome}"))?;
         self.output.json(&KernelLine {
             kind: "kernel",
-            input: &input.to_string_lossy(),
+            input: &input_name(input),
             extent: place.extent,
             kernel,
             outcome,

@@ -1,5 +1,5 @@
 //! `explain`, and `--explain` beside the commands that print findings: what a code means, who is
-//! hurt when its rule is broken, and what to do. docs/findings.md is the same as a table.
+//! hurt when its rule is broken, and what to do. docs/findings.md has the same as tables.
 
 use anyhow::{Result, bail};
 use btrfs_payload::transform;

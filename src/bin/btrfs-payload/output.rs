@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use btrfs_payload::transform::Escaped;
@@ -131,6 +132,15 @@ impl Output {
 /// its line, and says nothing to the terminal.
 pub(crate) fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> Escaped<'_> {
     Escaped(name.as_ref().as_bytes())
+}
+
+/// What an input is called in sentences and in JSON.
+pub(crate) fn input_name(input: &Path) -> String {
+    if input == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        shown(input).to_string()
+    }
 }
 
 /// A finding in the payload that is the only input, as a JSON line.

@@ -204,7 +204,7 @@ fn write(
 }
 
 fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) -> Result<()> {
-    let name = |path: &Path| path.to_string_lossy().into_owned();
+    let name = |path: &Path| shown(path).to_string();
     let WriteSummary {
         encoded,
         plain,

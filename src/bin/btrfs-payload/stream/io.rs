@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::args::{cannot_read, open_input};
 use crate::new_file::{self, OutFile};
 use crate::origin::Origin;
-use crate::output::{shown, stream_progress};
+use crate::output::{input_name, shown, stream_progress};
 
 /// A stream to read.
 pub(crate) struct Input {
@@ -47,11 +47,7 @@ impl Input {
 
     /// What it is called in sentences.
     pub(crate) fn name(&self) -> String {
-        if self.name == Path::new("-") {
-            "standard input".to_owned()
-        } else {
-            shown(&self.name).to_string()
-        }
+        input_name(&self.name)
     }
 
     /// The bar on the terminal; hidden where there is none.
