@@ -1,7 +1,7 @@
 //! docs/kernels.svg: what every kernel, and `btrfs receive`, makes of a payload with each finding.
 //!
-//! The codes are those that `check --explain all` lists, the payloads those of testdata/cases, the
-//! outcomes the model's. `BLESS=1` draws the picture again, and the tables of docs/kernels.md.
+//! The codes are those of payloads, the payloads those of testdata/cases, the outcomes the
+//! model's. `BLESS=1` draws the picture again, and writes the table of docs/kernels.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,7 +1,7 @@
 //! Properties that hold for any data and any bytes.
 //!
 //! * what we prepare is sound and decodes to the data, for every codec, level and sector size;
-//! * the automatic level takes no more sectors than the dearest effort it may use;
+//! * the automatic level takes no more sectors than the most expensive effort it may use;
 //! * no bytes make a decoder, a walker or a judge panic or give more than its cap;
 //! * what the judge calls sound is read as the same bytes by every kernel we have a model of,
 //!   on every page size, and by the fallback decoders of `btrfs receive`;

@@ -35,6 +35,11 @@
 //! }
 //! ```
 //!
+//! The kernel describes the calls where it declares them, in
+//! [include/uapi/linux/btrfs.h](https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/btrfs.h);
+//! [btrfs-ioctl(2)](https://btrfs.readthedocs.io/en/latest/btrfs-ioctl.html) says how ioctls of btrfs
+//! are called.
+//!
 //! # Error numbers
 //!
 //! | number | meaning | what to do |

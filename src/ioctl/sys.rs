@@ -1,8 +1,9 @@
 //! The argument structures, the ioctl numbers and the calls; the only unsafe code of the
 //! library.
 //!
-//! `struct btrfs_ioctl_encoded_io_args` (include/uapi/linux/btrfs.h, the same since 5.18), with
-//! 64-bit pointers:
+//! `struct btrfs_ioctl_encoded_io_args`
+//! ([include/uapi/linux/btrfs.h](https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/btrfs.h),
+//! the same since 5.18, with the kernel's own description), with 64-bit pointers:
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |

@@ -1,4 +1,8 @@
 //! What somebody claims of a payload, and where the payload is to land.
+//!
+//! The claims are arguments of the ioctl. On disk they are fields of a file extent item
+//! ([On-disk format](https://btrfs.readthedocs.io/en/latest/dev/On-disk-format.html)) under other
+//! names, which docs/architecture.md lists side by side.
 
 use super::limits::{DEFAULT_MAX_INLINE, DEFAULT_NODE_SIZE, MIN_SECTOR_SIZE};
 use super::{Codec, EncodedIoId};

@@ -2,7 +2,9 @@
 //!
 //! All numbers are little-endian; nothing is aligned or padded. A stream is one header and
 //! then commands up to and including `END`. Structures and numbers are those of
-//! fs/btrfs/send.h (Linux 6.0 for version 2, 6.1 for version 3).
+//! fs/btrfs/send.h (Linux 6.0 for version 2, 6.1 for version 3). btrfs-progs describe the format, and
+//! which command needs what, in
+//! [Send stream format](https://btrfs.readthedocs.io/en/latest/dev/dev-send-stream.html).
 //!
 //! | stream header | bytes | |
 //! | --- | --- | --- |

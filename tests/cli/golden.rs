@@ -1,8 +1,7 @@
 //! What the program prints, compared with files.
 //!
-//! A file `golden/NAME.case` is a test. Its lines:
-//!
-//! The program runs in a directory of its own, which is not on btrfs.
+//! A file `golden/NAME.case` is a test. The program runs in a directory of its own, which is not
+//! on btrfs. The lines of the file:
 //!
 //! | line | meaning |
 //! | --- | --- |

@@ -1,7 +1,7 @@
 //! Tests of the program, through its command line.
 //!
 //! * [`golden`]: what it prints, in files beside their cases;
-//! * [`findings_page`], [`json_page`]: two pages of docs are what is printed;
+//! * [`findings_page`], [`json_page`]: docs/findings.md, json.md and manifest.md are what is printed;
 //! * [`pages`]: help, manual pages and completions;
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;

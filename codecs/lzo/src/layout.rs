@@ -15,6 +15,9 @@
 //! follows it; kernels also count it after the last segment, which no reader minds in a
 //! regular extent.
 //!
+//! The kernel describes this framing in a comment of fs/btrfs/lzo.c (*Btrfs LZO compression
+//! format*). [`lzo1x`](crate::lzo1x) has the code inside a segment.
+//!
 //! The sector size is not in the payload. It is the ioctl's compression type (`LZO_4K` to
 //! `LZO_64K`), and a payload laid out for one sector size is not readable with another.
 //!

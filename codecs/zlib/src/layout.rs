@@ -1,4 +1,6 @@
-//! The byte table of a zlib stream and its numbers (RFC 1950, RFC 1951).
+//! The byte table of a zlib stream and its numbers
+//! ([RFC 1950](https://www.rfc-editor.org/rfc/rfc1950),
+//! [RFC 1951](https://www.rfc-editor.org/rfc/rfc1951)).
 //!
 //! | bytes | field | what btrfs makes of it |
 //! | --- | --- | --- |

@@ -1,4 +1,5 @@
-//! The bytes of a zstd frame (RFC 8878) and the numbers that bound it.
+//! The bytes of a zstd frame ([RFC 8878](https://www.rfc-editor.org/rfc/rfc8878)) and the numbers
+//! that bound it.
 //!
 //! | bytes | field | present |
 //! | --- | --- | --- |

@@ -1,5 +1,9 @@
 //! LZO1X, the code inside one segment.
 //!
+//! The kernel describes it in
+//! [Documentation/staging/lzo.rst](https://docs.kernel.org/staging/lzo.html), as its decoder
+//! (lib/lzo/lzo1x_decompress_safe.c) understands it.
+//!
 //! A segment is a run of instructions, each of which copies earlier output (a match: `length`
 //! bytes from `distance` bytes back) or input bytes (literals). Matches never reach back over
 //! the start of their segment. `d` and `l` are bits of distance and length, `s` is the number
