@@ -24,7 +24,8 @@ use crate::claims::{self, Claims};
 use crate::explain::Explain;
 use crate::inputs::{Named, Recursive, Tally};
 use crate::kernels::{self, Which};
-use crate::output::{Output, add, count, input_name, progress, remark, shown};
+use crate::output::{Output, add, count, input_name, remark, shown};
+use crate::progress::progress;
 use crate::quota::{FindingLimit, Quota, not_printed};
 use crate::stream::check_stream;
 use crate::words::words;
@@ -297,30 +298,36 @@ impl Check<'_> {
         let name = input_name(input);
         let held_back = self.quota.take_held_back();
         if sound && self.extents == 0 {
-            self.output.text(format_args!(
-                "{}: nothing to judge: {}",
-                shown(input),
-                count(self.plain, "plain extent")
-            ))?;
+            self.output.sum(
+                true,
+                format_args!(
+                    "{}: nothing to judge: {}",
+                    shown(input),
+                    count(self.plain, "plain extent")
+                ),
+            )?;
         } else {
-            self.output.text(format_args!(
-                "{}: {} ({}, {}{}{}){}",
-                shown(input),
-                if sound { "sound" } else { "NOT SOUND" },
-                count(self.extents, "extent"),
-                count(self.payload_bytes, "payload byte"),
-                if sound {
-                    String::new()
-                } else {
-                    format!(", {} unsound", self.unsound)
-                },
-                if self.other_errors == 0 {
-                    String::new()
-                } else {
-                    format!(", {}", count(self.other_errors, "other error"))
-                },
-                not_printed(held_back),
-            ))?;
+            let payload_bytes = self.output.size(self.payload_bytes);
+            self.output.sum(
+                sound,
+                format_args!(
+                    "{}: {} ({}, {payload_bytes} of payload{}{}){}",
+                    shown(input),
+                    if sound { "sound" } else { "NOT SOUND" },
+                    count(self.extents, "extent"),
+                    if sound {
+                        String::new()
+                    } else {
+                        format!(", {} unsound", self.unsound)
+                    },
+                    if self.other_errors == 0 {
+                        String::new()
+                    } else {
+                        format!(", {}", count(self.other_errors, "other error"))
+                    },
+                    not_printed(held_back),
+                ),
+            )?;
         }
         self.output.json(&InputLine {
             kind: "input",
@@ -438,6 +445,15 @@ impl Check<'_> {
         add(&mut self.payload_bytes, payload.len() as u64);
         add(&mut self.unsound, u64::from(findings.iter().any(is_error)));
         self.quota.next_payload();
+        if !findings.iter().any(is_error) {
+            let codec = fields.codec().map_or("unknown", |codec| codec.name());
+            self.output.detail(format_args!(
+                "{}: {codec}, {} bytes for {}: sound",
+                place.of(input),
+                payload.len(),
+                fields.len
+            ))?;
+        }
         for finding in findings {
             self.finding(input, place, finding)?;
         }
@@ -470,7 +486,7 @@ impl Check<'_> {
             return Ok(());
         }
         self.output
-            .text(format_args!("{}: {finding}", place.of(input)))?;
+            .finding(format_args!("{}: {finding}", place.of(input)))?;
         self.output.json(&FindingLine {
             kind: "finding",
             input: &input_name(input),
@@ -492,7 +508,7 @@ impl Check<'_> {
     ) -> Result<()> {
         let place_of = place.of(input);
         self.output
-            .text(format_args!("{place_of}: Linux {kernel}: {outcome}"))?;
+            .row(format_args!("{place_of}: Linux {kernel}: {outcome}"))?;
         self.output.json(&KernelLine {
             kind: "kernel",
             input: &input_name(input),

@@ -142,11 +142,10 @@ impl Tally {
                 count(skipped, "file")
             ));
         }
-        output.text(format_args!(
-            "{}: {}",
-            count(inputs, "input"),
-            parts.join(", ")
-        ))?;
+        output.sum(
+            not_sound == 0 && trouble == 0,
+            format_args!("{}: {}", count(inputs, "input"), parts.join(", ")),
+        )?;
         output.json(&Line {
             kind: "inputs",
             inputs,

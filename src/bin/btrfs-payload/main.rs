@@ -18,6 +18,7 @@ mod new_file;
 mod origin;
 mod output;
 mod prepare;
+mod progress;
 mod quota;
 mod read;
 mod stream;
@@ -27,11 +28,12 @@ mod write;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use btrfs_payload::Kernel;
 use clap::{Parser, Subcommand};
 
-use crate::output::{Format, Output, shown};
+use crate::output::{Color, Detail, Format, Output, Style, shown};
 
 /// Makes, judges and moves the compressed payloads of btrfs extents.
 #[derive(Parser)]
@@ -53,8 +55,55 @@ struct Cli {
     )]
     format: Format,
 
+    /// Print nothing but what is wrong
+    #[arg(short, long, global = true, help_heading = "Output")]
+    quiet: bool,
+
+    /// Print closing lines only, without tables and findings
+    #[arg(long, global = true, conflicts_with = "quiet", help_heading = "Output")]
+    summary: bool,
+
+    /// Print every extent, and how long it took
+    #[arg(short, long, global = true, conflicts_with_all = ["quiet", "summary"], help_heading = "Output")]
+    verbose: bool,
+
+    /// Sums in bytes, not in KiB and MiB
+    #[arg(long, global = true, help_heading = "Output")]
+    bytes: bool,
+
+    /// Show no bar while work goes on
+    #[arg(long, global = true, help_heading = "Output")]
+    no_progress: bool,
+
+    /// Colour verdicts and findings
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t = Color::Auto,
+        help_heading = "Output"
+    )]
+    color: Color,
+
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    fn style(&self) -> Style {
+        Style {
+            format: self.format,
+            detail: match (self.quiet, self.summary, self.verbose) {
+                (true, ..) => Detail::Quiet,
+                (_, true, _) => Detail::Summary,
+                (.., true) => Detail::Verbose,
+                _ => Detail::Normal,
+            },
+            color: self.color,
+            raw_bytes: self.bytes,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -139,7 +188,11 @@ fn main() -> ExitCode {
             "an interrupt may leave temporary files: {error}"
         ));
     }
-    let mut output = Output::new(cli.format);
+    if cli.no_progress || cli.quiet {
+        progress::switch_off();
+    }
+    let begun = Instant::now();
+    let mut output = Output::new(cli.style());
     let result = match &cli.command {
         Command::Prepare(args) => prepare::run(args, &mut output),
         Command::Check(args) => check::run(args, &mut output),
@@ -154,6 +207,8 @@ fn main() -> ExitCode {
     };
     if result.is_err() {
         interrupt::wait_if_ending();
+    } else {
+        output.took(begun.elapsed());
     }
     match result.and_then(|verdict| output.finish().map(|()| verdict)) {
         Ok(Verdict::Sound) => ExitCode::SUCCESS,

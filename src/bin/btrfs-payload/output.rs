@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use btrfs_payload::transform::Escaped;
@@ -20,9 +21,43 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How much is said for people. JSON has everything, whatever this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What is wrong.
+    Quiet,
+    /// The closing lines.
+    Summary,
+    Normal,
+    /// Every extent, and how long it took.
+    Verbose,
+}
+
+/// Whether words are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    Always,
+    Never,
+}
+
+/// What the options say of the output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    pub(crate) detail: Detail,
+    pub(crate) color: Color,
+    /// Sums are numbers of bytes, not KiB and MiB.
+    pub(crate) raw_bytes: bool,
+}
+
 /// Standard output, in one of the formats.
 pub(crate) struct Output {
     format: Format,
+    detail: Detail,
+    is_coloured: bool,
+    raw_bytes: bool,
     stdout: BufWriter<io::StdoutLock<'static>>,
     /// The exit status is a result too, so the work goes on without a reader.
     outlives_reader: bool,
@@ -32,9 +67,17 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(format: Format) -> Self {
+    pub(crate) fn new(style: Style) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
-            format,
+            format: style.format,
+            detail: style.detail,
+            is_coloured: match style.color {
+                Color::Auto => !no_color && io::stdout().is_terminal(),
+                Color::Always => true,
+                Color::Never => false,
+            },
+            raw_bytes: style.raw_bytes,
             stdout: BufWriter::new(io::stdout().lock()),
             outlives_reader: false,
             reader_is_gone: false,
@@ -62,7 +105,63 @@ impl Output {
         }
     }
 
-    /// One line for people; nothing in JSON.
+    /// A number of bytes in a sum.
+    pub(crate) fn size(&self, bytes: u64) -> String {
+        /// Below this the number says more than a unit.
+        const SMALL: u64 = 10_000;
+        if self.raw_bytes || bytes < SMALL {
+            return count(bytes, "byte");
+        }
+        let (mut unit, mut tenths) = ("KiB", bytes.saturating_mul(10) / 1024);
+        for larger in ["MiB", "GiB", "TiB", "PiB"] {
+            if tenths < 10_000 {
+                break;
+            }
+            (unit, tenths) = (larger, tenths / 1024);
+        }
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+
+    /// A line about an extent, for people who want all.
+    pub(crate) fn detail(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
+        match self.detail {
+            Detail::Verbose => self.text(line),
+            _ => Ok(()),
+        }
+    }
+
+    /// A row of a table, for people.
+    pub(crate) fn row(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
+        match self.detail {
+            Detail::Quiet | Detail::Summary => Ok(()),
+            _ => self.text(line),
+        }
+    }
+
+    /// A finding, for people.
+    pub(crate) fn finding(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
+        match self.detail {
+            Detail::Summary => Ok(()),
+            _ => self.text(line),
+        }
+    }
+
+    /// A closing line, for people; `good` where nothing is wrong.
+    pub(crate) fn sum(&mut self, good: bool, line: std::fmt::Arguments<'_>) -> Result<()> {
+        match self.detail {
+            Detail::Quiet if good => Ok(()),
+            _ => self.text(line),
+        }
+    }
+
+    /// How long it took, for people who want all.
+    pub(crate) fn took(&self, time: Duration) {
+        if self.detail == Detail::Verbose {
+            self.warn(format_args!("took {:.2} s", time.as_secs_f64()));
+        }
+    }
+
+    /// One line for people, whatever they want; nothing in JSON.
     pub(crate) fn text(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
         if self.format != Format::Text || self.reader_is_gone {
             return Ok(());
@@ -71,7 +170,11 @@ impl Output {
             remark(line);
             return Ok(());
         }
-        let written = writeln!(self.stdout, "{line}");
+        let written = if self.is_coloured {
+            writeln!(self.stdout, "{}", coloured(&line.to_string()))
+        } else {
+            writeln!(self.stdout, "{line}")
+        };
         self.written(written)
     }
 
@@ -172,6 +275,31 @@ pub(crate) fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
 
+/// A line with its verdict or its severity in colour.
+fn coloured(line: &str) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("NOT SOUND", "\x1b[1;31m"),
+        ("NOT sound", "\x1b[1;31m"),
+        ("sound", "\x1b[32m"),
+        ("error", "\x1b[31m"),
+        ("warning", "\x1b[33m"),
+        ("note", "\x1b[36m"),
+    ];
+    for (word, color) in WORDS {
+        // As a word of ours: at the beginning, or after a colon or the columns of a table.
+        let before = [": ", "  "].into_iter().find_map(|before| {
+            let at = line.find(&format!("{before}{word}"))?;
+            Some(at.saturating_add(before.len()))
+        });
+        if let Some((start, end)) = before.and_then(|at| line.split_at_checked(at))
+            && let Some(rest) = end.strip_prefix(word)
+        {
+            return format!("{start}{color}{word}\x1b[0m{rest}");
+        }
+    }
+    line.to_owned()
+}
+
 /// A number and what it counts: `1 extent`, `2 extents`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
@@ -192,39 +320,5 @@ fn json_to_stderr(object: &impl Serialize) {
         line.push(b'\n');
         // There is nowhere left to complain.
         let _ = io::stderr().write_all(&line);
-    }
-}
-
-/// A bar on the terminal while long work goes on; nothing in a pipe.
-pub(crate) fn progress(bytes: u64) -> indicatif::ProgressBar {
-    if io::stderr().is_terminal() && bytes > 0 {
-        let style = indicatif::ProgressStyle::with_template(
-            "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}",
-        );
-        let bar = indicatif::ProgressBar::new(bytes);
-        match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }
-    } else {
-        indicatif::ProgressBar::hidden()
-    }
-}
-
-/// The same for a stream whose length may not be known (0).
-pub(crate) fn stream_progress(bytes: u64) -> indicatif::ProgressBar {
-    if !io::stderr().is_terminal() {
-        return indicatif::ProgressBar::hidden();
-    }
-    let (bar, template) = if bytes > 0 {
-        let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}";
-        (indicatif::ProgressBar::new(bytes), template)
-    } else {
-        let template = "{spinner} {bytes} {bytes_per_sec} {msg}";
-        (indicatif::ProgressBar::new_spinner(), template)
-    };
-    match indicatif::ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

@@ -18,7 +18,8 @@ use crate::args::{Compression, cannot_read, open_input, sector_size};
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::origin::Origin;
-use crate::output::{Output, add, count, progress, shown};
+use crate::output::{Output, add, count, shown};
+use crate::progress::progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -235,7 +236,7 @@ struct Table<'a> {
 impl Table<'_> {
     fn start(&mut self, name: &str, size: Option<u64>) -> Result<()> {
         self.file_size = size;
-        self.output.text(format_args!(
+        self.output.row(format_args!(
             "{:>14}  {:<6}{:<10}{:>8}{:>9}{:>9}{:>8}  verdict",
             "offset", "codec", "level", "len", "payload", "sectors", "saved"
         ))?;
@@ -287,7 +288,7 @@ impl Table<'_> {
             Content::Hole => {
                 self.note(&Line::Hole { offset, len })?;
                 add(&mut self.total.holes, 1);
-                self.output.text(format_args!(
+                self.output.row(format_args!(
                     "{offset:>14}  {:<16}{len:>8}{:>9}{:>9}{:>8}",
                     "hole", "-", 0, "-"
                 ))?;
@@ -324,7 +325,7 @@ impl Table<'_> {
         let codec = manifest::codec_name(fields.compression);
         let level = self.level(fields.compression.codec());
         let saved = plain.saturating_sub(encoded);
-        self.output.text(format_args!(
+        self.output.row(format_args!(
             "{offset:>14}  {codec:<6}{level:<10}{:>8}{payload_len:>9}{encoded:>9}{:>8}  {}",
             fields.len,
             percent(saved, plain),
@@ -349,7 +350,7 @@ impl Table<'_> {
         add(&mut self.total.payload_bytes, len);
         add(&mut self.total.plain_sectors, plain);
         add(&mut self.total.sectors, plain);
-        self.output.text(format_args!(
+        self.output.row(format_args!(
             "{offset:>14}  {:<16}{len:>8}{:>9}{plain:>9}{:>8}  {reason}",
             "plain", "-", "-"
         ))?;
@@ -372,22 +373,33 @@ impl Table<'_> {
         let bytes = |sectors: u64| sectors.saturating_mul(sector_size);
         let saved = total.plain_sectors.saturating_sub(total.sectors);
         total.saved_bytes = bytes(saved);
-        self.output.text(format_args!(
-            "{} in {} ({} encoded, {} plain, {}): {} bytes on disk instead of {}, {} saved; {}",
-            count(total.data_bytes, "byte"),
+        let [data, on_disk, plain] = [
+            total.data_bytes,
+            bytes(total.sectors),
+            bytes(total.plain_sectors),
+        ]
+        .map(|bytes| self.output.size(bytes));
+        if total.extents == 0 {
+            self.output.text(format_args!(
+                "the input is empty, and so there is no extent"
+            ))?;
+        }
+        let line = format!(
+            "{data} in {} ({} encoded, {} plain, {}): {on_disk} on disk instead of {plain}, {} \
+             saved; {}",
             count(total.extents, "extent"),
             total.encoded,
             total.plain,
             count(total.holes, "hole"),
-            bytes(total.sectors),
-            bytes(total.plain_sectors),
             percent(saved, total.plain_sectors),
             if total.unsound == 0 {
                 "every payload is sound".to_owned()
             } else {
                 format!("{} NOT sound", count(total.unsound, "payload"))
             },
-        ))?;
+        );
+        self.output
+            .sum(total.unsound == 0, format_args!("{line}"))?;
         self.output.json(total)?;
         // Whoever is not told of the extents does not get them either.
         self.output.finish()?;

@@ -14,7 +14,8 @@ use crate::args::{byte_count, cannot_read, open_file};
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::origin::Origin;
-use crate::output::{Output, progress, remark};
+use crate::output::{Output, remark};
+use crate::progress::progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let name = args.file.to_string_lossy();
     let header = manifest::header(&name, Some(size), probe.sector_size);
     note(&header, output)?;
-    output.text(format_args!(
+    output.row(format_args!(
         "{:>14}  {:<6}{:>8}{:>9}{:>10}{:>10}",
         "offset", "codec", "len", "payload", "unencoded", "at"
     ))?;
@@ -82,7 +83,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 };
                 let line = Encoded::new(offset, fields, payload.len(), digests);
                 directory.file(&line.payload, payload)?;
-                output.text(format_args!(
+                output.row(format_args!(
                     "{offset:>14}  {:<6}{len:>8}{:>9}{:>10}{:>10}",
                     line.codec,
                     payload.len(),
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 note(&Line::Encoded(line), output)?;
             }
             Content::Plain(data) => {
-                output.text(format_args!("{offset:>14}  {:<6}{len:>8}", "plain"))?;
+                output.row(format_args!("{offset:>14}  {:<6}{len:>8}", "plain"))?;
                 let line = Line::Plain {
                     offset,
                     len,
@@ -102,7 +103,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 note(&line, output)?;
             }
             Content::Hole => {
-                output.text(format_args!("{offset:>14}  {:<6}{len:>8}", "hole"))?;
+                output.row(format_args!("{offset:>14}  {:<6}{len:>8}", "hole"))?;
                 note(&Line::Hole { offset, len }, output)?;
             }
         }

@@ -14,7 +14,8 @@ use crate::Verdict;
 use crate::args::{Compression, cannot_read, open_file};
 use crate::attributes;
 use crate::new_file::NewFile;
-use crate::output::{Output, count, progress, remark, shown};
+use crate::output::{Output, count, remark, shown};
+use crate::progress::progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -211,30 +212,41 @@ fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) ->
         holes,
         ..
     } = summary;
-    output.text(format_args!(
-        "{}: {}: {} of {} as {} of payload, {} plain, {} in holes{}",
-        shown(&args.dest),
-        count(len, "byte"),
-        count(encoded.extents, "extent"),
-        count(encoded.bytes, "byte"),
-        count(encoded.stored, "byte"),
-        count(plain.bytes, "byte"),
-        count(holes.bytes, "byte"),
-        if args.verify {
-            format!(
-                "; {} read back and compared",
-                count(summary.verified, "byte")
-            )
-        } else {
-            String::new()
-        },
-    ))?;
+    let [
+        of_file,
+        of_encoded,
+        of_payload,
+        of_plain,
+        of_holes,
+        of_verified,
+    ] = [
+        len,
+        encoded.bytes,
+        encoded.stored,
+        plain.bytes,
+        holes.bytes,
+        summary.verified,
+    ]
+    .map(|bytes| output.size(bytes));
+    let verified = match args.verify {
+        true => format!("; {of_verified} read back and compared"),
+        false => String::new(),
+    };
+    output.sum(
+        summary.fallbacks.is_empty(),
+        format_args!(
+            "{}: {of_file}: {} of {of_encoded} as {of_payload} of payload, {of_plain} plain, \
+             {of_holes} in holes{verified}",
+            shown(&args.dest),
+            count(encoded.extents, "extent"),
+        ),
+    )?;
     for fallback in &summary.fallbacks {
+        let bytes = output.size(fallback.tally.bytes);
         output.text(format_args!(
-            "{}: {} of {} plain: {}",
+            "{}: {} of {bytes} plain: {}",
             shown(&args.dest),
             count(fallback.tally.extents, "extent"),
-            count(fallback.tally.bytes, "byte"),
             fallback.reason
         ))?;
     }

@@ -211,7 +211,7 @@ pub(crate) fn check_stream(
 }
 
 fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {
-    output.text(format_args!("{name}: {finding}"))?;
+    output.finding(format_args!("{name}: {finding}"))?;
     output.json(&FindingLine::new(name, finding))
 }
 
@@ -243,25 +243,27 @@ fn sums(
         ..
     } = summary;
     let sound = summary.is_sound();
-    output.text(format_args!(
-        "{}: {} ({}, {}, {} whole, {} of {}; {}, {}, {}){}{}",
-        name,
-        if sound { "sound" } else { "NOT SOUND" },
-        count(streams, "stream"),
-        count(commands, "command"),
-        count(whole_bytes, "byte"),
-        count(payloads, "payload"),
-        count(payload_bytes, "byte"),
-        count(errors, "error"),
-        count(warnings, "warning"),
-        count(notes, "note"),
-        not_printed(findings_not_printed),
-        if names_exceeded {
-            "; paths were followed up to the limit of --memory only"
-        } else {
-            ""
-        },
-    ))?;
+    let [whole, of_payloads] = [whole_bytes, payload_bytes].map(|bytes| output.size(bytes));
+    output.sum(
+        sound,
+        format_args!(
+            "{}: {} ({}, {}, {whole} whole, {} of {of_payloads}; {}, {}, {}){}{}",
+            name,
+            if sound { "sound" } else { "NOT SOUND" },
+            count(streams, "stream"),
+            count(commands, "command"),
+            count(payloads, "payload"),
+            count(errors, "error"),
+            count(warnings, "warning"),
+            count(notes, "note"),
+            not_printed(findings_not_printed),
+            if names_exceeded {
+                "; paths were followed up to the limit of --memory only"
+            } else {
+                ""
+            },
+        ),
+    )?;
     output.json(&StreamLine {
         kind: "stream",
         input: name,

@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use crate::args::{cannot_read, open_input};
 use crate::new_file::{self, OutFile};
 use crate::origin::Origin;
-use crate::output::{input_name, shown, stream_progress};
+use crate::output::{input_name, shown};
+use crate::progress::stream_progress;
 
 /// A stream to read.
 pub(crate) struct Input {

@@ -207,7 +207,7 @@ impl Write for Counted<'_> {
                 .saturating_mul(100)
                 .checked_div(read)
                 .unwrap_or(0);
-            self.bar.set_message(format!("{percent} %"));
+            self.bar.set_message(format!("({percent} % of the size)"));
         }
         Ok(written)
     }
@@ -257,13 +257,24 @@ fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()>
         command_after_end,
         holes_trusted,
     })?;
-    output.text(format_args!(
-        "{name}: {} became {bytes_out} ({}, {} of data); encoded extents: {encoded_in} in, \
-         {encoded_out} out, {replaced} replaced; sectors: {sectors_in} in, {sectors_out} out",
-        count(bytes_in, "byte"),
-        count(commands, "command"),
-        count(data, "byte"),
-    ))?;
+    let [before, after, of_data] = [bytes_in, bytes_out, data].map(|bytes| output.size(bytes));
+    let percent = bytes_in
+        .saturating_sub(bytes_out)
+        .saturating_mul(100)
+        .checked_div(bytes_in);
+    let saved = match percent.filter(|&percent| percent > 0) {
+        Some(percent) => format!(", {percent} % saved"),
+        None => String::new(),
+    };
+    output.sum(
+        summary.is_sound(),
+        format_args!(
+            "{name}: {before} became {after}{saved} ({}, {of_data} of data); encoded extents: \
+             {encoded_in} in, {encoded_out} out, {replaced} replaced; sectors: {sectors_in} in, \
+             {sectors_out} out",
+            count(commands, "command"),
+        ),
+    )?;
     if unsound > 0 {
         output.warn(format_args!(
             "{name}: passed on as they are: {}, NOT sound",

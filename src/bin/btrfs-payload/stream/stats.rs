@@ -112,10 +112,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Result<()> {
     let (streams, bytes) = (stats.streams, stats.bytes);
     let counts = stats.commands.iter();
+    let size = output.size(bytes);
     output.text(format_args!(
         "{name}: {}, {}",
         count(streams, "stream"),
-        count(bytes, "byte")
+        size
     ))?;
     for (kind, number) in counts.clone() {
         output.text(format_args!("  {:<16}{number:>12}", kind.name()))?;
