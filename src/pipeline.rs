@@ -1,9 +1,9 @@
 //! Work on many threads, results in order, memory bounded.
 //!
-//! Each worker takes an item from the source, works on it and puts the result into its place in
-//! a line; the caller's thread takes results from the front of the line, and is a worker as long
-//! as there are none. No item changes hands between reading and working, so its bytes are still
-//! in the cache of the core that read them, and no thread is woken for every result.
+//! Each worker takes an item from the source, works on it, and puts the result into its place in a
+//! queue. The caller's thread takes results from the front of the queue; while there are none, it
+//! is a worker too. The thread that read an item also works on it, so its bytes are still in the
+//! cache of that core, and no thread is woken for every result.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;

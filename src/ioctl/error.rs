@@ -1,5 +1,5 @@
 //! Every error number as a cause and what to do; the table is in the documentation of the
-//! module above.
+//! module `ioctl`.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! One encoder of each codec behind one face: a closed set, one `match`.
+//! The encoders of the three codecs as one type.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What can be read becomes extents, on many threads and in order.
+//! Splits an input into extents, on many threads, in order.
 
 use std::convert::Infallible;
 use std::io::{self, Read};

@@ -6,21 +6,21 @@
 //! | LZO | fast | fewest sectors | up to 29 % | 40 % and 256 bytes |
 //! | zstd | 3 | 16 | up to 43 % | 60 % and 256 bytes |
 //!
-//! The expensive efforts stop where the curve of size against time is steep: zstd 22 takes twice the
-//! time of 16 and zlib's smallest effort one and a half times that of the one before, both for a
-//! few extents in a hundred that end a sector sooner (benches/README.md).
+//! Still more expensive efforts gain too little: zstd 22 takes twice the time of 16, and zlib's
+//! smallest effort one and a half times that of the one before. Both save a sector in a few extents
+//! of a hundred (benches/README.md).
 //!
-//! LZO's expensive effort counts sectors itself and begins with what the fast effort makes, so that
-//! it stands alone where no other codec is tried.
+//! LZO's expensive effort counts sectors itself and begins with what the fast effort makes. So it is
+//! the only one where no other codec is tried.
 //!
-//! An expensive effort is left out where it could not take a sector less than the best there is: for
-//! a codec alone, where the cheap effort reaches a single sector; among several codecs also
-//! where another codec has reached less than can be hoped for. How much can be hoped for has no
-//! useful bound that could be proven; it is what was measured on programs, source text, words,
+//! An expensive effort is left out where it cannot save a sector against the best payload so far.
+//! With one codec that is so where the cheap effort reaches a single sector; with several, also
+//! where another codec has made less than the expensive effort is expected to make. No useful bound
+//! for that can be proven: the last column is what was measured on programs, source text, words,
 //! JSON, noise and mixtures of them, in extents of 16 to 128 KiB, and a margin.
 //!
-//! What zstd and zlib store as it is, as they have found nothing in it, no effort shrinks by a
-//! sector; LZO's fast effort looks less closely, and its expensive one is tried there too.
+//! Where the cheap effort of zstd or zlib finds nothing to compress and stores the data, no effort
+//! saves a sector. LZO's fast effort looks less closely, so its expensive one is tried there too.
 
 use super::encoder::{Effort, EncoderError};
 use super::options::Level;

@@ -1,4 +1,4 @@
-//! What a producer may choose.
+//! Options for making extents.
 
 use std::fmt;
 use std::str::FromStr;

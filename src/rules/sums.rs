@@ -1,4 +1,4 @@
-//! Sums of numbers that strangers claim.
+//! Sums of numbers from the input, which stop at the largest number.
 
 /// Adds to a sum. What is claimed may be up to 2^64 - 1: a sum that would be greater stays at the
 /// largest number, and neither wraps nor stops the program.

@@ -1,4 +1,4 @@
-//! The commands as Rust types that both the reader and the writer go by.
+//! The commands as Rust types, for reading and for writing.
 //!
 //! Each command is a struct whose fields are its attributes in the order in which the kernel
 //! emits them (the table is in `kind`); [`Command`] is any of them. A field of type `Option` is an

@@ -1,4 +1,4 @@
-//! What else an input can be that should be a send stream.
+//! What an input is that should be a send stream and is not.
 
 use std::fmt;
 

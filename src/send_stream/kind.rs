@@ -1,5 +1,4 @@
-//! Which commands there are: the one table of them, and what can be known of a kind without a
-//! command of it.
+//! The table of commands, and what it says of each kind: number, version, name, attributes.
 
 use std::fmt;
 

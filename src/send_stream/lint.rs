@@ -1,4 +1,4 @@
-//! What a linter says of one command: everything that a sound stream does not have.
+//! Checks one command: lists everything about it that a sound stream does not have.
 
 #![deny(clippy::indexing_slicing)]
 

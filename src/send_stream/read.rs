@@ -2,8 +2,8 @@
 //!
 //! One input may hold several streams, each with its header and its `END`, one after the
 //! other, as `btrfs send` makes them of several subvolumes; with `btrfs send -e` there is one
-//! header, a `SUBVOL` or `SNAPSHOT` for each subvolume, and one `END` at last. Both read
-//! without more ado. Pieces made with `BTRFS_SEND_FLAG_OMIT_STREAM_HEADER` or
+//! header, a `SUBVOL` or `SNAPSHOT` for each subvolume, and one `END` at last. Both are
+//! read alike. Pieces made with `BTRFS_SEND_FLAG_OMIT_STREAM_HEADER` or
 //! `BTRFS_SEND_FLAG_OMIT_END_CMD` are read after [`Reader::headerless`] and
 //! [`Reader::end_optional`].
 

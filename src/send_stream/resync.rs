@@ -2,8 +2,8 @@
 //!
 //! A send that is restarted begins again inside its own output, and standard error gets in front of
 //! a stream. The bytes from the next header on are a stream of their own. A header is only looked
-//! for where reading cannot go on, so a stream stored inside a file of another one is not taken for
-//! it.
+//! for where reading cannot go on. So a stream that is stored in a file, and sent inside another
+//! stream, is not taken for a restart.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! Why a stream cannot be worked on.
+//! Why a stream cannot be read or rewritten.
 
 use std::io;
 

@@ -1,8 +1,8 @@
 //! Data of neighbouring `WRITE`s becomes extents.
 //!
-//! What one command carries, 48 KiB in version 1, is less than an extent. It is not copied here:
-//! an extent is a list of pieces of commands, and whoever compresses it puts them together. Only
-//! small commands are copied, as a list of bytes one by one would take more memory than they do.
+//! A command of version 1 carries up to 48 KiB, less than an extent. Its data is not copied here: an
+//! extent is a list of pieces of commands, and the worker that compresses it joins them. Only small
+//! commands are copied, as a list of many small pieces takes more memory than their bytes.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Subvolumes that are there before a stream is received.
+//! Subvolumes that the receiver has before a stream comes.
 
 use super::error::TransformError;
 use super::order::{Order, Subvolumes};

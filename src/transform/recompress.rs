@@ -4,9 +4,9 @@
 //! can be, beginning at a sector; what is in front of the first sector is written plain. An
 //! `ENCODED_WRITE` is an extent of its own: of a slice, only what the file shows is kept. It is
 //! replaced where that pays or where receivers could not decode it, and stays as it is otherwise.
-//! Where the file may be longer than data that ends inside a sector, which the ioctl refuses, the
-//! last part is written plain. Nothing else changes, nor does the
-//! order, so `CLONE`, which speaks of ranges of files, still shares what it shared.
+//! The ioctl refuses data that ends inside a sector where the file goes on; there, the last part is
+//! written plain. Nothing else changes, and the order stays, so a `CLONE` still shares what it
+//! shared.
 
 use std::fmt;
 use std::io::Write;

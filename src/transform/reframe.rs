@@ -1,7 +1,7 @@
 //! LZO payloads for another sector size.
 //!
-//! The layout of an LZO payload follows the sector size of its filesystem, and the ioctl takes
-//! no other. zlib and zstd payloads do not change, nor does anything else.
+//! The layout of an LZO payload depends on the sector size of its filesystem, and the ioctl takes
+//! no other layout. zlib and zstd payloads do not change, nor does anything else.
 
 use std::io::Write;
 use std::num::NonZeroUsize;

@@ -1,8 +1,8 @@
 //! The engine of everything that rewrites a stream: batches of items go through workers, and
 //! the bytes they make are written in order.
 //!
-//! A worker frames its commands and computes their checksums; the thread that writes only
-//! writes. Every batch stands for itself, so the number of workers changes nothing.
+//! A worker frames its commands and computes their checksums; the writing thread only writes.
+//! Batches do not depend on each other, so the number of workers changes no byte.
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;

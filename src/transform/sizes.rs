@@ -1,9 +1,9 @@
 //! Sizes of files at the receiver, as far as they follow from the stream.
 //!
-//! What a command does can depend on the size that its file has by then: where a hole ends that
-//! must not make it longer, whether an encoded write may end inside a sector. A file of the
-//! parent snapshot that is not at hand has no known size until the stream gives it one, nor has any
-//! file where there are too many names.
+//! What a command does can depend on the size of its file at that moment: where a hole ends that
+//! must not make it longer, whether an encoded write may end inside a sector. The size is not known
+//! of a file of a parent that was not given, until the stream sets it, and of no file where there are
+//! too many names.
 
 use super::finding::StreamFinding;
 use super::order::{Order, misplaced_clone};

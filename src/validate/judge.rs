@@ -1,4 +1,4 @@
-//! A payload under judgement: its claims, and what the codecs ask and say of it.
+//! A payload while it is judged: its claims, the report so far, what it decodes to.
 
 use super::report::{Finding, Report, Severity};
 use crate::rules::limits::{self, u64_of};

@@ -1,4 +1,4 @@
-//! LZO payloads before the judge.
+//! Judges LZO payloads: faults that the codec crate names become findings.
 
 use btrfs_payload_lzo::{Event, Fault, FaultKind, walk};
 

@@ -1,13 +1,13 @@
 //! What a named kernel does with a payload.
 //!
 //! The write side is [`crate::rules::WriteCall`]; what each decoder delivers is modelled in the
-//! codec crates (`kernel` modules). Here the two meet the file: which decoded bytes a reader asks
-//! for, what a failed read is cut down to, what is filled with zeroes.
+//! codec crates (`kernel` modules). This module puts them together: which decoded bytes a reader
+//! asks for, how much of a failed read is left, what is filled with zeroes.
 //!
 //! A read that fails is repeated page by page (`btrfs_read_folio`), so the pages before the
 //! damage can be read and the first bad one gives the error. The decoder always starts at the
 //! first decoded byte and stops as soon as it has filled the range asked for. An inline extent
-//! is one page's work: all or nothing.
+//! is read in one piece: all or nothing.
 
 use std::fmt;
 

@@ -1,9 +1,8 @@
 //! The fast way to a clean report.
 //!
-//! Most payloads are sound. A strict decoder that accepts one has checked all that the walker
-//! would report, at the speed of decoding; only the comparison with the claims is left. Where
-//! it does not accept, nothing is concluded: the slow way finds out what is wrong and says it.
-//! A property test holds the two ways against each other.
+//! Most payloads are sound. A strict decoder that accepts a payload has checked everything that the
+//! walker would report, and does so faster; only the comparison with the claims is left. Where it
+//! does not accept, the walker finds out what is wrong. A property test compares the two.
 
 use super::judge::Judge;
 use super::{lzo, zlib, zstd};

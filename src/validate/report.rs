@@ -1,4 +1,4 @@
-//! What the judge says.
+//! Findings, and the report that has those of one payload.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! The portable contract: one payload, every kernel since 5.19, the fallback of `btrfs receive`.
 //!
-//! The claims are held against the rules of the ioctl, the payload's structure is walked by its
-//! codec, and then the lengths are compared: what is decoded with what is claimed and shown.
-//! A payload that may become inline has to satisfy the inline decoders and the regular ones.
+//! First the claims are checked against the rules of the ioctl. Then the codec walks the payload.
+//! Then the decoded length is compared with the claims. A payload that may become inline has to be
+//! right for the inline decoders and for the regular ones.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! zlib payloads before the judge.
+//! Judges zlib payloads: faults that the codec crate names become findings.
 
 use btrfs_payload_zlib::{Event, Fault, FaultKind, walk};
 

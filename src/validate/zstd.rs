@@ -1,4 +1,4 @@
-//! zstd payloads before the judge.
+//! Judges zstd payloads: faults that the codec crate names become findings.
 
 use btrfs_payload_zstd::{Event, Fault, FaultKind, walk};
 

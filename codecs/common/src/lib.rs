@@ -3,8 +3,8 @@
 //! * [`Cursor`]: reads a byte slice and knows absolute offsets, so that an error deep in a
 //!   nested structure names the byte of the payload (or of the send stream) it is about;
 //! * [`Piece`]: one structure of a payload as a walker reports it;
-//! * [`Kernel`], [`Behaviour`], [`Machine`]: which kernel is asked for, and what it does unlike
-//!   others;
+//! * [`Kernel`], [`Behaviour`], [`Machine`]: which kernel is meant, and where it differs
+//!   from others;
 //! * [`Reading`], [`End`], [`Errno`]: how a reader ends.
 //!
 //! Every codec crate has the same modules: `layout` (the byte table and the format's numbers),

@@ -1,4 +1,4 @@
-//! How a reader of a payload ends.
+//! What a reader of a payload delivers, and how it ends.
 
 use std::fmt;
 

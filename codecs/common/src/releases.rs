@@ -1,4 +1,4 @@
-//! Releases in few words.
+//! Sets of releases as short text.
 
 use crate::behaviour;
 use crate::kernel::{Kernel, NEWEST};

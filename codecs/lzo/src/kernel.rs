@@ -1,8 +1,8 @@
 //! What the kernel's readers deliver of a payload.
 //!
 //! `T` is the total, `L` a segment's length, `D` the extent on disk (the payload, zero-padded
-//! to the sector), `W(x)` is [`worst`]`(x)`. The page decides where the sector does not: before
-//! 6.18 kernels bound `L` by the page.
+//! to the sector), `W(x)` is [`worst`]`(x)`. Before 6.18 kernels bound
+//! `L` by the page size, since then by the sector size.
 //!
 //! | condition | regular extent | inline extent | where, which kernels |
 //! | --- | --- | --- | --- |

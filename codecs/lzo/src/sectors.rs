@@ -1,15 +1,15 @@
-//! Few sectors in less time: the smallest segments only where they save a sector.
+//! The fewest sectors in less time: small segments only where they save a sector.
 //!
-//! Segments know nothing of each other, so those of one payload may come from different
-//! compressors, and on disk bytes below a sector boundary are worth nothing. All segments are
+//! Segments do not depend on each other, so those of one payload may come from different
+//! compressors. On disk only whole sectors count. All segments are
 //! made by the fast compressor first; then one after another is made as small as can be, until
 //! those left could not bring the payload below the next boundary.
 //!
 //! What those left could save is estimated, as no useful bound can be proven: at most
-//! [`MOST`] of their size until [`ENOUGH`] segments of the extent have been tried, and then as
-//! much as the best of these, and [`MARGIN`]. Segments in which the fast compressor finds
-//! nothing are estimated apart from the others, as it misses what is there in text of small
-//! segments, and noise stays noise.
+//! [`MOST`] of their size until [`ENOUGH`] segments of the extent have been tried, and after that
+//! as much as the best of these, and [`MARGIN`]. Segments in which the fast compressor finds
+//! nothing are estimated apart from the others: in small segments of text it misses matches, in
+//! noise there are none.
 //!
 //! Measured on programs, source text, words, JSON, noise and mixtures of them, 16 MB each: none
 //! of 3690 extents of 128 KiB, with sectors of 4 to 64 KiB, took a sector more than with the

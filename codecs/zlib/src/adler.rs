@@ -1,4 +1,4 @@
-//! The checksum of a stream's data, by the fastest code that is linked anyway.
+//! The checksum of a stream's data: by libdeflate, or without it by simd-adler32.
 
 /// The adler32 of `data`.
 #[cfg(feature = "libdeflate")]

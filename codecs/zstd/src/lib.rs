@@ -6,8 +6,8 @@
 //! * [`kernel`]: what the kernels' readers make of a payload;
 //! * [`receive`]: what the fallback decoder of `btrfs receive` makes of it.
 //!
-//! The decoder under the last four is this crate's own: a fault must be found at its byte and
-//! named, and three generations of libzstd that live in kernels must be told apart.
+//! The last four use a decoder of this crate's own: it names a fault and its byte, and it tells the
+//! three versions of libzstd in kernels apart.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]

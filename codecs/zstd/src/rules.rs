@@ -1,4 +1,4 @@
-//! Where decoders differ: three generations of libzstd, and the strictness of this crate.
+//! The rules in which decoders differ: three versions of libzstd, and this crate's strict one.
 
 /// Whose rules a frame is decoded by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! The sequences of a block: decoding them and performing them one by one, by anyone's rules.
+//! The sequences of a block: decoded and executed one by one, by the rules of any decoder.
 
 use crate::bits::{BitReader, Status};
 use crate::block::{Bounds, Damage, Tables};

@@ -1,7 +1,8 @@
-//! What a copy keeps of its original: owner, extended attributes, times, mode; in this order, as
-//! a change of the owner takes set-id bits away, and nobody is to read what is not for them.
+//! What a copy keeps of its original: owner, extended attributes, times, mode. In this order:
+//! changing the owner clears set-id bits, and the mode must not let others read before the owner
+//! is right.
 //!
-//! Nothing here fails: the data is safe, and what cannot be kept is said.
+//! Nothing here is an error: the data is safe, and what cannot be kept is reported.
 
 use std::fmt::Display;
 use std::fs::{File, FileTimes, Metadata, Permissions};

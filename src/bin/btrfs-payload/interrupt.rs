@@ -1,4 +1,4 @@
-//! What an interrupt leaves behind: nothing.
+//! Interrupts leave no temporary files.
 //!
 //! Files and directories have temporary names until they are complete. On SIGINT, SIGTERM and
 //! SIGHUP a thread removes what still has such a name, and then the signal has its usual effect.

@@ -1,4 +1,4 @@
-//! Who may see what is made: nobody who may not see what it is made from.
+//! Permissions of what is made: who may not read the input may not read the output.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;

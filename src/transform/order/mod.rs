@@ -1,9 +1,9 @@
 //! The order of commands: whether a receiver can do what each one says when it comes to it.
 //!
 //! A full stream starts from nothing, so every path has to be made before it is used. An
-//! incremental one starts from its parent: where that is at hand, in the same input or given
-//! beside it, so is its tree. Where it is not, what the stream has not touched may be there, and
-//! only what it has made or removed itself is known.
+//! incremental one starts from its parent. Where the parent is in the same input, or given with
+//! `--parent`, its tree is known. Where it is not, any path may be there, except those that the stream
+//! itself has made or removed.
 //!
 //! The judge is `btrfs receive` (btrfs-progs 6.2, cmds/receive.c): what it asks Linux for, and
 //! what Linux 6.18 answers.

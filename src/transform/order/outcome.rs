@@ -1,4 +1,4 @@
-//! What comes of following a command.
+//! The result of following a command.
 
 use crate::validate::Severity::{self, Error};
 

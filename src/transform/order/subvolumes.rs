@@ -1,4 +1,4 @@
-//! Subvolumes that are at hand: parents, and what is cloned from.
+//! Subvolumes whose content is known: parents, and what is cloned from.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,10 +1,10 @@
 //! The names that a stream has made, as far as they can be known.
 //!
-//! A node for each file, an entry for each name. An entry is found by its directory's node and
-//! a keyed hash of its name, so renaming a directory moves one entry, however much is inside.
-//! Two names of one directory are taken for one when their 64-bit hashes are the same, which
-//! by chance does not happen in a stream that a disk can hold, and cannot be brought about, as
-//! the key is random.
+//! There is a node for each file and an entry for each name. An entry is found by its directory's
+//! node and a keyed hash of its name, so renaming a directory moves one entry, however much is
+//! inside. Two names in one directory are confused when their 64-bit hashes are equal. That does not
+//! happen by chance in a stream that a disk can hold, and nobody can provoke it, as the key is
+//! random.
 
 mod layer;
 mod node;

@@ -1,4 +1,4 @@
-//! What a tree is made of.
+//! Nodes and entries, of which a tree is made.
 
 /// Number of a node. They are not used again, so a stale one is never taken for another.
 pub(in super::super) type NodeId = u32;

@@ -1,9 +1,8 @@
 //! The fast compressor: one probe of a small hash table per position, no search.
 //!
-//! The table holds the last position of each hash of four bytes. It is small enough to be
-//! cleared for each segment at a cost that shows only where nothing matches, so that no entry ever
-//! points after the current position: what a probe finds is compared with the data, and that is
-//! the only branch.
+//! The table holds the last position of each hash of four bytes. It is small, and
+//! cleared for each segment; the time for that shows only where nothing matches. So no entry points
+//! past the current position, and the only branch is whether the data there matches.
 //!
 //! Input and output live in arrays of fixed size, indexed through masks. All positions are
 //! below 65536 (input) and 131072 (output) and the masks change none of them; they let the

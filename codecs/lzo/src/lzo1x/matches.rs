@@ -1,13 +1,13 @@
 //! The longest match in reach of each form, for every position of a segment.
 //!
-//! What a position has in common with earlier ones does not depend on how the segment is cut
-//! into matches, so all of them are linked first, in one pass without branches. What keeps the
-//! search short afterwards:
+//! Which earlier positions match does not depend on how the segment is cut into matches. So all
+//! positions are linked first, in one pass without branches. Two things keep the search short:
 //!
-//! * One position on, every match is still there, one byte shorter: only longer ones are news.
-//! * A longer match has in common, among others, the four bytes that end with the one by which
-//!   it is longer. Of the chains of these four bytes and of the first four, the one with fewer
-//!   places is walked; mostly there is none, which settles it.
+//! * At the next position every match is still there, one byte shorter. Only longer ones have to
+//!   be looked for.
+//! * A match that is longer by a byte includes the four bytes that end with that byte. It is found
+//!   on their chain, and on the chain of the first four bytes. The shorter of the two chains is
+//!   walked; mostly it is empty, and there is no longer match.
 
 use super::{M1_MAX_DISTANCE, M2_MAX_DISTANCE, M3_MAX_DISTANCE, M4_MAX_DISTANCE};
 

@@ -1,16 +1,16 @@
 //! The smallest segment: an optimal parse.
 //!
-//! For every position the cheapest way to arrive there with a match is worked out, in bytes of
-//! output, from left to right; the cheapest way to the end is then read backwards. What makes
-//! LZO1X different from other codes is that the price of a match depends on the literals before
-//! it: one to three are free of overhead and allow a two-byte match of 2, four and more cost a
-//! byte and allow a two-byte match of 3 from a certain distance. So each arrival knows its
-//! literals.
+//! From left to right, the cheapest way to reach each position with a match is computed, in bytes
+//! of output. The cheapest way to the end is then read backwards. In LZO1X, unlike other codes, the
+//! cost of a match depends on the number of literals before it. One to three need no instruction of
+//! their own, and allow a match of 2 bytes that takes 2. Four and more cost a byte, and allow a
+//! match of 3 bytes that takes 2, from a certain distance on. So each position also stores how many
+//! literals lead to it.
 //!
-//! All positions are at most 65536 and all indexes are below the lengths of arrays sized for
-//! that; this code reads data that the caller wants compressed, it parses no format. Its time
-//! goes into branches guessed wrong, so there are few of them: what cannot be is given a price
-//! that loses every comparison.
+//! All positions are at most 65536, and all indexes are below the lengths of arrays sized for
+//! that. This code reads data to be compressed; it parses no format. Most of its time goes into
+//! mispredicted branches, so there are few of them: an impossible choice has a cost that loses
+//! every comparison.
 
 use super::matches::{Finder, GOOD, Matches, Short};
 use super::{M1_MAX_DISTANCE, M2_MAX_DISTANCE, M2_MAX_LEN, M3_MAX_LEN, M4_MAX_LEN, MAX_DATA, emit};

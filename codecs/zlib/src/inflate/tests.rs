@@ -1,4 +1,4 @@
-//! The hot loop beside the code that decodes one symbol at a time.
+//! The hot loop compared with the code that decodes one symbol at a time.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // a failing test may panic
 #![allow(clippy::cast_possible_truncation)] // of small numbers

@@ -1,8 +1,8 @@
-//! Huffman-coded literals, counted: how many a stream holds, and whether the last ends with it.
+//! Counts Huffman-coded literals: how many a stream holds, and whether the last ends with it.
 //!
-//! Which literals they are does not matter, so neither do the symbols of the codes: a table made
-//! from the lengths alone tells how many codes the next bits hold and how long these are
-//! together. Most looks into it pass over several literals.
+//! Which literals they are does not matter, so the symbols of the codes do not either. A table made
+//! from the code lengths alone says how many codes the next bits hold, and how long they are
+//! together. Most look-ups pass over several literals.
 
 use crate::bits::load;
 use crate::fault::FaultKind;

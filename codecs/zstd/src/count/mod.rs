@@ -1,10 +1,10 @@
 //! Judging a frame without decoding it.
 //!
-//! Every rule for a frame without checksum is about bits, lengths and distances. None asks which
-//! bytes the literals are or what a match copies, so nothing is written here, and literals are
-//! not even told apart. That is what makes judging faster than any decoder, and the reason for a
-//! way of its own beside the one that fills a [`Ring`](crate::sink::Ring). Sequences that break a
-//! rule are only turned down here: the other way names the fault.
+//! Every rule for a frame without checksum is about bits, lengths and distances. No rule depends on
+//! which bytes the literals are or what a match copies, so no output is written, and literals are
+//! only counted. That makes judging faster than any decoder, and is why this code exists beside the
+//! decoder that fills a [`Ring`](crate::sink::Ring). Where a rule is broken, this code only says
+//! that; the decoder then names the fault.
 
 pub(crate) mod literals;
 pub(crate) mod sequences;

@@ -2,9 +2,9 @@
 //! and whether each match stays within what was there before it.
 //!
 //! Nearly all sequences go through one loop ([`Sums::usual`]) whose branches are never taken in
-//! practice: a branch that depends on the data, as on whether an offset is a repeated one, is
-//! guessed wrong so often that it costs more than all else. What can be known at the end, that
-//! the bitstream ends exactly and that there were enough literals, is looked at only there.
+//! practice: a branch that depends on the data, such as whether an offset is a repeated one, is
+//! mispredicted so often that it costs more than everything else. That the bitstream ends exactly,
+//! and that there were enough literals, is checked once, at the end.
 
 use std::hint::select_unpredictable;
 

@@ -1,5 +1,5 @@
-//! Finite-state entropy tables: their descriptions, the order of their states; made of them, the
-//! tables of sequences and the one that codes the weights of Huffman trees.
+//! Finite-state entropy (FSE): the description of a table, and the order of its states. The modules
+//! below make tables of them: those of sequences, and the one for the weights of Huffman trees.
 
 mod tables;
 mod weights;

@@ -1,4 +1,4 @@
-//! The weights of a Huffman tree, coded by a table of their own.
+//! The weights of a Huffman tree, decoded by an FSE table of their own.
 
 use super::{Counts, SYMBOLS};
 use crate::bits::{BitReader, Status};

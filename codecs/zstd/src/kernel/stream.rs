@@ -1,4 +1,4 @@
-//! A streaming decoder with the habits of libzstd's `ZSTD_decompressStream`: which call gives
+//! A streaming decoder that does as libzstd's `ZSTD_decompressStream`: which call gives
 //! which bytes, what it does when input or output runs out, and how much memory it needs.
 //!
 //! Source: lib/zstd/decompress/zstd_decompress.c of Linux 6.1, 6.12 and libzstd 1.5.7.

@@ -1,4 +1,4 @@
-//! Where streams come from and go to.
+//! Inputs and outputs of stream commands.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};

@@ -1,4 +1,4 @@
-//! What is there before a stream is received.
+//! Options for what the receiver has already: parents, and the memory for their names.
 
 use std::path::PathBuf;
 
