@@ -13,11 +13,12 @@ const SECTIONS: [(&str, &str, &str); 4] = [
     (
         "payload",
         "Payloads",
-        "What `check`, `stream check` and `dump` say of a payload. A finding is an error where some \
-         kernel since 5.19, or the fallback decoder of `btrfs receive`, does not give the intended \
-         bytes; a warning or a note costs space or works by luck. Where kernels are named, Linux \
-         6.1, 6.12, 6.18 and 7.2 were looked at. For each code there is a payload in \
-         testdata/cases.",
+        "What is said of a payload, by `check`, `stream check`, `dump`, `decode` and the commands \
+         that rewrite streams. A finding is an error where some kernel since 5.19, or the fallback \
+         decoder of `btrfs receive`, does not give the intended bytes. A warning or a note is about \
+         less: space that is wasted, what works by luck, or a small file that only the fallback \
+         cannot decode (`decodes-too-long`). Where kernels are named, Linux 6.1, 6.12, 6.18 and 7.2 \
+         were looked at. For each code there is a payload in testdata/cases.",
     ),
     (
         "stream",

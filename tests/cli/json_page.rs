@@ -163,6 +163,14 @@ fn the_page_of_json_is_what_is_printed() {
         page.see(&run.stdout);
         page.see(&run.stderr);
     }
+    // How much is said for people changes nothing.
+    let prepare = |more: &str| {
+        let words = format!("prepare data --format json {more}");
+        run(dir.path(), words.split_whitespace())
+    };
+    for more in ["--quiet", "--summary", "--verbose", "--bytes"] {
+        assert_eq!(prepare(more).stdout, prepare("").stdout, "{more}");
+    }
     // A manifest with a line that is none, and an extent that is not sound.
     let manifest = dir.path().join("extents/manifest.jsonl");
     let text = fs::read_to_string(&manifest).unwrap();
