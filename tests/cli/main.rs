@@ -13,6 +13,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod assemble;
 mod dump;
 mod files;
 mod findings_page;

@@ -224,10 +224,10 @@ fn what_lines_do_not_cover_or_cover_twice_is_found() {
         edit(&mut lines);
         extents.write_sealed(&lines);
     };
-    edited(&|lines| drop(lines.remove(2)));
-    extents.assert_found(&[(Some(3), "manifest-gap")]);
-    edited(&|lines| drop(lines.remove(4)));
     let extra = (None, "manifest-extra-file");
+    edited(&|lines| drop(lines.remove(2)));
+    extents.assert_found(&[(Some(3), "manifest-gap"), extra]);
+    edited(&|lines| drop(lines.remove(4)));
     extents.assert_found(&[(None, "manifest-gap"), extra]);
     edited(&|lines| lines.insert(2, lines[1].clone()));
     extents.assert_found(&[(Some(3), "manifest-overlap")]);

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod args;
+mod assemble;
 mod attributes;
 mod check;
 mod claims;
@@ -120,6 +121,8 @@ enum Command {
     Write(write::Args),
     /// Take the extents of a file on btrfs as payloads
     Read(read::Args),
+    /// Make the file again that prepare or read took apart
+    Assemble(assemble::Args),
     /// Check, recompress, decompress, reframe and list send streams
     Stream(stream::Args),
     /// Say what the code of a finding means, and what to do
@@ -200,6 +203,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => dump::run(args, &mut output),
         Command::Write(args) => write::run(args, &mut output),
         Command::Read(args) => read::run(args, &mut output),
+        Command::Assemble(args) => assemble::run(args, &mut output),
         Command::Stream(args) => stream::run(args, &mut output),
         Command::Explain(args) => explain::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),

@@ -274,12 +274,17 @@ impl Table<'_> {
                 add(&mut self.total.unsound, u64::from(!sound));
                 self.encoded_row(offset, fields, payload.len() as u64, &target, sound)
             }
-            Content::Plain(_) => {
+            Content::Plain(data) => {
                 let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
+                let name = manifest::plain_name(offset);
+                if let Some(directory) = self.directory {
+                    directory.file(&name, data)?;
+                }
                 self.note(&Line::Plain {
                     offset,
                     len,
                     data_sha256: digests.data_sha256,
+                    data: Some(name),
                     reason: reason.clone(),
                 })?;
                 add(&mut self.total.plain, 1);

@@ -94,10 +94,16 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             }
             Content::Plain(data) => {
                 output.row(format_args!("{offset:>14}  {:<6}{len:>8}", "plain"))?;
+                room = room
+                    .checked_sub(len)
+                    .context("the payloads would be more bytes than --max-output")?;
+                let name = manifest::plain_name(offset);
+                directory.file(&name, data)?;
                 let line = Line::Plain {
                     offset,
                     len,
                     data_sha256: Some(manifest::sha256(data)),
+                    data: Some(name),
                     reason: "stored as it is".to_owned(),
                 };
                 note(&line, output)?;

@@ -55,7 +55,22 @@ impl Check<'_> {
                     self.encoded(input, directory, number, &encoded, &target)?;
                     names.insert(encoded.payload);
                 }
-                Line::Plain { .. } => self.plain = self.plain.saturating_add(1),
+                Line::Plain {
+                    len,
+                    data_sha256,
+                    data,
+                    ..
+                } => {
+                    self.plain = self.plain.saturating_add(1);
+                    if let Some(name) = data {
+                        match manifest::data(directory, &name, len, data_sha256.as_deref()) {
+                            Ok(Ok(_)) => {}
+                            Ok(Err(finding)) => self.other(input, place, &finding)?,
+                            Err(cause) => self.cannot_be_read(&cause)?,
+                        }
+                        names.insert(name);
+                    }
+                }
                 Line::Hole { .. } | Line::End(_) => {}
             }
         }
@@ -68,6 +83,14 @@ impl Check<'_> {
         {
             self.other(input, Place::default(), &finding)?;
         }
+        Ok(())
+    }
+
+    /// A file that cannot be read is said, and the others are judged.
+    fn cannot_be_read(&mut self, cause: &anyhow::Error) -> Result<()> {
+        self.output.finish()?;
+        self.output.trouble(cause);
+        self.verdict = self.verdict.max(crate::Verdict::Trouble);
         Ok(())
     }
 
@@ -84,21 +107,12 @@ impl Check<'_> {
         let payload = match manifest::payload(directory, &encoded.payload) {
             Ok(Ok(payload)) => payload,
             Ok(Err(finding)) => return self.other(input, place, &finding),
-            Err(cause) => {
-                self.output.finish()?;
-                self.output.trouble(&cause);
-                self.verdict = self.verdict.max(crate::Verdict::Trouble);
-                return Ok(());
-            }
+            Err(cause) => return self.cannot_be_read(&cause),
         };
         let manifest::Payload { bytes, len } = &payload;
         let digests = &encoded.digests;
-        if *len != encoded.payload_len {
-            let claimed = encoded.payload_len;
-            let message = format!("payload_len is {claimed}, the file has {len} bytes");
-            self.other(input, place, &fault("manifest-payload-len", message))?;
-        } else if let Some(message) = other_digest(digests.payload_sha256.as_deref(), bytes) {
-            self.other(input, place, &fault("manifest-payload-digest", message))?;
+        if let Some(finding) = manifest::other_payload(encoded, bytes, *len) {
+            self.other(input, place, &finding)?;
         }
         let fields = &encoded.fields;
         let report = validate(bytes, fields, target);
@@ -110,19 +124,11 @@ impl Check<'_> {
         self.judged(input, place, bytes, fields, target, report.findings())?;
         if digests.data_sha256.is_some()
             && let Ok(data) = decode(bytes, fields, target)
-            && let Some(message) = other_digest(digests.data_sha256.as_deref(), &data)
+            && let Some(message) = manifest::other_digest(digests.data_sha256.as_deref(), &data)
         {
             let message = format!("the payload decodes to other data: {message}");
             self.other(input, place, &fault("manifest-data-digest", message))?;
         }
         Ok(())
     }
-}
-
-/// What is said where bytes do not have the digest that is expected.
-fn other_digest(expected: Option<&str>, bytes: &[u8]) -> Option<String> {
-    let got = manifest::sha256(bytes);
-    expected
-        .filter(|expected| *expected != got)
-        .map(|_| format!("the SHA-256 is {got}, not the one given here"))
 }

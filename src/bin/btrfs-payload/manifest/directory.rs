@@ -8,10 +8,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use btrfs_payload::rules::limits;
 use btrfs_payload::validate::{Finding, Severity};
+use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Line, Lines, NAME, fault};
+use super::{Line, Lines, NAME, fault, other_digest};
 use crate::args::cannot_read;
 use crate::output::{count, shown};
 
@@ -60,6 +61,27 @@ pub(crate) fn payload(directory: &Path, name: &str) -> Result<Result<Payload, Fi
         .with_context(|| cannot_read(&path))?;
     let len = metadata.len();
     Ok(Ok(Payload { bytes, len }))
+}
+
+/// Reads the data of a plain extent that a line names, and compares it with what the line says.
+pub(crate) fn data(
+    directory: &Path,
+    name: &str,
+    len: u64,
+    sha256: Option<&str>,
+) -> Result<Result<Bytes, Finding>> {
+    let payload = match payload(directory, name)? {
+        Ok(payload) => payload,
+        Err(finding) => return Ok(Err(finding)),
+    };
+    if payload.len != len {
+        let message = format!("len is {len}, the file has {} bytes", payload.len);
+        return Ok(Err(fault("manifest-payload-len", message)));
+    }
+    Ok(match other_digest(sha256, &payload.bytes) {
+        Some(message) => Err(fault("manifest-data-digest", message)),
+        None => Ok(payload.bytes.into()),
+    })
 }
 
 /// Bytes of a name (`NAME_MAX`, include/uapi/linux/limits.h).
@@ -146,9 +168,13 @@ fn names_of_ours(mut lines: Lines) -> Option<HashSet<String>> {
         return None;
     }
     while let Some((_, line)) = lines.next().ok()? {
-        if let Line::Encoded(encoded) = line.ok()? {
-            names.insert(encoded.payload);
-        }
+        match line.ok()? {
+            Line::Encoded(encoded) => names.insert(encoded.payload),
+            Line::Plain {
+                data: Some(data), ..
+            } => names.insert(data),
+            _ => continue,
+        };
     }
     Some(names)
 }

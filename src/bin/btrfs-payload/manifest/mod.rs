@@ -26,7 +26,7 @@ use btrfs_payload::validate::{Finding, Severity};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub(crate) use directory::{Payload, extra_files, not_ours, payload};
+pub(crate) use directory::{Payload, data, extra_files, not_ours, payload};
 pub(crate) use whole::Whole;
 pub(crate) use writer::{Writer, header};
 
@@ -46,12 +46,15 @@ pub(crate) enum Line {
     File(Header),
     /// An encoded extent, its payload in a file beside the manifest.
     Encoded(Encoded),
-    /// Data that is not compressed. Its bytes are not in the directory.
+    /// Data that is not compressed.
     Plain {
         offset: u64,
         len: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         data_sha256: Option<String>,
+        /// The name of a file beside the manifest that has the data.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<String>,
         #[serde(default)]
         reason: String,
     },
@@ -161,6 +164,30 @@ impl Encoded {
             digests,
         }
     }
+}
+
+/// The name of the file with the data of a plain extent at `offset`.
+pub(crate) fn plain_name(offset: u64) -> String {
+    format!("{offset:012}.plain")
+}
+
+/// What is wrong with a payload that its line would tell: its length, or its digest.
+pub(crate) fn other_payload(encoded: &Encoded, bytes: &[u8], len: u64) -> Option<Finding> {
+    if len != encoded.payload_len {
+        let claimed = encoded.payload_len;
+        let message = format!("payload_len is {claimed}, the file has {len} bytes");
+        return Some(fault("manifest-payload-len", message));
+    }
+    let message = other_digest(encoded.digests.payload_sha256.as_deref(), bytes)?;
+    Some(fault("manifest-payload-digest", message))
+}
+
+/// What is said where bytes do not have the digest that is expected.
+pub(crate) fn other_digest(expected: Option<&str>, bytes: &[u8]) -> Option<String> {
+    let got = sha256(bytes);
+    expected
+        .filter(|expected| *expected != got)
+        .map(|_| format!("the SHA-256 is {got}, not the one given here"))
 }
 
 /// The digest of some bytes, as the manifest has it.
