@@ -1,4 +1,4 @@
-//! What each code of a finding means, why the rule is there, and who breaks when it is broken.
+//! What each code of a finding means, and which readers fail when its rule is broken, and how.
 
 use std::fmt;
 

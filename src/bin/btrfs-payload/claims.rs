@@ -1,5 +1,5 @@
-//! What is claimed of a single payload: by flags, and where they are silent by the manifest beside
-//! it, its name, and its first bytes.
+//! What is claimed of a single payload: by options, and where one is not given, by the manifest
+//! beside the payload, its name, or its first bytes.
 
 use std::ffi::OsStr;
 use std::fs::File;

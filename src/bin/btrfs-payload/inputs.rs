@@ -1,4 +1,4 @@
-//! Several inputs, and what is in directories: each is looked at, whatever the others are like.
+//! Several inputs, and what is in directories: a bad one does not keep the others from being judged.
 
 use std::path::{Path, PathBuf};
 
