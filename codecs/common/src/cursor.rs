@@ -1,4 +1,4 @@
-//! Reading little-endian fields from a slice, with offsets that mean something to the caller.
+//! Reading little-endian fields from a slice, with offsets in the whole payload or stream.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! The words of the walker: what a piece of a payload is, and which rules can be broken.
+//! What the walker reports: pieces of a payload, and faults, in words.
 
 use std::fmt;
 

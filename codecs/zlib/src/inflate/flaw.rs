@@ -1,4 +1,4 @@
-//! The rules of deflate, by how they are broken.
+//! What can be wrong with deflate data: one variant per rule.
 
 use thiserror::Error;
 
