@@ -87,7 +87,7 @@ where
 fn next_item<T, R, E>(
     source: &Mutex<impl FnMut() -> Result<Option<T>, E>>,
     line: &Line<R, E>,
-) -> Option<(u64, Result<T, E>)> {
+) -> Option<(usize, Result<T, E>)> {
     // A poisoned lock means that the source has panicked.
     let mut source = source.lock().ok()?;
     // Whoever holds the source is alone in taking places, so places follow the items. Nobody
@@ -100,7 +100,7 @@ fn next_item<T, R, E>(
             None
         }
         Err(error) => {
-            line.end_at(place.saturating_add(1));
+            line.end_at(place.wrapping_add(1));
             Some((place, Err(error)))
         }
     }
@@ -119,10 +119,11 @@ struct Line<R, E> {
 struct State<R, E> {
     /// Results from number `taken` on; `None` where somebody still works.
     results: VecDeque<Option<Result<R, E>>>,
-    /// Results that have left the line.
-    taken: u64,
+    /// Results that have left the line. Numbers of places wrap: what counts is how far from
+    /// here they are, and that is never further than the line is long.
+    taken: usize,
     /// Number of items, once it is known.
-    end: Option<u64>,
+    end: Option<usize>,
     /// Nobody takes results, or a worker is gone.
     stopped: bool,
     /// The caller's thread waits for the front of the line.
@@ -172,21 +173,20 @@ impl<R, E> Line<R, E> {
     }
 
     /// A place, if one is free and an item is wanted.
-    fn place(&self) -> Option<u64> {
+    fn place(&self) -> Option<usize> {
         let mut state = self.lock();
         if !state.is_open() || state.results.len() >= self.places {
             return None;
         }
-        let place = state.taken.saturating_add(state.results.len() as u64);
+        let place = state.taken.wrapping_add(state.results.len());
         state.results.push_back(None);
         Some(place)
     }
 
     /// Fills a place.
-    fn put(&self, place: u64, result: Result<R, E>) {
+    fn put(&self, place: usize, result: Result<R, E>) {
         let mut state = self.lock();
-        // The line is never longer than fits memory.
-        let index = usize::try_from(place.saturating_sub(state.taken)).unwrap_or(usize::MAX);
+        let index = place.wrapping_sub(state.taken);
         if let Some(slot) = state.results.get_mut(index) {
             *slot = Some(result);
         }
@@ -197,10 +197,10 @@ impl<R, E> Line<R, E> {
     }
 
     /// There are `items` items and no more: the places after them are given back.
-    fn end_at(&self, items: u64) {
+    fn end_at(&self, items: usize) {
         let mut state = self.lock();
         state.end = Some(items);
-        let len = usize::try_from(items.saturating_sub(state.taken)).unwrap_or(usize::MAX);
+        let len = items.wrapping_sub(state.taken);
         state.results.truncate(len);
         drop(state);
         self.ready.notify_one();
@@ -212,8 +212,7 @@ impl<R, E> Line<R, E> {
         let mut state = self.lock();
         if state.is_open() {
             state.results.push_back(Some(Err(error)));
-            let items = state.results.len() as u64;
-            state.end = Some(state.taken.saturating_add(items));
+            state.end = Some(state.taken.wrapping_add(state.results.len()));
         }
         drop(state);
         self.ready.notify_one();
@@ -245,7 +244,7 @@ impl<R, E> Line<R, E> {
 
     fn take_front(&self, mut state: MutexGuard<'_, State<R, E>>) -> Option<Result<R, E>> {
         let result = state.results.pop_front()??;
-        state.taken = state.taken.saturating_add(1);
+        state.taken = state.taken.wrapping_add(1);
         let awaited = state.waiting > 0;
         drop(state);
         if awaited {

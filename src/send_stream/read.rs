@@ -19,6 +19,7 @@ use super::foreign::Foreign;
 use super::format::{COMMAND_HEADER_LEN, MAGIC, MAX_COMMAND_LEN, STREAM_HEADER_LEN, Version};
 use super::kind::CommandKind;
 use super::raw::{Lead, Place, RawCommand, parse_header};
+use crate::rules::limits::u64_of;
 
 /// Bytes asked of the input at a time: more than metadata needs, less than the data of a
 /// command, so that little of the next one has to be moved.
@@ -300,7 +301,7 @@ impl<R: Read> Reader<R> {
         let Some(needed) = command_len(length).filter(|&len| len <= limit) else {
             return Err(ReadError::Limit {
                 offset: self.offset,
-                got: u64::from(length).saturating_add(COMMAND_HEADER_LEN as u64),
+                got: u64::from(length).saturating_add(u64_of(COMMAND_HEADER_LEN)),
                 limit,
             });
         };
@@ -364,7 +365,7 @@ impl<R: Read> Reader<R> {
 
     /// Puts bytes back that were the last to be handed out.
     pub(super) fn give_back(&mut self, bytes: Bytes) {
-        self.offset = self.offset.saturating_sub(bytes.len() as u64);
+        self.offset = self.offset.saturating_sub(u64_of(bytes.len()));
         let rest = std::mem::replace(&mut self.buffer, BytesMut::from(bytes));
         self.buffer.unsplit(rest);
     }
@@ -395,9 +396,8 @@ impl<R: Read> Reader<R> {
                 Ok(0) => self.input_ended = true,
                 Ok(_) => {}
                 Err(source) => {
-                    let filled = u64::try_from(filled).unwrap_or(u64::MAX);
                     return Err(ReadError::Io {
-                        offset: self.offset.saturating_add(filled),
+                        offset: self.offset.saturating_add(u64_of(filled)),
                         source,
                     });
                 }
@@ -420,8 +420,7 @@ impl<R: Read> Reader<R> {
     /// Takes bytes that `peek` has shown.
     pub(super) fn consume(&mut self, len: usize) -> BytesMut {
         let taken = self.buffer.split_to(len.min(self.buffer.len()));
-        let moved = u64::try_from(taken.len()).unwrap_or(u64::MAX);
-        self.offset = self.offset.saturating_add(moved);
+        self.offset = self.offset.saturating_add(u64_of(taken.len()));
         taken
     }
 }

@@ -21,7 +21,7 @@ use super::finding::StreamFinding;
 use super::gather::Gather;
 use super::parents::{MAX_NAMES, Parents};
 use super::payload::{DecodedExtent, decode_extent, ends_inside, sectors_of};
-use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, rewrite};
+use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, data_after, rewrite};
 use super::sizes::Sizes;
 use super::source::Plan;
 use crate::extent::EncodedExtent;
@@ -325,8 +325,8 @@ impl Recompress<'_> {
 pub(super) fn pieces(extent: Option<EncodedExtent>, mut data: Bytes) -> Vec<Piece> {
     let mut pieces = Vec::new();
     if let Some(extent) = extent {
-        let len = usize::try_from(extent.fields().len).unwrap_or(usize::MAX);
-        data.advance(len.min(data.len()));
+        let rest = data_after(&extent, &data).len();
+        data.advance(data.len().saturating_sub(rest));
         pieces.push(Piece::Encoded(extent));
     }
     if !data.is_empty() {

@@ -344,8 +344,7 @@ impl Part {
         let mut rest = data;
         let mut place = *place;
         if let Some(extent) = extent {
-            let len = usize::try_from(extent.fields().len).unwrap_or(usize::MAX);
-            rest = data.get(len..).unwrap_or_default();
+            rest = data_after(&extent, data);
             self.piece(gathered.at, path, &Piece::Encoded(extent), &mut place)?;
         }
         add(
@@ -437,6 +436,12 @@ pub(super) fn place_of(target: &Target, offset: u64, file_size: u64) -> Target {
         file_size,
         ..target.at(offset)
     }
+}
+
+/// What is left of the data whose first bytes are in the extent.
+pub(super) fn data_after<'a>(extent: &EncodedExtent, data: &'a [u8]) -> &'a [u8] {
+    let len = usize::try_from(extent.fields().len).ok();
+    len.and_then(|len| data.get(len..)).unwrap_or_default()
 }
 
 /// The data of an encoded write that cannot stay.

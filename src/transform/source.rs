@@ -482,7 +482,7 @@ mod tests {
         };
         writer.write_command(&subvol).unwrap();
         for number in 0..50 {
-            let offset = number * MAX_EXTENT as u64;
+            let offset = number * limits::MAX_EXTENT;
             writer.encoded_write(&"f".into(), offset, &extent).unwrap();
         }
         let stream = writer.finish().unwrap();
