@@ -194,7 +194,8 @@ mod commands {
                 ValueType::Uuid => vec![self.byte() % 3; 16],
                 ValueType::Timespec => vec![self.byte() % 60; 12],
                 ValueType::String => self.of(&NAMES).to_vec(),
-                ValueType::Data => match self.byte() {
+                // Data, and what may come.
+                _ => match self.byte() {
                     0 => Vec::new(),
                     1..=99 => FRAME.to_vec(),
                     more => vec![more; usize::from(more) * 20],

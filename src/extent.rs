@@ -125,6 +125,7 @@ pub enum WrongPlace {
     "no slice of {len} bytes at {unencoded_offset}: the extent shows {shown} decoded bytes at \
      {shown_offset}, and a slice of it begins at a sector, is not empty, and ends inside"
 )]
+#[non_exhaustive]
 pub struct NoSuchSlice {
     /// Where the slice begins in the decoded bytes.
     pub unencoded_offset: u64,

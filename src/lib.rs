@@ -35,13 +35,16 @@ pub mod validate;
 pub use btrfs_payload_common::{
     Behaviour, Change, Errno, Kernel, MAX_EXTENT, ParseKernelError, Releases, name_releases,
 };
-// How a codec's model of a reader is asked: for tests of this crate.
-#[doc(hidden)]
-pub use btrfs_payload_common::{End, Machine};
+/// The crate of [`Bytes`](bytes::Bytes), which payloads, paths and names are.
+pub use bytes;
 
-/// The codec crates, whose errors and options are in signatures here.
+/// The crates of the compression types and what they share, whose errors and structures are in
+/// signatures here.
 pub mod codecs {
-    pub use {btrfs_payload_lzo as lzo, btrfs_payload_zlib as zlib, btrfs_payload_zstd as zstd};
+    pub use {
+        btrfs_payload_common as common, btrfs_payload_lzo as lzo, btrfs_payload_zlib as zlib,
+        btrfs_payload_zstd as zstd,
+    };
 }
 
 /// The examples of the README, compiled and run.

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::IoSlice;
 use std::path::Path;
 
-use btrfs_payload::extent::{EncodedExtent, FileExtent, NoSuchSlice, WrongPlace};
+use btrfs_payload::extent::{EncodedExtent, FileExtent, WrongPlace};
 use btrfs_payload::ioctl::{self, ExtentWriter, Submission, WriteError, WriterError};
 use btrfs_payload::rules::{EncodedIoId, ExtentFields, Target};
 use btrfs_payload::send_stream::{self, EncodeError, Version, Writer};
@@ -215,12 +215,11 @@ fn a_slice_stays_in_what_was_judged() {
     judged.slice(0, 4096).unwrap();
     judged.slice(0, 100).unwrap();
     for (unencoded_offset, len) in [(0, 8192), (4096, 4096), (0, 0), (100, 100), (0, u64::MAX)] {
-        let refused = NoSuchSlice {
-            unencoded_offset,
-            len,
-            shown_offset: 0,
-            shown: 4096,
-        };
-        assert_eq!(judged.slice(unencoded_offset, len), Err(refused));
+        let refused = judged.slice(unencoded_offset, len).unwrap_err();
+        assert_eq!(
+            (refused.unencoded_offset, refused.len),
+            (unencoded_offset, len)
+        );
+        assert_eq!((refused.shown_offset, refused.shown), (0, 4096));
     }
 }

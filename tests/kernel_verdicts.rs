@@ -199,13 +199,11 @@ impl Case {
         target: &Target,
         kernel: Kernel,
     ) -> WriteAnswer {
-        WriteCall {
-            flags: self.flags,
-            reserved_is_zero: !self.has(CaseOption::ReservedNonzero),
-            writable: !self.has(CaseOption::ReadOnlyDescriptor),
-            ..WriteCall::new(payload.len() as u64, fields, target)
-        }
-        .answer(kernel)
+        let mut call = WriteCall::new(payload.len() as u64, fields, target);
+        call.flags = self.flags;
+        call.reserved_is_zero = !self.has(CaseOption::ReservedNonzero);
+        call.writable = !self.has(CaseOption::ReadOnlyDescriptor);
+        call.answer(kernel)
     }
 
     /// What we say of the case, with the rules of the call itself applied.
@@ -215,6 +213,7 @@ impl Case {
             WriteAnswer::Refused(errno) => Outcome::Refused(errno),
             WriteAnswer::NothingWritten => Outcome::NothingWritten,
             WriteAnswer::Taken => predict(payload, &fields, &target, kernel),
+            other => panic!("an answer without a prediction: {other:?}"),
         }
     }
 

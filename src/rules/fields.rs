@@ -10,7 +10,8 @@ use super::{Codec, EncodedIoId};
 /// What a file, a send stream or a caller claims of a payload. Nothing is checked: a judge must
 /// be able to look at bad claims.
 ///
-/// The names are those of `struct btrfs_ioctl_encoded_io_args` (include/uapi/linux/btrfs.h).
+/// The names are those of `struct btrfs_ioctl_encoded_io_args` (include/uapi/linux/btrfs.h), which
+/// has no others: callers may write the struct out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExtentFields {

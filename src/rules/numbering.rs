@@ -18,6 +18,8 @@ use thiserror::Error;
 use super::limits::MIN_SECTOR_SIZE;
 
 /// A compression type, without a number.
+///
+/// A new type would need a decision wherever one is matched, so `match` may go through all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -54,7 +56,7 @@ impl fmt::Display for Codec {
 /// No compression type has this name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no compression type is called {0:?}; there are zlib, lzo and zstd")]
-pub struct ParseCodecError(pub String);
+pub struct ParseCodecError(String);
 
 impl FromStr for Codec {
     type Err = ParseCodecError;

@@ -22,6 +22,7 @@ use super::{EncodedIoId, ExtentFields, Target};
 /// Everything the kernel looks at when it decides about an encoded write. It never looks at
 /// the payload's bytes.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct WriteCall<'a> {
     /// Payload bytes handed over.
     pub payload_len: u64,
@@ -166,6 +167,7 @@ pub enum WriteRule {
 
 /// What a kernel answers to an encoded write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WriteAnswer {
     /// The payload is taken, unseen.
     Taken,

@@ -153,6 +153,7 @@ impl fmt::Display for Version {
 
 /// The form of an attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ValueType {
     /// One byte.
     U8,

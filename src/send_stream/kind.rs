@@ -286,6 +286,7 @@ pub(super) use command_table;
 
 /// How a command uses an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct AttributeUse {
     /// The attribute.
     pub attribute: Attribute,

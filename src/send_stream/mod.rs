@@ -44,6 +44,7 @@ mod resync;
 mod value;
 mod write;
 
+pub use btrfs_payload_common::Truncated;
 pub use command::{Command, Encode};
 pub use foreign::Foreign;
 pub use format::{Attribute, ValueType, Version};

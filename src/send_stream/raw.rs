@@ -52,6 +52,7 @@ pub(super) enum Lead {
 
 /// An attribute as it stands in a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RawAttribute {
     /// Offset of the attribute's number in the input, bytes.
     pub offset: u64,

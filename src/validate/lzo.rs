@@ -33,7 +33,7 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
         },
     );
     let mut sound = true;
-    for Fault { offset, kind } in faults {
+    for Fault { offset, kind, .. } in faults {
         let Some((code, severity)) = finding(judge, &kind) else {
             continue;
         };

@@ -23,7 +23,7 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
     let unknown = |fault: &Fault| matches!(fault.kind, FaultKind::TooFarBack { .. });
     let unknown = faults.iter().any(unknown);
     let mut sound = true;
-    for Fault { offset, kind } in faults {
+    for Fault { offset, kind, .. } in faults {
         let Some((code, mut severity)) = finding(judge, &kind) else {
             continue;
         };

@@ -17,7 +17,7 @@ pub(super) fn judge(judge: &mut Judge<'_>) {
     });
     let lacks_data = judge.lacks_data(walked.decoded.len());
     let mut sound = true;
-    for Fault { offset, kind } in faults {
+    for Fault { offset, kind, .. } in faults {
         let Some((code, mut severity)) = finding(judge, &kind) else {
             continue;
         };

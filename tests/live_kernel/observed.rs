@@ -48,16 +48,15 @@ pub const PAGE: usize = 4096;
 
 /// What `kernel` is to do with the case.
 pub fn prediction(case: &Case, target: &Target, kernel: Kernel) -> Outcome {
-    let call = WriteCall {
-        flags: case.flags,
-        reserved_is_zero: case.reserved == [0; 64],
-        writable: !case.read_only,
-        ..WriteCall::new(case.payload.len() as u64, &case.fields, target)
-    };
+    let mut call = WriteCall::new(case.payload.len() as u64, &case.fields, target);
+    call.flags = case.flags;
+    call.reserved_is_zero = case.reserved == [0; 64];
+    call.writable = !case.read_only;
     match call.answer(kernel) {
         WriteAnswer::Refused(errno) => Outcome::Refused(errno),
         WriteAnswer::NothingWritten => Outcome::NothingWritten,
         WriteAnswer::Taken => predict(&case.payload, &case.fields, target, kernel),
+        other => panic!("an answer without a prediction: {other:?}"),
     }
 }
 

@@ -37,6 +37,7 @@ pub enum Behaviour {
 
 /// When a behaviour came, and by what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Change {
     /// The behaviour.
     pub behaviour: Behaviour,

@@ -5,6 +5,7 @@ use thiserror::Error;
 /// A field or a run of bytes ended before its last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{needed} bytes needed, {available} there (at offset {offset})")]
+#[non_exhaustive]
 pub struct Truncated {
     /// Where the field starts, in bytes from the start of the outermost input.
     pub offset: u64,

@@ -10,6 +10,7 @@ use crate::layout::PAYLOAD_MAX;
 
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Level {
     /// 1 (fastest) to 9, in both libraries.
     Numbered(NumberedLevel),

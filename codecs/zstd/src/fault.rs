@@ -5,6 +5,7 @@ use thiserror::Error;
 /// A rule that a payload breaks, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind} (at offset {offset})")]
+#[non_exhaustive]
 pub struct Fault {
     /// Byte of the payload the fault is about.
     pub offset: u64,

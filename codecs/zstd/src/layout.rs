@@ -88,6 +88,7 @@ pub struct FrameHeader {
 
 /// Why a frame header cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HeaderEnds {
     /// Fewer bytes than the header has; the number it has in all, magic included.
     Truncated(usize),

@@ -48,6 +48,7 @@ pub enum Fault {
 /// Where and why a segment does not decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ThisError)]
 #[error("{fault} (at offset {offset} of the segment)")]
+#[non_exhaustive]
 pub struct Error {
     /// First byte of the instruction, counted from the start of the segment.
     pub offset: usize,

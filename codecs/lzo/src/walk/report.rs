@@ -71,6 +71,7 @@ impl fmt::Display for Kind {
 
 /// A broken rule, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Fault {
     /// Byte of the payload.
     pub offset: u64,

@@ -176,6 +176,7 @@ impl fmt::Display for Structure {
 
 /// A broken rule, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Fault {
     /// Byte of the payload.
     pub offset: u64,
