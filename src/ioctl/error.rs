@@ -2,10 +2,12 @@
 //! module `ioctl`.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::sys;
 use crate::extent::WrongPlace;
 use crate::rules::WriteRule;
 use crate::rules::limits::MAX_EXTENT;
@@ -232,4 +234,62 @@ pub enum ProbeError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Why the kernel does not answer a question about a filesystem.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// EPERM or EACCES.
+    #[error("{call} needs root: run as root outside of any container")]
+    NotPermitted {
+        /// Name of the call.
+        call: &'static str,
+    },
+    /// ENOTTY, and the file is not on btrfs.
+    #[error("the file is not on btrfs")]
+    NotBtrfs,
+    /// ENOTTY, and the file is on btrfs.
+    #[error("this kernel has no {call}: it is too old")]
+    Unsupported {
+        /// Name of the call.
+        call: &'static str,
+    },
+    /// ENOENT or ESTALE: the subvolume, the inode or the item is not there (any more).
+    #[error("{call}: it is not there any more")]
+    Gone {
+        /// Name of the call.
+        call: &'static str,
+    },
+    /// The kernel's answer contradicts itself.
+    #[error("{call}: the kernel's answer contradicts itself")]
+    Contradiction {
+        /// Name of the call.
+        call: &'static str,
+    },
+    /// Any other error number. EIO: the tree cannot be read; see the kernel's log.
+    #[error("{call} failed")]
+    Call {
+        /// Name of the call.
+        call: &'static str,
+        /// What it answered.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl QueryError {
+    /// What the error number of a call means.
+    pub(super) fn new(call: &'static str, fd: BorrowedFd<'_>, errno: Errno) -> Self {
+        match errno {
+            Errno::PERM | Errno::ACCESS => Self::NotPermitted { call },
+            Errno::NOTTY if sys::space::fs_info(fd).is_ok() => Self::Unsupported { call },
+            Errno::NOTTY | Errno::OPNOTSUPP => Self::NotBtrfs,
+            Errno::NOENT | Errno::STALE => Self::Gone { call },
+            errno => Self::Call {
+                call,
+                source: errno.into(),
+            },
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `sys` | the argument structures, the ioctl numbers, every unsafe line of this library |
+//! | `sys` | the argument structures, the ioctl numbers, every unsafe line of this library; a file per family of calls |
 //! | `write` | [`encoded_write`], [`encoded_write_vectored`] |
 //! | `read` | [`encoded_read`], [`extents`] |
 //! | `probe` | [`probe`]: what a descriptor's filesystem and kernel can do |
@@ -14,6 +14,13 @@
 //! | `verify` | [`verify`]: read back cold, compare |
 //! | `proposals` | the argument layouts of 2019 and how they map to the merged ones |
 //! | `error` | every error number as a cause and what to do |
+//! | `tree` | [`items`]: the items of a tree |
+//! | `references` | [`inodes_of`] an extent, [`paths_of`] an inode |
+//! | `open` | [`open_inode`]: a file by its number, in any subvolume |
+//! | `subvolume` | [`subvolume`], [`subvolume_id`], [`directory_path`] |
+//! | `space` | [`filesystem`], [`space_used`] |
+//! | `fiemap` | [`fiemap`]: the extents of a file, for who is not root |
+//! | `dedupe` | [`dedupe`]: has the kernel compare ranges and share what is equal |
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -68,19 +75,33 @@
 //! the end of the file, put a hole there. A write that succeeds is not on disk yet: errors of
 //! the device appear in `fsync`, or not before the data is read; see [`ExtentWriter`].
 
+mod dedupe;
 mod error;
+mod fiemap;
+mod open;
 mod probe;
 pub mod proposals;
 mod read;
+mod references;
+mod space;
+mod subvolume;
 mod sys;
+mod tree;
 mod verify;
 mod write;
 mod writer;
 
-pub use error::{ProbeError, ReadError, WriteError};
+pub use dedupe::{Deduped, Destination, MAX_DEDUPE, dedupe};
+pub use error::{ProbeError, QueryError, ReadError, WriteError};
+pub use fiemap::{FiemapExtent, fiemap};
+pub use open::open_inode;
 pub use probe::{EncodedIo, Probe, probe};
 pub use read::{EncodedRead, Extents, encoded_read, extents};
+pub use references::{InodeReference, InodeReferences, inodes_of, paths_of};
+pub use space::{Filesystem, SpaceUsed, filesystem, space_used};
+pub use subvolume::{Subvolume, directory_path, subvolume, subvolume_id};
 pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
+pub use tree::{Item, Items, Key, items};
 pub use verify::{VerifyError, verify};
 // The ioctl without a judge, for tests that ask the kernel.
 #[doc(hidden)]

@@ -6,12 +6,11 @@ use btrfs_payload_common::{Cursor, Kernel};
 use rustix::fs::{FileType, IFlags, OFlags};
 use rustix::io::Errno;
 
+use super::tree::{Key, find_item};
 use super::{ProbeError, sys};
 use crate::rules::Target;
 use crate::rules::limits::{DEFAULT_MAX_INLINE, MIN_SECTOR_SIZE};
 
-/// `BTRFS_INODE_ITEM_KEY` (include/uapi/linux/btrfs_tree.h).
-const INODE_ITEM: u32 = 1;
 /// Where `struct btrfs_inode_item` has its `flags`, bytes.
 const INODE_FLAGS_AT: usize = 64;
 /// `BTRFS_INODE_NODATASUM` in those flags.
@@ -94,7 +93,7 @@ impl Probe {
 /// [`ProbeError::NotBtrfs`]; [`ProbeError::Call`] where the descriptor cannot be asked at all.
 pub fn probe(fd: impl AsFd) -> Result<Probe, ProbeError> {
     let fd = fd.as_fd();
-    let info = sys::fs_info(fd).map_err(|errno| match errno {
+    let info = sys::space::fs_info(fd).map_err(|errno| match errno {
         Errno::NOTTY => ProbeError::NotBtrfs,
         errno => call("BTRFS_IOC_FS_INFO")(errno),
     })?;
@@ -107,8 +106,8 @@ pub fn probe(fd: impl AsFd) -> Result<Probe, ProbeError> {
     let regular_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     let nodatacow = regular_file && is_nodatacow(fd);
     Ok(Probe {
-        sector_size: info.sector_size,
-        node_size: info.node_size,
+        sector_size: info.sectorsize,
+        node_size: info.nodesize,
         page_size: u32::try_from(rustix::param::page_size()).unwrap_or(MIN_SECTOR_SIZE),
         encoded_io: encoded_io(fd)?,
         kernel: release.parse().ok(),
@@ -124,7 +123,7 @@ pub fn probe(fd: impl AsFd) -> Result<Probe, ProbeError> {
 
 /// True where the descriptor is of a btrfs: its own ioctl answers.
 pub(super) fn is_btrfs(fd: BorrowedFd<'_>) -> bool {
-    sys::fs_info(fd).is_ok()
+    sys::space::fs_info(fd).is_ok()
 }
 
 fn call(call: &'static str) -> impl Fn(Errno) -> ProbeError {
@@ -150,7 +149,7 @@ fn is_nodatacow(fd: BorrowedFd<'_>) -> bool {
 /// Looks at the inode's item in the tree. New files are in the tree from their creation, and
 /// the flag never changes later without NODATACOW changing too.
 fn is_nodatasum(fd: BorrowedFd<'_>, inode: u64) -> bool {
-    let Ok(Some(item)) = sys::find_item(fd, inode, INODE_ITEM, 0..=0) else {
+    let Ok(Some(item)) = find_item(fd, inode, Key::INODE_ITEM, 0..=0) else {
         return false;
     };
     let flags = item.bytes.get(INODE_FLAGS_AT..).unwrap_or_default();

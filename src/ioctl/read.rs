@@ -8,12 +8,10 @@ use bytes::Bytes;
 use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
-use super::{ReadError, probe, sys};
+use super::tree::{Key, find_item};
+use super::{QueryError, ReadError, probe, sys};
 use crate::extent::{ClaimedExtent, Content, FileExtent};
 use crate::rules::{EncodedIoId, ExtentFields};
-
-/// `BTRFS_EXTENT_DATA_KEY` (include/uapi/linux/btrfs_tree.h).
-const EXTENT_DATA: u32 = 108;
 
 /// Bytes that every extent fits, in one read.
 const BUFFER: usize = btrfs_payload_common::MAX_EXTENT;
@@ -164,10 +162,10 @@ impl<F: AsFd> Extents<F> {
         // as the answer says.
         let _ = rustix::fs::fdatasync(fd);
         let after = self.offset.saturating_add(1);
-        let next = sys::find_item(fd, stat.st_ino, EXTENT_DATA, after..=u64::MAX)
-            .map_err(|errno| match errno {
-                Errno::PERM => ReadError::NotPermitted,
-                errno => other(errno),
+        let next = find_item(fd, stat.st_ino, Key::EXTENT_DATA, after..=u64::MAX)
+            .map_err(|error| match error {
+                QueryError::NotPermitted { .. } => ReadError::NotPermitted,
+                error => ReadError::Other(io::Error::other(error)),
             })?
             .map_or(size, |item| item.offset.min(size));
         let skipped = self.offset..next.max(self.offset);

@@ -20,18 +20,26 @@
 //!
 //! With 32-bit pointers the first two fields have 4 bytes each and the rest follows without a
 //! gap, 120 bytes in all.
+//!
+//! The other argument structures are those of linux-raw-sys, except where a file says so.
 #![allow(unsafe_code)]
+
+pub(super) mod dedupe;
+pub(super) mod fiemap;
+pub(super) mod handle;
+pub(super) mod names;
+pub(super) mod space;
+pub(super) mod tree;
 
 use std::ffi::c_void;
 use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::mem::{offset_of, size_of};
-use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{self, Getter, Ioctl, IoctlOutput, Opcode, Updater, opcode};
+use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode, opcode};
 
 use crate::rules::limits::RESERVED_BYTES;
 use crate::rules::{EncodedIoId, ExtentFields};
@@ -46,9 +54,6 @@ pub const ENCODED_READ: u32 = opcode::read::<EncodedIoArgs>(MAGIC, 64);
 /// `BTRFS_IOC_ENCODED_WRITE`, in the encoding of this platform: 0x40809440 on most.
 #[doc(alias = "BTRFS_IOC_ENCODED_WRITE")]
 pub const ENCODED_WRITE: u32 = opcode::write::<EncodedIoArgs>(MAGIC, 64);
-
-const FS_INFO: Opcode = opcode::read::<FsInfo>(MAGIC, 31);
-const TREE_SEARCH: Opcode = opcode::read_write::<TreeSearch>(MAGIC, 17);
 
 /// The argument of both encoded ioctls, as the kernel sees it.
 ///
@@ -240,113 +245,53 @@ pub(super) fn encoded_read(
     unsafe { ioctl::ioctl(fd, call) }
 }
 
-/// `struct btrfs_ioctl_fs_info_args`, 1024 bytes, as far as it is used here.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct FsInfo {
-    max_id: u64,
-    num_devices: u64,
-    fsid: [u8; 16],
-    /// Bytes.
-    pub(super) node_size: u32,
-    /// Bytes.
-    pub(super) sector_size: u32,
-    rest: [u64; 123],
-}
+/// An argument structure with an array after it, in one buffer.
+struct InBuffer<'a, const OPCODE: Opcode>(&'a mut [u8]);
 
-const _: () = {
-    assert!(size_of::<FsInfo>() == 1024);
-    assert!(offset_of!(FsInfo, node_size) == 32);
-    assert!(offset_of!(FsInfo, sector_size) == 36);
-};
+// SAFETY: whoever makes one (`call_in_buffer`) promises that the structure of this opcode is at
+// the start of the buffer and says no more bytes of results than the buffer has. Any bytes are
+// valid in a buffer of bytes, and the kernel asks for no alignment.
+unsafe impl<const OPCODE: Opcode> Ioctl for InBuffer<'_, OPCODE> {
+    type Output = ();
 
-/// `BTRFS_IOC_FS_INFO`: the sizes of the filesystem. Needs no privilege; ENOTTY where there is
-/// no btrfs.
-pub(super) fn fs_info(fd: BorrowedFd<'_>) -> Result<FsInfo> {
-    // SAFETY: the opcode is computed from `FsInfo`, whose size and used offsets are checked
-    // above; the kernel fills in all 1024 bytes, and every bit pattern is valid.
-    unsafe { ioctl::ioctl(fd, Getter::<FS_INFO, FsInfo>::new()) }
-}
+    const IS_MUTATING: bool = true;
 
-/// Bytes of `struct btrfs_ioctl_search_args` that hold results.
-const SEARCH_BUFFER: usize = 4096 - 104;
-
-/// `struct btrfs_ioctl_search_args`, 4096 bytes: a search key of 104 bytes, then what was found.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct TreeSearch {
-    /// The tree; 0 is the subvolume of the descriptor.
-    tree_id: u64,
-    min_objectid: u64,
-    max_objectid: u64,
-    min_offset: u64,
-    max_offset: u64,
-    min_transid: u64,
-    max_transid: u64,
-    min_type: u32,
-    max_type: u32,
-    /// Items wanted; on return, items found.
-    nr_items: u32,
-    unused: u32,
-    unused_more: [u64; 4],
-    buffer: [u8; SEARCH_BUFFER],
-}
-
-const _: () = {
-    assert!(size_of::<TreeSearch>() == 4096);
-    assert!(offset_of!(TreeSearch, min_type) == 56);
-    assert!(offset_of!(TreeSearch, nr_items) == 64);
-    assert!(offset_of!(TreeSearch, buffer) == 104);
-};
-
-/// An item of a tree, as stored (little-endian).
-pub(super) struct TreeItem {
-    /// The last part of its key; for an extent of a file, the offset in the file.
-    pub(super) offset: u64,
-    /// Its bytes; none where it is larger than the search can return.
-    pub(super) bytes: Vec<u8>,
-}
-
-/// `BTRFS_IOC_TREE_SEARCH` for the first item of the descriptor's subvolume whose key ends in
-/// one of these offsets; `None` where there is no such item. Needs `CAP_SYS_ADMIN`.
-pub(super) fn find_item(
-    fd: BorrowedFd<'_>,
-    objectid: u64,
-    item_type: u32,
-    offsets: RangeInclusive<u64>,
-) -> Result<Option<TreeItem>> {
-    let mut search = TreeSearch {
-        tree_id: 0,
-        min_objectid: objectid,
-        max_objectid: objectid,
-        min_offset: *offsets.start(),
-        max_offset: *offsets.end(),
-        min_transid: 0,
-        max_transid: u64::MAX,
-        min_type: item_type,
-        max_type: item_type,
-        nr_items: 1,
-        unused: 0,
-        unused_more: [0; 4],
-        buffer: [0; SEARCH_BUFFER],
-    };
-    // SAFETY: the opcode is computed from `TreeSearch`, whose size and offsets are checked
-    // above; the kernel reads and writes those 4096 bytes, and every bit pattern is valid.
-    unsafe { ioctl::ioctl(fd, Updater::<TREE_SEARCH, TreeSearch>::new(&mut search)) }?;
-    if search.nr_items == 0 {
-        return Ok(None);
+    fn opcode(&self) -> Opcode {
+        OPCODE
     }
-    // A header of 32 bytes in front of the item: transid, objectid, offset (8 bytes each), type,
-    // len (4 bytes each), in the byte order of the machine.
-    let header = search.buffer.get(..32).unwrap_or_default();
-    let offset = header.get(16..24).and_then(|offset| offset.try_into().ok());
-    let len = header.get(28..).and_then(|len| len.try_into().ok());
-    let len = usize::try_from(u32::from_ne_bytes(len.unwrap_or_default())).unwrap_or_default();
-    let item = search.buffer.get(32..).and_then(|item| item.get(..len));
-    Ok(Some(TreeItem {
-        offset: u64::from_ne_bytes(offset.unwrap_or_default()),
-        bytes: item.unwrap_or_default().to_vec(),
-    }))
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.0.as_mut_ptr().cast()
+    }
+
+    unsafe fn output_from_ptr(_: IoctlOutput, _: *mut c_void) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Calls an ioctl whose results go after its argument.
+///
+/// # Safety
+/// The buffer begins with the argument structure of the opcode, which tells the kernel of no more
+/// room for results than the buffer has after it.
+unsafe fn call_in_buffer<const OPCODE: Opcode>(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<()> {
+    // SAFETY: the caller's promise is the one that `InBuffer` asks for.
+    unsafe { ioctl::ioctl(fd, InBuffer::<OPCODE>(buffer)) }
+}
+
+/// A number of 8 bytes in the machine's order, as the kernel puts it into a buffer; 0 past the end.
+fn u64_at(buffer: &[u8], at: usize) -> u64 {
+    let bytes = buffer.get(at..).and_then(|rest| rest.first_chunk());
+    u64::from_ne_bytes(bytes.copied().unwrap_or_default())
+}
+
+/// The same of 4 bytes.
+fn u32_at(buffer: &[u8], at: usize) -> u32 {
+    let bytes = buffer.get(at..).and_then(|rest| rest.first_chunk());
+    u32::from_ne_bytes(bytes.copied().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -375,7 +320,20 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_other_numbers_are_those_of_the_header() {
-        assert_eq!(FS_INFO, 0x8400_941f);
-        assert_eq!(TREE_SEARCH, 0xd000_9411);
+        use linux_raw_sys::ioctl as header;
+        let numbers = [
+            (space::FS_INFO, header::BTRFS_IOC_FS_INFO),
+            (space::SPACE_INFO, header::BTRFS_IOC_SPACE_INFO),
+            (tree::SEARCH, header::BTRFS_IOC_TREE_SEARCH_V2),
+            (names::INO_LOOKUP, header::BTRFS_IOC_INO_LOOKUP),
+            (names::INO_PATHS, header::BTRFS_IOC_INO_PATHS),
+            (names::LOGICAL_INO, header::BTRFS_IOC_LOGICAL_INO_V2),
+            (names::SUBVOL_INFO, header::BTRFS_IOC_GET_SUBVOL_INFO),
+            (dedupe::DEDUPE, header::FIDEDUPERANGE),
+            (fiemap::FIEMAP, header::FS_IOC_FIEMAP),
+        ];
+        for (ours, theirs) in numbers {
+            assert_eq!(ours, theirs, "{theirs:#x}");
+        }
     }
 }

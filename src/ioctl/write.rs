@@ -86,12 +86,12 @@ fn place(fd: BorrowedFd<'_>, offset: u64) -> Result<Target, WriteError> {
         return Err(WriteError::Append);
     }
     let error = |errno| cause(fd, errno, Vec::new);
-    let filesystem = sys::fs_info(fd).map_err(error)?;
+    let filesystem = sys::space::fs_info(fd).map_err(error)?;
     let stat = rustix::fs::fstat(fd).map_err(error)?;
     Ok(Target {
-        node_size: filesystem.node_size,
+        node_size: filesystem.nodesize,
         file_size: u64::try_from(stat.st_size).unwrap_or(0),
-        ..Target::new(filesystem.sector_size).at(offset)
+        ..Target::new(filesystem.sectorsize).at(offset)
     })
 }
 
