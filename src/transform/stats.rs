@@ -74,8 +74,9 @@ pub struct Estimate {
     pub samples: u64,
     /// Sectors that all data of the stream would take.
     pub sectors: f64,
-    /// Standard error of that; 0 where all of the data was compressed.
-    pub standard_error: f64,
+    /// Standard error of that; 0 where all of the data was compressed, `None` where one piece tells
+    /// nothing of the others. With 95 % certainty the truth is within 1.96 of it.
+    pub standard_error: Option<f64>,
 }
 
 /// Sums over an input.
@@ -253,7 +254,7 @@ fn summed_up(
 /// The ratio estimator and its standard error (Cochran, Sampling Techniques, 6.4): with the
 /// ratio R of the sums, the error of `sectors * R` has the variance
 /// `N^2 (1 - n/N) / n * sum (after - R before)^2 / (n - 1)`.
-fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f64, f64) {
+fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f64, Option<f64>) {
     let of = |sample: &Sample| {
         let after = sample.after.get(method).copied().unwrap_or(sample.before);
         (sample.before as f64, after as f64)
@@ -261,13 +262,16 @@ fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f6
     let before: f64 = samples.iter().map(|sample| of(sample).0).sum();
     let after: f64 = samples.iter().map(|sample| of(sample).1).sum();
     if before == 0.0 {
-        return (sectors as f64, 0.0);
+        return (sectors as f64, Some(0.0));
     }
     let ratio = after / before;
     let total = sectors as f64 * ratio;
     let (n, all) = (samples.len() as f64, pieces as f64);
-    if samples.len() < 2 || u64_of(samples.len()) >= pieces {
-        return (total, 0.0);
+    if u64_of(samples.len()) >= pieces {
+        return (total, Some(0.0));
+    }
+    if samples.len() < 2 {
+        return (total, None);
     }
     let squares: f64 = samples
         .iter()
@@ -275,7 +279,7 @@ fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f6
         .map(|(before, after)| (after - ratio * before).powi(2))
         .sum();
     let variance = all * all * (1.0 - n / all) / n * squares / (n - 1.0);
-    (total, variance.sqrt())
+    (total, Some(variance.sqrt()))
 }
 
 /// Chooses pieces by a hash of their number.
