@@ -273,7 +273,7 @@ fn stream_of_corpus(bytes: usize) -> Vec<u8> {
             .expect("a sound command");
         for (number, piece) in data.chunks(WRITE).enumerate() {
             stream
-                .write(&path, (number * WRITE) as u64, piece)
+                .write_data(&path, (number * WRITE) as u64, piece)
                 .expect("a sound command");
         }
     }

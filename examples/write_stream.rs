@@ -44,8 +44,8 @@ pub(crate) fn write_stream(output: impl Write) -> Result<(), Box<dyn Error>> {
         let mut offset = 0;
         for piece in data.chunks(MAX_EXTENT) {
             match preparer.prepare_for(piece, &Target::default().at(offset))? {
-                Prepared::Encoded(extent) => stream.encoded_write(&path, offset, &extent)?,
-                Prepared::Plain { .. } => stream.write(&path, offset, piece)?,
+                Prepared::Encoded(extent) => stream.write_encoded(&path, offset, &extent)?,
+                Prepared::Plain { .. } => stream.write_data(&path, offset, piece)?,
                 Prepared::Hole => {}
             }
             offset += piece.len() as u64;

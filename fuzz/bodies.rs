@@ -4,10 +4,10 @@
 use btrfs_payload::Kernel;
 use btrfs_payload::prepare::{Keep, Level, Options, Prepared, prepare_extent};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
-use btrfs_payload::send_stream::{Command, Reader, Version};
+use btrfs_payload::send_stream::{Command, Reader};
 use btrfs_payload::transform::{
-    CheckOptions, DecompressOptions, RecompressOptions, ReframeOptions, StatsOptions, check,
-    decompress, recompress, reframe, stats,
+    CheckOptions, DecompressOptions, PlainVersion, RecompressOptions, ReframeOptions, StatsOptions,
+    check, decompress, recompress, reframe, stats,
 };
 use btrfs_payload::validate::{Outcome, decode, predict, validate, validate_by_walking};
 
@@ -100,7 +100,7 @@ pub fn rewrite(input: &[u8]) {
     let mut out = Bounded::default();
     let done = recompress(&stream[..], &mut out, &recompression, jobs, |_| ());
     results.push((done.is_ok(), out.0, "recompress"));
-    for version in [Version::V1, Version::V2] {
+    for version in [PlainVersion::V1, PlainVersion::V2] {
         let mut options = DecompressOptions::default();
         options.version = version;
         let mut out = Bounded::default();

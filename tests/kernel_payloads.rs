@@ -223,11 +223,11 @@ fn stream(codec: Codec, files: &[(String, Vec<u8>)]) -> (Vec<u8>, usize) {
             match preparer.prepare_for(part, &target).unwrap() {
                 Prepared::Encoded(extent) => {
                     encoded += 1;
-                    writer.encoded_write(&path, offset, &extent).unwrap();
+                    writer.write_encoded(&path, offset, &extent).unwrap();
                 }
                 Prepared::Plain { .. } => {
                     let data = Bytes::copy_from_slice(part);
-                    writer.write(&path, offset, &data).unwrap();
+                    writer.write_data(&path, offset, &data).unwrap();
                 }
                 Prepared::Hole => {}
             }

@@ -179,13 +179,13 @@ fn a_stream_takes_no_extent_for_another_place() {
     let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
     // A receiver may have an empty file, whatever this stream does before.
     let judged = judged_at_4096();
-    assert_eq!(wrong(writer.encoded_write(&path, 0, &judged)), Some(INLINE));
-    assert_eq!(wrong(writer.encoded_write(&path, 4096, &judged)), None);
+    assert_eq!(wrong(writer.write_encoded(&path, 0, &judged)), Some(INLINE));
+    assert_eq!(wrong(writer.write_encoded(&path, 4096, &judged)), None);
     let data = text(32 * 1024);
     let fields = whole(&data, EncodedIoId::ZSTD);
     let other = EncodedExtent::new(zstd_of(&data).into(), fields, &Target::new(16384)).unwrap();
     assert_eq!(
-        wrong(writer.encoded_write(&path, 16384, &other)),
+        wrong(writer.write_encoded(&path, 16384, &other)),
         Some(WrongPlace::SectorSize {
             got: 16384,
             expected: 4096
@@ -193,7 +193,7 @@ fn a_stream_takes_no_extent_for_another_place() {
     );
     // Nothing of what was refused is in the stream.
     let mut expected = Writer::new(Vec::new(), Version::V2).unwrap();
-    expected.encoded_write(&path, 4096, &judged).unwrap();
+    expected.write_encoded(&path, 4096, &judged).unwrap();
     assert!(writer.finish().unwrap() == expected.finish().unwrap());
 }
 

@@ -14,7 +14,9 @@
     clippy::indexing_slicing
 )]
 
-use btrfs_payload::prepare::{Keep, Level, Options, PlainReason, Prepared, prepare_extent};
+use btrfs_payload::prepare::{
+    Checksum, Keep, Level, Options, PlainReason, Prepared, prepare_extent,
+};
 use btrfs_payload::rules::{
     Codec, EncodedIoId, ExtentFields, Sectors, Target, WriteAnswer, WriteCall, plain_sectors,
 };
@@ -91,7 +93,7 @@ impl Arbitrary for Choice {
         let sector_size = 4096 << (u32::arbitrary(g) % 5);
         let mut options = Options::new(codec, level).sector_size(sector_size);
         options.keep = Keep::Smaller;
-        options.zstd_checksum = bool::arbitrary(g);
+        options.zstd.checksum = *g.choose(&[Checksum::None, Checksum::Content]).unwrap();
         Self(options)
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Level;
+use super::{Level, ZstdOptions};
 use crate::rules::{Codec, EncodedIoId};
 
 /// A codec's encoder at one level.
@@ -73,7 +73,7 @@ impl Encoder {
     pub(super) fn new(
         effort: Effort,
         sector_size: u32,
-        zstd_checksum: bool,
+        zstd: ZstdOptions,
     ) -> Result<Self, EncoderError> {
         let (codec, inner) = match effort {
             Effort::Zlib(level) => {
@@ -92,7 +92,7 @@ impl Encoder {
             }
             Effort::Zstd(level) => {
                 let encoder = btrfs_payload_zstd::Encoder::new(
-                    btrfs_payload_zstd::Options::new(level).with_checksum(zstd_checksum),
+                    btrfs_payload_zstd::Options::new(level).with_checksum(zstd.checksum),
                 )?;
                 (Codec::Zstd, Inner::Zstd(Box::new(encoder)))
             }

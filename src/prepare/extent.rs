@@ -5,14 +5,14 @@ use thiserror::Error;
 
 use super::encoder::{Encoder, EncoderError};
 use super::ladder::{self, Reach};
-use super::{Keep, Options};
+use super::{Keep, Options, Zeroes};
 use crate::MAX_EXTENT;
 use crate::extent::{Content, EncodedExtent};
 use crate::rules::limits::{self, u64_of};
 use crate::rules::{Codec, ExtentFields, Sectors, Target};
 
 /// What became of the data: a payload worth having, a reason why it is better written as it is,
-/// or a hole, where every byte is zero and [`Options::find_holes`] is set.
+/// or a hole, where every byte is zero and [`Options::zeroes`] says so.
 pub type Prepared = Content<EncodedExtent, PlainReason>;
 
 /// Why data is better written as it is.
@@ -62,7 +62,7 @@ pub struct Preparer {
     by_sectors: bool,
     target: Target,
     keep: Keep,
-    find_holes: bool,
+    zeroes: Zeroes,
     /// The payload being made and the smallest one so far.
     scratch: [Vec<u8>; 2],
     /// Payloads handed out; its memory comes back when their owners drop them.
@@ -91,7 +91,7 @@ impl Preparer {
         let (rungs, by_sectors) = ladder::climb(&options.methods)?;
         let attempt = |rung: ladder::Rung| {
             Ok(Attempt {
-                encoder: Encoder::new(rung.effort, sector_size, options.zstd_checksum)?,
+                encoder: Encoder::new(rung.effort, sector_size, options.zstd)?,
                 codec: rung.codec,
                 reach: rung.reach,
             })
@@ -102,7 +102,7 @@ impl Preparer {
             by_sectors,
             target: options.target,
             keep: options.keep,
-            find_holes: options.find_holes,
+            zeroes: options.zeroes,
             scratch: [Vec::new(), Vec::new()],
             arena: BytesMut::new(),
         })
@@ -128,7 +128,7 @@ impl Preparer {
             1..=MAX_EXTENT => {}
             got => return Err(PrepareError::TooLong { got }),
         }
-        if self.find_holes && is_zero(data) {
+        if self.zeroes == Zeroes::Hole && is_zero(data) {
             return Ok(Prepared::Hole);
         }
         let [best, next] = &mut self.scratch;

@@ -12,9 +12,10 @@ mod options;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 mod regular;
 
+pub use btrfs_payload_zstd::Checksum;
 pub use encoder::EncoderError;
 pub use extent::{PlainReason, PrepareError, Prepared, Preparer, prepare_extent};
 pub use file::{Made, PrepareFileError, prepare_reader, prepare_reader_with};
-pub use options::{Keep, Level, Options, ParseLevelError};
+pub use options::{Keep, Level, Options, ParseLevelError, Zeroes, ZstdOptions};
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub use regular::{prepare_file, prepare_file_with};

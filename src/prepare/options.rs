@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use btrfs_payload_zstd::Checksum;
 use thiserror::Error;
 
 use crate::rules::{Codec, Target};
@@ -74,6 +75,25 @@ pub enum Keep {
     Smaller,
 }
 
+/// What data of nothing but zeroes becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Zeroes {
+    /// A hole.
+    #[default]
+    Hole,
+    /// An extent as any other, where something else may stand in the place of a hole.
+    Data,
+}
+
+/// What only zstd can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct ZstdOptions {
+    /// Whether every frame ends with a checksum of its content.
+    pub checksum: Checksum,
+}
+
 /// How to make extents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,13 +104,12 @@ pub struct Options {
     pub target: Target,
     /// When to keep the result.
     pub keep: Keep,
-    /// Ends every zstd frame with a checksum of its content (four bytes).
-    pub zstd_checksum: bool,
+    /// How zstd, where it is tried, makes frames.
+    pub zstd: ZstdOptions,
     /// Where files are cut, bytes: a multiple of the sector size, at most 128 KiB.
     pub extent_size: usize,
-    /// Takes data of nothing but zeroes for a hole. Switched off where the zeroes have to be
-    /// written, as something else may stand in their place.
-    pub find_holes: bool,
+    /// What zeroes become.
+    pub zeroes: Zeroes,
 }
 
 impl Options {
@@ -101,9 +120,9 @@ impl Options {
             methods: vec![(codec, level)],
             target: Target::default(),
             keep: Keep::default(),
-            zstd_checksum: false,
+            zstd: ZstdOptions::default(),
             extent_size: crate::MAX_EXTENT,
-            find_holes: true,
+            zeroes: Zeroes::default(),
         }
     }
 

@@ -134,7 +134,12 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// As [`Writer::write_command`].
-    pub fn write(&mut self, path: &Bytes, file_offset: u64, data: &[u8]) -> Result<(), WriteError> {
+    pub fn write_data(
+        &mut self,
+        path: &Bytes,
+        file_offset: u64,
+        data: &[u8],
+    ) -> Result<(), WriteError> {
         let mut file_offset = file_offset;
         for piece in data.chunks(self.version.write_data_len()) {
             self.check_open()?;
@@ -156,7 +161,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`EncodeError::WrongPlace`] for a place that the extent was not judged for, and as
     /// [`Writer::write_command`].
-    pub fn encoded_write(
+    pub fn write_encoded(
         &mut self,
         path: &Bytes,
         file_offset: u64,
@@ -177,7 +182,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// As [`Writer::write_command`].
-    pub fn claimed_write(
+    pub fn write_claimed(
         &mut self,
         path: &Bytes,
         file_offset: u64,

@@ -13,12 +13,22 @@ use crate::rules::Target;
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{IntoReader, Version};
 
+/// The version of a stream with plain data only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum PlainVersion {
+    /// Version 1, whatever the input has.
+    #[default]
+    V1,
+    /// Version 2, or that of the input where it is higher.
+    V2,
+}
+
 /// How to decompress a stream.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DecompressOptions {
-    /// The version of the output, or with version 2 that of the input where it is higher. Every
-    /// receiver takes version 1.
+    /// The version of the output. Every receiver takes version 1.
     ///
     /// Version 1 has no `FALLOCATE`: holes become zeroes, up to 64 GiB each. Holes that keep the
     /// size end at the end of their file. Where an increment does not tell the size of a file,
@@ -28,7 +38,7 @@ pub struct DecompressOptions {
     ///
     /// `FILEATTR`, which receivers ignore, is left out. A stream that enables fs-verity has no
     /// form in version 1.
-    pub version: Version,
+    pub version: PlainVersion,
     /// Subvolumes that are there when the stream is received: sizes of files are known from them.
     pub parents: Parents,
     /// Names that are remembered, as in [`CheckOptions`](super::CheckOptions::max_names); where
@@ -39,7 +49,7 @@ pub struct DecompressOptions {
 impl Default for DecompressOptions {
     fn default() -> Self {
         Self {
-            version: Version::V1,
+            version: PlainVersion::V1,
             parents: Parents::default(),
             max_names: MAX_NAMES,
         }
@@ -59,12 +69,11 @@ pub fn decompress(
 ) -> Result<RewriteSummary, TransformError> {
     let plan = Plan {
         version: match options.version {
-            Version::V1 => |_| Version::V1,
-            Version::V2 => |version| version.max(Version::V2),
-            Version::V3 => |_| Version::V3,
+            PlainVersion::V1 => |_| Version::V1,
+            PlainVersion::V2 => |version| version.max(Version::V2),
         },
         gather: None,
-        lower: options.version == Version::V1,
+        lower: options.version == PlainVersion::V1,
         sizes: Sizes::new(&options.parents, options.max_names, Target::default()),
     };
     let target = Target::default();

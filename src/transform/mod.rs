@@ -33,7 +33,7 @@ mod tree;
 
 pub use check::{BYTES_PER_NAME, CheckOptions, CheckSummary, check};
 pub use codes::{explain, explanations};
-pub use decompress::{DecompressOptions, decompress};
+pub use decompress::{DecompressOptions, PlainVersion, decompress};
 pub use error::TransformError;
 pub use escape::{Escaped, EscapedWord, Shortened};
 pub use finding::StreamFinding;

@@ -25,7 +25,7 @@ use super::rewrite::{Piece, Rework, Reworked, RewriteSummary, Unsound, data_afte
 use super::sizes::Sizes;
 use super::source::Plan;
 use crate::extent::EncodedExtent;
-use crate::prepare::{Keep, Options, Prepared, Preparer};
+use crate::prepare::{Keep, Options, Prepared, Preparer, Zeroes};
 use crate::rules::limits::u64_of;
 use crate::rules::{Target, plain_sectors};
 use crate::send_stream::command::EncodedWrite;
@@ -41,6 +41,8 @@ pub enum Saving {
     Sectors(u64),
     /// So many percent of the sectors, and at least one.
     Percent(u8),
+    /// A byte of the stream, whatever sectors it saves: every payload that is smaller.
+    AnyByte,
 }
 
 impl Default for Saving {
@@ -50,13 +52,24 @@ impl Default for Saving {
     }
 }
 
+/// What data takes in one form.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// On disk.
+    sectors: u64,
+    /// Of the stream, without what commands add.
+    bytes: u64,
+}
+
 impl Saving {
-    fn is_met(self, before: u64, after: u64) -> bool {
-        let saved = before.saturating_sub(after);
+    /// True when what took `before` takes enough less now.
+    fn is_met(self, before: Cost, after: Cost) -> bool {
+        let saved = before.sectors.saturating_sub(after.sectors);
         match self {
+            Self::AnyByte => after.bytes < before.bytes,
             Self::Sectors(least) => saved >= least,
             Self::Percent(percent) => {
-                let [saved, before] = [saved, before].map(u128::from);
+                let [saved, before] = [saved, before.sectors].map(u128::from);
                 saved > 0 && saved.saturating_mul(100) >= before.saturating_mul(u128::from(percent))
             }
         }
@@ -68,6 +81,7 @@ impl fmt::Display for Saving {
         match self {
             Self::Sectors(sectors) => write!(f, "{sectors}"),
             Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::AnyByte => f.write_str("any byte"),
         }
     }
 }
@@ -118,9 +132,6 @@ pub struct RecompressOptions {
     pub extents: Options,
     /// What a new extent has to save.
     pub min_saving: Saving,
-    /// Takes every extent that makes the stream smaller, if only by a byte, whatever sectors it
-    /// saves.
-    pub only_if_smaller: bool,
     /// What becomes of payloads that are not sound.
     pub on_unsound: OnUnsound,
     /// Subvolumes that are there when the stream is received: sizes of files are known from them.
@@ -137,7 +148,6 @@ impl RecompressOptions {
         Self {
             extents,
             min_saving: Saving::default(),
-            only_if_smaller: false,
             on_unsound: OnUnsound::default(),
             parents: Parents::default(),
             max_names: MAX_NAMES,
@@ -159,8 +169,8 @@ pub fn recompress(
     report: impl FnMut(&StreamFinding),
 ) -> Result<RewriteSummary, TransformError> {
     let mut extents = options.extents.clone();
-    extents.find_holes = false;
-    if options.only_if_smaller {
+    extents.zeroes = Zeroes::Data;
+    if options.min_saving == Saving::AnyByte {
         extents.keep = Keep::Smaller;
     }
     let target = Target {
@@ -198,13 +208,13 @@ impl<'a> Recompress<'a> {
     }
 
     /// An extent of the data where one pays against what was there: of all the data, or, where
-    /// the ioctl would refuse that, of its whole sectors, as Linux does it. `pays` is told the
-    /// sectors and the bytes that the data then takes.
+    /// the ioctl would refuse that, of its whole sectors, as Linux does it. `pays` is told what the
+    /// data then takes.
     fn extent(
         &mut self,
         data: &[u8],
         place: &Target,
-        pays: impl FnOnce(u64, u64) -> bool,
+        pays: impl FnOnce(Cost) -> bool,
     ) -> Result<Option<EncodedExtent>, TransformError> {
         let sector_size = u64::from(place.sector_size);
         if !place.offset.is_multiple_of(sector_size) {
@@ -226,8 +236,11 @@ impl<'a> Recompress<'a> {
                 let payload = u64_of(extent.payload().len());
                 let sectors = sectors_of(payload, extent.fields(), false, place);
                 let behind = place.at(place.offset.saturating_add(extent.fields().len));
-                let sectors = sectors.saturating_add(plain_sectors(rest, &behind));
-                Ok(pays(sectors, payload.saturating_add(rest)).then_some(extent))
+                let cost = Cost {
+                    sectors: sectors.saturating_add(plain_sectors(rest, &behind)),
+                    bytes: payload.saturating_add(rest),
+                };
+                Ok(pays(cost).then_some(extent))
             }
             Prepared::Plain { .. } | Prepared::Hole => Ok(None),
         }
@@ -257,11 +270,11 @@ impl Rework for Recompress<'_> {
         data: &[u8],
         place: &Target,
     ) -> Result<Option<EncodedExtent>, TransformError> {
-        let before = plain_sectors(u64_of(data.len()), place);
-        let options = self.options;
-        self.extent(data, place, |after, _| {
-            options.only_if_smaller || options.min_saving.is_met(before, after)
-        })
+        let bytes = u64_of(data.len());
+        let sectors = plain_sectors(bytes, place);
+        let before = Cost { sectors, bytes };
+        let min_saving = self.options.min_saving;
+        self.extent(data, place, |after| min_saving.is_met(before, after))
     }
 
     fn encoded(&mut self, write: &EncodedWrite, place: &Target) -> Result<Reworked, Unsound> {
@@ -277,18 +290,13 @@ impl Rework for Recompress<'_> {
         if data.len() > MAX_EXTENT {
             return self.long(&data, place).map_err(Unsound::Error);
         }
-        let payload = u64_of(write.data.len());
-        let before = sectors_of(payload, &write.fields(), falls_back, place);
-        let options = self.options;
+        let bytes = u64_of(write.data.len());
+        let sectors = sectors_of(bytes, &write.fields(), falls_back, place);
+        let before = Cost { sectors, bytes };
+        let min_saving = self.options.min_saving;
         let extent = self
-            .extent(&data, place, |sectors, bytes| {
-                if receive_fails {
-                    true
-                } else if options.only_if_smaller {
-                    bytes < payload
-                } else {
-                    options.min_saving.is_met(before, sectors)
-                }
+            .extent(&data, place, |after| {
+                receive_fails || min_saving.is_met(before, after)
             })
             .map_err(Unsound::Error)?;
         Ok(match extent {

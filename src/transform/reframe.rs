@@ -16,7 +16,7 @@ use super::sizes::Sizes;
 use super::source::Plan;
 use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
-use crate::prepare::{Keep, Level, Options, Prepared, Preparer};
+use crate::prepare::{Keep, Level, Options, Prepared, Preparer, Zeroes};
 use crate::rules::limits::u64_of;
 use crate::rules::{Codec, Target};
 use crate::send_stream::IntoReader;
@@ -68,7 +68,7 @@ pub fn reframe(
     let extents = Options {
         target: options.target,
         keep: Keep::SectorSaved,
-        find_holes: false,
+        zeroes: Zeroes::Data,
         ..Options::new(Codec::Lzo, options.level)
     };
     let plan = Plan {

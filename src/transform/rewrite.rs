@@ -321,7 +321,7 @@ impl Part {
         if is_large {
             return self
                 .writer
-                .write(&write.path, write.file_offset, &write.data)
+                .write_data(&write.path, write.file_offset, &write.data)
                 .map_err(failed);
         }
         self.writer.write_raw(raw).map_err(failed)
@@ -352,7 +352,7 @@ impl Part {
             plain_sectors(u64_of(rest.len()), &place),
         );
         self.writer
-            .write(path, place.offset, rest)
+            .write_data(path, place.offset, rest)
             .map_err(|error| not_written(gathered.at, error))
     }
 
@@ -368,9 +368,9 @@ impl Part {
         let written = match piece {
             Piece::Encoded(extent) => {
                 add(&mut self.summary.encoded_out, 1);
-                self.writer.encoded_write(path, place.offset, extent)
+                self.writer.write_encoded(path, place.offset, extent)
             }
-            Piece::Plain(data) => self.writer.write(path, place.offset, data),
+            Piece::Plain(data) => self.writer.write_data(path, place.offset, data),
         };
         place.offset = place.offset.saturating_add(piece.len());
         written.map_err(|error| not_written(at, error))
@@ -385,7 +385,7 @@ impl Part {
         add(&mut self.summary.sectors_in, plain);
         add(&mut self.summary.sectors_out, plain);
         self.writer
-            .write(&zeroes.path, zeroes.offset, data)
+            .write_data(&zeroes.path, zeroes.offset, data)
             .map_err(|error| not_written(zeroes.at, error))
     }
 

@@ -467,7 +467,7 @@ mod tests {
     #[test]
     fn a_batch_decodes_to_about_an_extent() {
         let options = Options {
-            find_holes: false,
+            zeroes: crate::prepare::Zeroes::Data,
             ..Options::new(Codec::Zstd, Level::Default)
         };
         let mut preparer = Preparer::new(&options).unwrap();
@@ -483,7 +483,7 @@ mod tests {
         writer.write_command(&subvol).unwrap();
         for number in 0..50 {
             let offset = number * limits::MAX_EXTENT;
-            writer.encoded_write(&"f".into(), offset, &extent).unwrap();
+            writer.write_encoded(&"f".into(), offset, &extent).unwrap();
         }
         let stream = writer.finish().unwrap();
         let plan = Plan {
@@ -509,10 +509,10 @@ mod tests {
         let mut writer = Writer::headerless(Vec::new(), Version::V2);
         let path = "f".into();
         for offset in 0..10_000 {
-            writer.write(&path, offset, &[7]).unwrap();
+            writer.write_data(&path, offset, &[7]).unwrap();
         }
-        writer.write(&path, 10_000, &[7; 9_000]).unwrap();
-        writer.write(&path, 19_000, &[7; 100]).unwrap();
+        writer.write_data(&path, 10_000, &[7; 9_000]).unwrap();
+        writer.write_data(&path, 19_000, &[7; 100]).unwrap();
         let stream = [&b"btrfs-stream\0\x02\0\0\0"[..], &writer.finish().unwrap()].concat();
         let plan = Plan {
             version: |version| version,

@@ -17,7 +17,7 @@ use super::rewrite::{Piece, Rework, Reworked, Unsound};
 use super::sizes::Sizes;
 use super::source::{Batch, Item, KINDS, Plan, Source};
 use crate::pipeline;
-use crate::prepare::{Level, Options};
+use crate::prepare::{Level, Options, Zeroes};
 use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 use crate::rules::{Codec, Target, plain_sectors};
@@ -142,7 +142,7 @@ pub fn stats(
         .map(|&(codec, level)| {
             RecompressOptions::new(Options {
                 target: options.target,
-                find_holes: false,
+                zeroes: Zeroes::Data,
                 ..Options::new(codec, level)
             })
         })

@@ -111,7 +111,7 @@ fn reframed(made: &Made, version: Version) -> Vec<u8> {
         match Command::parse(&raw).unwrap() {
             Command::Write(write) if write.data.len() > version.write_data_len() => {
                 writer
-                    .write(&write.path, write.file_offset, &write.data)
+                    .write_data(&write.path, write.file_offset, &write.data)
                     .unwrap();
             }
             _ => writer.write_raw(&raw).unwrap(),

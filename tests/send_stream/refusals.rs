@@ -232,7 +232,7 @@ fn encoded_writes_that_receive_fails_on() {
         with(|f| f.compression = EncodedIoId::LZO_64K),
         ExtentFields::whole(100, EncodedIoId::ZLIB),
     ] {
-        writer.claimed_write(&path, 0, &fields, &payload).unwrap();
+        writer.write_claimed(&path, 0, &fields, &payload).unwrap();
     }
     assert_eq!(
         WriteRule::EmptyPayload.to_string(),

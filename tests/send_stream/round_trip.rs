@@ -206,7 +206,7 @@ fn long_data_becomes_several_writes() {
         (Version::V2, vec![(5, 131_072), (131_077, 18928)]),
     ] {
         let mut writer = Writer::new(Vec::new(), version).unwrap();
-        writer.write(&path, 5, &vec![7; 150_000]).unwrap();
+        writer.write_data(&path, 5, &vec![7; 150_000]).unwrap();
         let bytes = writer.finish().unwrap();
         let writes: Vec<_> = parse(&read(&bytes[..]))
             .into_iter()

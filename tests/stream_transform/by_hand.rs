@@ -73,14 +73,14 @@ fn neighbouring_writes_become_extents_cut_every_128_kib() {
     let data = text(400_000);
     let mut writer = begun(Version::V1);
     // As kernels write them: 48 KiB each, the next file interrupts.
-    writer.write(&"f".into(), 0, &data[..300_000]).unwrap();
+    writer.write_data(&"f".into(), 0, &data[..300_000]).unwrap();
     let chmod = command::Chmod {
         path: "f".into(),
         mode: 0o600,
     };
     writer.write_command(&chmod).unwrap();
     writer
-        .write(&"f".into(), 300_000, &data[300_000..])
+        .write_data(&"f".into(), 300_000, &data[300_000..])
         .unwrap();
     let stream = writer.finish().unwrap();
     let (out, summary) = zstd3().done(&stream);
@@ -117,7 +117,7 @@ fn a_gap_another_file_and_a_step_back_end_a_run() {
     };
     writer.write_command(&other).unwrap();
     for (path, offset) in [("f", 0), ("g", 20_480), ("f", 20_480), ("f", 8192)] {
-        writer.write(&path.into(), offset, &data).unwrap();
+        writer.write_data(&path.into(), offset, &data).unwrap();
     }
     let (out, _) = zstd3().done(&writer.finish().unwrap());
     let offsets: Vec<u64> = writes(&out).iter().map(|write| write.1).collect();
@@ -130,8 +130,10 @@ fn zeroes_stay_data_and_noise_stays_plain() {
     let noise = crate::support::generated(6 << 18).swap_remove(4).data;
     let noise = &noise[..131_072];
     let mut writer = begun(Version::V1);
-    writer.write(&"f".into(), 0, &vec![0; 131_072]).unwrap();
-    writer.write(&"f".into(), 131_072, noise).unwrap();
+    writer
+        .write_data(&"f".into(), 0, &vec![0; 131_072])
+        .unwrap();
+    writer.write_data(&"f".into(), 131_072, noise).unwrap();
     let (out, _) = zstd3().done(&writer.finish().unwrap());
     assert_eq!(
         writes(&out),
@@ -144,7 +146,7 @@ fn zeroes_stay_data_and_noise_stays_plain() {
 pub fn encoded(payload: Vec<u8>, fields: ExtentFields, offset: u64) -> Vec<u8> {
     let mut writer = begun(Version::V2);
     writer
-        .claimed_write(&"f".into(), offset, &fields, &payload.into())
+        .write_claimed(&"f".into(), offset, &fields, &payload.into())
         .unwrap();
     writer.finish().unwrap()
 }
@@ -291,7 +293,7 @@ fn version_1_gets_zeroes_for_holes_and_no_fileattr() {
     let mut writer = begun(Version::V2);
     let data = Bytes::from(text(70_000));
     // More than one command of version 1 holds.
-    writer.write(&"f".into(), 0, &data).unwrap();
+    writer.write_data(&"f".into(), 0, &data).unwrap();
     let hole = |mode, size| command::Fallocate {
         path: "f".into(),
         fallocate_mode: mode,
@@ -347,10 +349,10 @@ fn stats_count_and_estimate_all_of_a_small_stream_exactly() {
     use btrfs_payload::transform::{StatsOptions, stats};
     let data = text(1 << 20);
     let mut writer = begun(Version::V2);
-    writer.write(&"f".into(), 0, &data).unwrap();
+    writer.write_data(&"f".into(), 0, &data).unwrap();
     let fields = whole(&data[..131_072], EncodedIoId::ZLIB);
     let zlib = extent(zlib_of(&data[..131_072]), fields, 1 << 20);
-    writer.encoded_write(&"f".into(), 1 << 20, &zlib).unwrap();
+    writer.write_encoded(&"f".into(), 1 << 20, &zlib).unwrap();
     let stream = writer.finish().unwrap();
     let mut options = StatsOptions::default();
     options.estimates = vec![(Codec::Zstd, Level::Number(3))];
@@ -382,7 +384,7 @@ fn an_estimate_is_within_its_error() {
         } else {
             text(len)
         };
-        writer.write(&"f".into(), offset, &data).unwrap();
+        writer.write_data(&"f".into(), offset, &data).unwrap();
         offset += 65_536;
     }
     let stream = writer.finish().unwrap();

@@ -20,7 +20,7 @@ fn small_stream() -> Vec<u8> {
     let mut writer = begun(Version::V2);
     let data = text(9000);
     writer
-        .claimed_write(
+        .write_claimed(
             &"f".into(),
             0,
             &whole(&data, EncodedIoId::ZSTD),
@@ -100,7 +100,7 @@ fn rewriters_say_the_first_damage() {
 fn every_damaged_write_is_refused() {
     let mut writer = begun(Version::V1);
     let before = begun(Version::V1).finish_open().unwrap().len();
-    writer.write(&"f".into(), 0, &text(140_000)).unwrap();
+    writer.write_data(&"f".into(), 0, &text(140_000)).unwrap();
     let mut stream = writer.finish().unwrap();
     let work = Work::recompress(Codec::Zstd, Level::Number(1));
     assert!(work.on(&stream, 2).is_ok());
@@ -173,7 +173,7 @@ fn judged_as_predicted(payload: Vec<u8>, id: EncodedIoId, len: u64, offset: u64)
     let mut writer = begun(Version::V2);
     let payload = Bytes::from(payload);
     if writer
-        .claimed_write(&"f".into(), offset, &fields, &payload)
+        .write_claimed(&"f".into(), offset, &fields, &payload)
         .is_err()
     {
         return;
@@ -270,7 +270,7 @@ fn resident_kib() -> u64 {
 fn memory_does_not_grow_with_the_stream() {
     let data = text(131_072);
     let mut writer = begun(Version::V2);
-    writer.write(&"f".into(), 0, &data).unwrap();
+    writer.write_data(&"f".into(), 0, &data).unwrap();
     let whole = writer.finish_open().unwrap();
     let head = begun(Version::V2).finish_open().unwrap();
     let endless = |left| Endless {

@@ -155,7 +155,7 @@ fn reframe_judges_payloads_that_it_would_not_touch() {
     payload[0] ^= 1;
     let fields = ExtentFields::whole(8192, EncodedIoId::ZSTD);
     writer
-        .claimed_write(&"f".into(), 0, &fields, &payload.into())
+        .write_claimed(&"f".into(), 0, &fields, &payload.into())
         .unwrap();
     let stream = writer.finish().unwrap();
     let (out, summary, findings) = Work::reframe(16_384).on(&stream, 2).unwrap();

@@ -19,7 +19,7 @@ const SIGPIPE: i32 = 13;
 
 fn sound() -> Vec<u8> {
     let mut writer = begun(Version::V1);
-    writer.write(&"f".into(), 0, &text(300_000)).unwrap();
+    writer.write_data(&"f".into(), 0, &text(300_000)).unwrap();
     writer.finish().unwrap()
 }
 

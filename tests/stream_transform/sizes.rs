@@ -130,7 +130,7 @@ fn holes_at_the_end_of_a_file_make_it_no_longer() {
                 continue;
             }
             let mut writer = begun(Version::V2);
-            writer.write(&"f".into(), 0, &text(5000)).unwrap();
+            writer.write_data(&"f".into(), 0, &text(5000)).unwrap();
             put(&mut writer, &hole("f", mode, offset, size));
             let stream = writer.finish().unwrap();
             let (out, summary) = Work::decompress(true).done(&stream);
@@ -143,7 +143,7 @@ fn holes_at_the_end_of_a_file_make_it_no_longer() {
 #[test]
 fn sizes_follow_names_links_and_truncates() {
     let mut writer = begun(Version::V2);
-    writer.write(&"f".into(), 0, &text(50_000)).unwrap();
+    writer.write_data(&"f".into(), 0, &text(50_000)).unwrap();
     let link = command::Link {
         path: "g".into(),
         path_link: "f".into(),
@@ -175,7 +175,7 @@ fn of_a_file_of_unknown_size_holes_are_trusted_and_zeroed_ranges_refused() {
     assert!(matches!(error, Err(TransformError::NoCounterpart { .. })));
     // The stream can tell the size, or that it is enough.
     let stream = increment(&[
-        &|w| w.write(&"old".into(), 8192, &[1; 4096]).unwrap(),
+        &|w| w.write_data(&"old".into(), 8192, &[1; 4096]).unwrap(),
         &|w| put(w, &hole("old", ZERO_KEEPING_SIZE, 4096, 8192)),
     ]);
     assert_eq!(Work::decompress(true).done(&stream).1.holes_trusted, 0);
@@ -190,7 +190,7 @@ fn of_a_file_of_unknown_size_holes_are_trusted_and_zeroed_ranges_refused() {
 #[test]
 fn the_sizes_of_files_of_the_parent_come_from_its_stream() {
     let mut writer = begun(Version::V1);
-    writer.write(&"f".into(), 0, &text(5000)).unwrap();
+    writer.write_data(&"f".into(), 0, &text(5000)).unwrap();
     let of_parent = writer.finish().unwrap();
     let mut parents = Parents::default();
     parents.read(&of_parent[..], 1000).unwrap();
@@ -225,7 +225,7 @@ fn the_sizes_of_files_of_the_parent_come_from_its_stream() {
         assert_eq!(summary.holes_trusted, 0);
     }
     // Not longer than before: an extent may end with the file.
-    let stream = child(&|w| w.write(&"f".into(), 0, &[7; 70_000]).unwrap());
+    let stream = child(&|w| w.write_data(&"f".into(), 0, &[7; 70_000]).unwrap());
     let zstd = Work::recompress(Codec::Zstd, Level::Number(3));
     assert_eq!(writes(&zstd.done(&stream).0).len(), 2);
     assert_eq!(
@@ -246,7 +246,7 @@ fn reserved_space_makes_a_file_longer_or_is_left_out() {
         (RESERVE_KEEPING_SIZE, 4096, 8192),
     ] {
         let mut writer = begun(Version::V2);
-        writer.write(&"f".into(), 0, &text(5000)).unwrap();
+        writer.write_data(&"f".into(), 0, &text(5000)).unwrap();
         put(&mut writer, &hole("f", mode, offset, size));
         let stream = writer.finish().unwrap();
         let (out, _) = Work::decompress(true).done(&stream);
@@ -257,7 +257,7 @@ fn reserved_space_makes_a_file_longer_or_is_left_out() {
     let error = Work::decompress(true).on(&stream, 1);
     assert!(matches!(error, Err(TransformError::NoCounterpart { .. })));
     let stream = increment(&[
-        &|w| w.write(&"old".into(), 4096, &[1; 4096]).unwrap(),
+        &|w| w.write_data(&"old".into(), 4096, &[1; 4096]).unwrap(),
         &|w| put(w, &hole("old", RESERVE, 0, 8192)),
     ]);
     let (out, _) = Work::decompress(true).done(&stream);
@@ -267,7 +267,7 @@ fn reserved_space_makes_a_file_longer_or_is_left_out() {
 #[test]
 fn data_that_may_end_inside_a_longer_file_is_cut_at_the_sector() {
     let zstd = Work::recompress(Codec::Zstd, Level::Number(3));
-    let write = |w: &mut Writer<Vec<u8>>| w.write(&"f".into(), 0, &text(70_000)).unwrap();
+    let write = |w: &mut Writer<Vec<u8>>| w.write_data(&"f".into(), 0, &text(70_000)).unwrap();
     let (cut, whole) = (
         [(true, 0, 69_632), (false, 69_632, 368)],
         [(true, 0, 70_000)],
@@ -295,14 +295,14 @@ fn data_that_may_end_inside_a_longer_file_is_cut_at_the_sector() {
     assert_eq!(writes(&out), cut);
     assert_eq!(files(&out), files(&stream));
     // So short that there is no whole sector.
-    let stream = increment(&[&|w| w.write(&"f".into(), 0, &text(3000)).unwrap()]);
+    let stream = increment(&[&|w| w.write_data(&"f".into(), 0, &text(3000)).unwrap()]);
     assert_eq!(writes(&zstd.done(&stream).0), [(false, 0, 3000)]);
 }
 
 #[test]
 fn an_encoded_write_into_a_longer_file_is_cut_too() {
     let mut writer = begun(Version::V1);
-    writer.write(&"f".into(), 0, &text(70_000)).unwrap();
+    writer.write_data(&"f".into(), 0, &text(70_000)).unwrap();
     let (stream, _) =
         Work::recompress(Codec::Zlib, Level::Number(1)).done(&writer.finish().unwrap());
     let encoded = parsed(&stream)

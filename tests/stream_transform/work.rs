@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 
 use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::{Codec, Target};
-use btrfs_payload::send_stream::Version;
 use btrfs_payload::transform::{
-    CheckOptions, CheckSummary, DecompressOptions, OnUnsound, RecompressOptions, ReframeOptions,
-    RewriteSummary, StreamFinding, TransformError, check, decompress, recompress, reframe,
+    CheckOptions, CheckSummary, DecompressOptions, OnUnsound, PlainVersion, RecompressOptions,
+    ReframeOptions, RewriteSummary, Saving, StreamFinding, TransformError, check, decompress,
+    recompress, reframe,
 };
 
 pub fn jobs(number: usize) -> NonZeroUsize {
@@ -59,7 +59,7 @@ impl Work {
 
     pub fn only_if_smaller(codec: Codec, level: Level) -> Self {
         let mut options = RecompressOptions::new(Options::new(codec, level));
-        options.only_if_smaller = true;
+        options.min_saving = Saving::AnyByte;
         Self::Recompress(options)
     }
 
@@ -72,7 +72,11 @@ impl Work {
 
     pub fn decompress(version_1: bool) -> Self {
         let mut options = DecompressOptions::default();
-        options.version = if version_1 { Version::V1 } else { Version::V2 };
+        options.version = if version_1 {
+            PlainVersion::V1
+        } else {
+            PlainVersion::V2
+        };
         Self::Decompress(options)
     }
 

@@ -14,14 +14,25 @@ pub fn library_version() -> &'static str {
 /// Exponent of the largest window the encoder uses; see [`crate::layout::WINDOW_MAX`].
 const WINDOW_LOG: u32 = 17;
 
+/// The checksum at the end of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Checksum {
+    /// None.
+    #[default]
+    None,
+    /// The low half of XXH64 of the content, four bytes.
+    Content,
+}
+
 /// How to encode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {
     /// A level of libzstd, [`Encoder::min_level`] to [`Encoder::max_level`].
     pub level: i32,
-    /// Append XXH64 of the content to each frame.
-    pub checksum: bool,
+    /// What ends a frame.
+    pub checksum: Checksum,
 }
 
 impl Options {
@@ -30,13 +41,13 @@ impl Options {
     pub const fn new(level: i32) -> Self {
         Self {
             level,
-            checksum: false,
+            checksum: Checksum::None,
         }
     }
 
-    /// The same with the frame's checksum, or without.
+    /// The same with this end of a frame.
     #[must_use]
-    pub const fn with_checksum(self, checksum: bool) -> Self {
+    pub const fn with_checksum(self, checksum: Checksum) -> Self {
         Self { checksum, ..self }
     }
 }
@@ -92,7 +103,7 @@ impl Encoder {
         for parameter in [
             CParameter::CompressionLevel(level),
             CParameter::WindowLog(WINDOW_LOG),
-            CParameter::ChecksumFlag(checksum),
+            CParameter::ChecksumFlag(checksum == Checksum::Content),
             CParameter::ContentSizeFlag(true),
             CParameter::DictIdFlag(false),
         ] {

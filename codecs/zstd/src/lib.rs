@@ -31,7 +31,7 @@ mod sink;
 mod walk;
 
 pub use decode::Decoder;
-pub use encode::{Encoder, Options, library_version};
+pub use encode::{Checksum, Encoder, Options, library_version};
 pub use error::{DecodeError, EncodeError};
 pub use fault::{Fault, FaultKind, Table};
 pub use kind::{Kind, Literals, Mode};

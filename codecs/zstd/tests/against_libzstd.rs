@@ -4,7 +4,7 @@
 
 use btrfs_payload_common::{End, Kernel, Machine};
 use btrfs_payload_zstd::layout::{FrameHeader, HeaderEnds};
-use btrfs_payload_zstd::{Decoder, Encoder, Event, Options, kernel, receive, walk};
+use btrfs_payload_zstd::{Checksum, Decoder, Encoder, Event, Options, kernel, receive, walk};
 use quickcheck::{Gen, QuickCheck, TestResult};
 use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer};
 
@@ -74,7 +74,11 @@ fn every_level_keeps_to_the_contract() {
     let mut decoder = Decoder::new().unwrap();
     let (mut payload, mut out) = (vec![], vec![0; 131_072]);
     for level in levels {
-        let mut encoder = Encoder::new(Options::new(level).with_checksum(level % 2 == 0)).unwrap();
+        let checksum = match level % 2 {
+            0 => Checksum::Content,
+            _ => Checksum::None,
+        };
+        let mut encoder = Encoder::new(Options::new(level).with_checksum(checksum)).unwrap();
         for len in [
             1, 2, 63, 1000, 1024, 4095, 4097, 16_383, 16_385, 65_537, 131_071, 131_072,
         ] {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use btrfs_payload::prepare::{Keep, Level, Options, Preparer};
+use btrfs_payload::prepare::{Checksum, Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, Target, limits};
 use btrfs_payload::send_stream::Reader;
 use rustix::fs::OFlags;
@@ -94,7 +94,9 @@ impl Methods {
         });
         let mut options = Options::new(Codec::Zstd, self.level).sector_size(sector_size);
         options.methods = methods.collect();
-        options.zstd_checksum = self.zstd_checksum;
+        if self.zstd_checksum {
+            options.zstd.checksum = Checksum::Content;
+        }
         options
     }
 }

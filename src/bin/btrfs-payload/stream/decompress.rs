@@ -1,8 +1,7 @@
 //! `stream decompress`: plain data for receivers that know no encoded writes.
 
 use anyhow::Result;
-use btrfs_payload::send_stream::Version;
-use btrfs_payload::transform::{DecompressOptions, decompress};
+use btrfs_payload::transform::{DecompressOptions, PlainVersion, decompress};
 
 use super::rewrite::{AFTER_HELP, InOut};
 use crate::Verdict;
@@ -31,8 +30,8 @@ out, which receivers ignore. A stream that enables fs-verity is refused: version
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut options = DecompressOptions::default();
     options.version = match args.to_version {
-        1 => Version::V1,
-        _ => Version::V2,
+        1 => PlainVersion::V1,
+        _ => PlainVersion::V2,
     };
     options.parents = args.files.parents()?;
     options.max_names = args.files.max_names();

@@ -64,8 +64,11 @@ it makes the stream smaller by any amount), and stays as it is otherwise.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut options = RecompressOptions::new(args.methods.options(args.sector_size));
-    options.min_saving = args.min_saving;
-    options.only_if_smaller = args.only_if_smaller;
+    options.min_saving = if args.only_if_smaller {
+        Saving::AnyByte
+    } else {
+        args.min_saving
+    };
     options.on_unsound = match args.on_unsound {
         Unsound::Fail => OnUnsound::Fail,
         Unsound::Pass => OnUnsound::Pass,
