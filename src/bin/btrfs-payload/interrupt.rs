@@ -15,6 +15,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use crate::output::remark;
+use crate::progress;
 
 /// Temporary names in use.
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -54,6 +55,7 @@ pub(crate) fn watch() -> io::Result<()> {
     let thread = thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             ENDING.store(true, Ordering::SeqCst);
+            progress::clear_line();
             let paths = std::mem::take(&mut *temporary());
             for path in &paths {
                 remove(path);

@@ -1,11 +1,21 @@
 //! Bars on a terminal while long work goes on; nothing in a pipe.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
+
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Takes a bar off the terminal's line, where one may be.
+pub(crate) fn clear_line() {
+    if SHOWN.load(Ordering::Relaxed) {
+        // There is nowhere left to complain.
+        let _ = io::stderr().write_all(b"\r\x1b[K");
+    }
+}
 
 /// From here on there are no bars.
 pub(crate) fn switch_off() {
@@ -25,6 +35,7 @@ pub(crate) fn stream_progress(bytes: u64) -> ProgressBar {
     if SWITCHED_OFF.load(Ordering::Relaxed) || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
+    SHOWN.store(true, Ordering::Relaxed);
     let (bar, template) = if bytes > 0 {
         let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}";
         (ProgressBar::new(bytes), template)
