@@ -1,4 +1,9 @@
 //! The bodies of the fuzz targets on random input: they must keep working without a fuzzer.
+//!
+//! ```text
+//! BTRFS_PAYLOAD_FUZZ_CASES=100000 cargo test --test fuzz_bodies rewrite
+//! ```
+#![allow(clippy::unwrap_used)] // a failing test may panic
 
 #[path = "../fuzz/bodies.rs"]
 #[allow(unreachable_pub)]
@@ -8,8 +13,11 @@ use quickcheck::{Gen, QuickCheck, TestResult};
 
 /// Runs a body on random bytes; it panics where something does not hold.
 fn run(property: fn(Vec<u8>) -> TestResult) {
+    let cases = std::env::var("BTRFS_PAYLOAD_FUZZ_CASES");
+    let cases = cases.map_or(1000, |cases| cases.parse().unwrap());
     QuickCheck::new()
-        .tests(1000)
+        .tests(cases)
+        .max_tests(cases)
         .rng(Gen::new(3000))
         .quickcheck(property);
 }

@@ -31,7 +31,7 @@ macro_rules! table {
     };
 }
 
-const TABLE: [Explanation; 57] = table![
+const TABLE: [Explanation; 58] = table![
     // The frame.
     "not-a-send-stream", "an input begins with the magic of a send stream, and so does what follows an END", "btrfs receive refuses it";
     "unknown-version", "the version of a stream is 1, 2 or 3", "receivers refuse a version that is too new; they do not look for 0, which btrfs-progs 6.2 receives as it does 1";
@@ -61,7 +61,8 @@ const TABLE: [Explanation; 57] = table![
 
     // The order of commands.
     "no-subvolume", "the first command of a stream is SUBVOL or SNAPSHOT", "btrfs receive has nowhere to put anything";
-    "path-outside", "a path is relative and has no `..`, `.` or empty part", "a receiver may be led out of the subvolume";
+    "path-outside", "a path has no part `..`", "a receiver may be led out of the subvolume";
+    "path-form", "a path has a single slash between its parts, none at its ends, and no part `.`", "senders make no other; btrfs receive takes them for the same files (a warning), but makes, moves and removes nothing under what ends in `.`";
     "path-unknown", "a path is made before it is used", "Linux gives ENOENT";
     "path-exists", "nothing is made under a name that is taken", "Linux gives EEXIST; where MKFILE finds a file, the file is emptied, and a rename replaces what is there";
     "parent-unknown", "a directory is made before what is inside it", "Linux gives ENOENT";

@@ -184,10 +184,15 @@ impl Maker<'_> {
             29..=33 => join(&known, &name),
             34 => join(&join(&known, &name), b"x"),
             35 => Bytes::new(),
-            36 => join(&known, &[b'l'; 256]),
-            37 => join(&known, &[b'l'; 255]),
+            36 => join(&known, &vec![b'l'; self.random.within(255..=256)]),
+            // Other forms of a path.
+            37 => {
+                let before = *self.random.pick(&[&b""[..], b"/", b"./", b".//", b"//"]);
+                let after = *self.random.pick(&[&b""[..], b"/", b"/.", b"//", b"/./"]);
+                [before, &known, after].concat().into()
+            }
             38 => {
-                let odd = [&b"."[..], b"/", b"/x", b"./x", b"x/.", b"x/"];
+                let odd = [&b"/x"[..], b"./x", b"x/.", b"x/", b"x//"];
                 let odd = *self.random.pick(&odd);
                 [&known[..], b"/", odd].concat().into()
             }

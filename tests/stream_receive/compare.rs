@@ -168,10 +168,6 @@ const REASONS: &[Reason] = &[
         applies: |it| it.goes_on() && matches!(it.command(), Command::Fileattr(_)),
     },
     Reason {
-        why: "Linux takes `a//b`, `a/./b` and, of a directory, `a/`",
-        applies: |it| it.code() == "path-outside",
-    },
-    Reason {
         why: "MKFILE of a name that is taken empties the file",
         applies: |it| {
             it.code() == "path-exists"

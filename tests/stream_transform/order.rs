@@ -215,10 +215,49 @@ fn what_is_in_a_directory_moves_with_it() {
 
 #[test]
 fn paths_stay_inside() {
-    for path in ["../f", "/f", "d/../f", "d//f", "./f", "d/"] {
+    for path in ["../f", "d/../f", "..", "d/.."] {
         assert_eq!(full([mkfile(path)]), ["path-outside"], "{path}");
     }
     assert_eq!(full([mkfile("..f"), mkfile("d/f..")]), NONE);
+}
+
+/// What btrfs-progs 6.2 and Linux 6.18 do with each of them.
+#[test]
+fn a_file_is_the_same_in_every_form_of_its_path() {
+    const FORM: &str = "path-form";
+    for path in ["/g", "./g", "g/", ".//g", "d//g", "d/./g", "//d/g"] {
+        let plain = if path.contains('d') { "d/g" } else { "g" };
+        assert_eq!(full([mkfile(path), write(plain, 0)]), [FORM], "{path}");
+        assert_eq!(full([mkfile(plain), write(path, 0)]), [FORM], "{path}");
+        assert_eq!(
+            full([mkfile(plain), mkfile(path)]),
+            [FORM, "path-exists"],
+            "{path}"
+        );
+        let moved = [mkfile(plain), rename(path, "h"), write(plain, 0)];
+        assert_eq!(full(moved), [FORM, "path-unknown"], "{path}");
+        let removed = [mkfile(plain), unlink(path), unlink(plain)];
+        assert_eq!(full(removed), [FORM, "path-unknown"], "{path}");
+    }
+    assert_eq!(full([rmdir("d/")]), [FORM]);
+    assert_eq!(full([rmdir("d//")]), [FORM]);
+    assert_eq!(full([mkdir("e//"), rename("e//", "g//")]), [FORM, FORM]);
+    // What ends in a dot, or is no directory and ends as if it were one.
+    assert_eq!(full([rmdir("d/.")]), [FORM, FORM]);
+    assert_eq!(full([mkdir("g/.")]), [FORM, FORM]);
+    assert_eq!(full([rename("d", "g/.")]), [FORM, FORM]);
+    assert_eq!(full([mkfile("g//")]), [FORM, FORM]);
+    assert_eq!(full([rename("f", "g//")]), [FORM, FORM]);
+    for path in ["f/.", "f//"] {
+        assert_eq!(full([write(path, 0)]), [FORM, "not-a-directory"], "{path}");
+        assert_eq!(full([unlink(path)]), [FORM, "not-a-directory"], "{path}");
+    }
+    // The subvolume itself.
+    for path in [".", "/", "./"] {
+        assert_eq!(full([write(path, 0)]), [FORM, "not-a-file"], "{path}");
+        assert_eq!(full([mkdir(path)])[0], FORM, "{path}");
+    }
+    assert_eq!(codes(&stream([named("s/")])), ["subvolume-name"]);
 }
 
 #[test]

@@ -121,9 +121,12 @@ impl Order {
             self.start(command).into_iter().for_each(add);
             return 0;
         }
-        if let Some(fault) = paths::faults(command, name_len) {
+        if let Some(fault) = paths::fault(command, name_len) {
+            let is_error = fault.1 == Error;
             add(fault);
-            return 0;
+            if is_error {
+                return 0;
+            }
         }
         if !self.has_room() {
             self.tree = None;

@@ -21,7 +21,7 @@ fn taken(tree: &Tree, directory: NodeId, name: &[u8], damaged: bool) -> Option<N
 }
 
 pub(super) fn make(tree: &mut Tree, path: &[u8], kind: Kind, damaged: bool) -> Outcome {
-    let (directory, name) = place(tree, path)?;
+    let (directory, name) = place(tree, path, kind)?;
     if taken(tree, directory, name, damaged).is_some() {
         return trouble("path-exists", "something has been made under this path");
     }
@@ -32,7 +32,7 @@ pub(super) fn make(tree: &mut Tree, path: &[u8], kind: Kind, damaged: bool) -> O
 
 /// `btrfs receive` makes files with creat(2), which takes one that is there.
 pub(super) fn make_file(tree: &mut Tree, path: &[u8], damaged: bool) -> Outcome {
-    let (directory, name) = place(tree, path)?;
+    let (directory, name) = place(tree, path, Kind::File)?;
     let Some(there) = taken(tree, directory, name, damaged) else {
         return make(tree, path, Kind::File, damaged);
     };
@@ -84,7 +84,7 @@ pub(super) fn link(tree: &mut Tree, c: &command::Link, damaged: bool) -> Outcome
     if tree.kind(id) == Some(Kind::Directory) {
         return trouble("is-a-directory", "a directory has one name only");
     }
-    let (directory, name) = place(tree, &c.path)?;
+    let (directory, name) = place(tree, &c.path, Kind::File)?;
     if taken(tree, directory, name, damaged).is_some() {
         return trouble("path-exists", "something has been made under this path");
     }
@@ -98,9 +98,9 @@ pub(super) fn link(tree: &mut Tree, c: &command::Link, damaged: bool) -> Outcome
 /// The rules of rename(2).
 pub(super) fn rename(tree: &mut Tree, c: &command::Rename) -> Outcome<Option<Trouble>> {
     let id = exists(tree, &c.path)?;
-    let (from, old) = place(tree, &c.path)?;
-    let (to, new) = place(tree, &c.path_to)?;
     let kind = tree.kind(id).unwrap_or(Kind::Unknown);
+    let (from, old) = place(tree, &c.path, kind)?;
+    let (to, new) = place(tree, &c.path_to, kind)?;
     if kind == Kind::Directory && tree.is_inside(to, id) {
         return trouble("into-itself", "a directory cannot be moved into itself");
     }
@@ -167,7 +167,8 @@ pub(super) fn rmdir(tree: &mut Tree, path: &[u8]) -> Outcome {
 }
 
 fn remove(tree: &mut Tree, path: &[u8], id: NodeId) -> Outcome {
-    let (directory, name) = place(tree, path)?;
+    let kind = tree.kind(id).unwrap_or(Kind::Unknown);
+    let (directory, name) = place(tree, path, kind)?;
     tree.take(directory, name);
     tree.drop_nameless(id);
     Ok(())

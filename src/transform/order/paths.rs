@@ -3,33 +3,34 @@
 use bytes::Bytes;
 
 use super::super::escape::Shortened;
-use super::super::tree::{Found, Kind, NodeId, Tree};
+use super::super::tree::{Found, Kind, NodeId, Tree, ends_in_dot, names_directory};
 use super::outcome::{Outcome, Trouble, trouble};
 use crate::send_stream::Command;
-use crate::validate::Severity::Error;
+use crate::validate::Severity::{Error, Warning};
 
 /// `NAME_MAX`, include/uapi/linux/limits.h: the longest part of a path, bytes.
 const NAME_MAX: usize = 255;
 /// `PATH_MAX`, include/uapi/linux/limits.h: a path and its end, bytes.
 const PATH_MAX: usize = 4096;
 
-/// A path that leads out of the subvolume, or could, or that Linux does not take. The name of
-/// the subvolume has `subvolume_len` bytes.
-pub(super) fn faults(command: &Command, subvolume_len: usize) -> Option<Trouble> {
+/// What is wrong with the bytes of a path, whatever is there: an error where it leads out of the
+/// subvolume, or could, or where Linux does not take it; a warning where it is another form of a
+/// path. The name of the subvolume has `subvolume_len` bytes.
+pub(super) fn fault(command: &Command, subvolume_len: usize) -> Option<Trouble> {
     // `/`, the name of the subvolume and another `/` come before the path where the filesystem
     // is mounted at `/`, and `btrfs receive` leaves two bytes unused.
     let longest = PATH_MAX.saturating_sub(subvolume_len.saturating_add(5));
-    paths(command).into_iter().flatten().find_map(|path| {
-        path_fault(path).or_else(|| {
-            (path.len() > longest && !is_ignored(command)).then(|| {
-                let message = format!(
-                    "a path of {} bytes; with the name of the subvolume {longest} fit at most",
-                    path.len()
-                );
-                ("name-too-long", Error, message)
-            })
-        })
-    })
+    let faults = paths(command).into_iter().flatten().filter_map(|path| {
+        if path.len() > longest && !is_ignored(command) {
+            let message = format!(
+                "a path of {} bytes; with the name of the subvolume {longest} fit at most",
+                path.len()
+            );
+            return Some(("name-too-long", Error, message));
+        }
+        path_fault(path)
+    });
+    faults.max_by_key(|(_, severity, _)| *severity)
 }
 
 /// The name of a subvolume that cannot be one.
@@ -38,12 +39,11 @@ pub(super) fn subvolume_fault(name: &[u8]) -> Option<Trouble> {
         let message = "the subvolume has no name".to_owned();
         return Some(("subvolume-name", Error, message));
     }
-    path_fault(name).or_else(|| {
-        name.contains(&b'/').then(|| {
-            let message = format!("{} is a path, not a name", Shortened(name));
-            ("subvolume-name", Error, message)
-        })
-    })
+    if name == b"." || name.contains(&b'/') {
+        let message = format!("{} is a path, not a name", Shortened(name));
+        return Some(("subvolume-name", Error, message));
+    }
+    path_fault(name)
 }
 
 /// Receivers do not look at the path.
@@ -86,21 +86,28 @@ fn path_fault(path: &[u8]) -> Option<Trouble> {
     if path.is_empty() {
         return None;
     }
-    path.split(|&byte| byte == b'/')
-        .find_map(|part| match part {
-            b"" | b"." | b".." => {
-                let message = format!(
-                    "the path {} has an empty part, `.` or `..`",
-                    Shortened(path)
-                );
-                Some(("path-outside", Error, message))
+    let mut is_plain = true;
+    for part in path.split(|&byte| byte == b'/') {
+        match part {
+            b".." => {
+                let message = format!("the path {} has a part `..`", Shortened(path));
+                return Some(("path-outside", Error, message));
             }
+            b"" | b"." => is_plain = false,
             _ if part.len() > NAME_MAX => {
                 let message = format!("a part of the path has {} bytes", part.len());
-                Some(("name-too-long", Error, message))
+                return Some(("name-too-long", Error, message));
             }
-            _ => None,
-        })
+            _ => {}
+        }
+    }
+    (!is_plain).then(|| {
+        let message = format!(
+            "the path {} has an empty part or `.`, which lead nowhere else",
+            Shortened(path)
+        );
+        ("path-form", Warning, message)
+    })
 }
 
 /// The node of a path that has to be there.
@@ -124,8 +131,16 @@ pub(super) fn file(tree: &mut Tree, path: &[u8]) -> Outcome<NodeId> {
     }
 }
 
-/// The directory of a path that is to be made, and the name in it.
-pub(super) fn place<'a>(tree: &mut Tree, path: &'a [u8]) -> Outcome<(NodeId, &'a [u8])> {
+/// The directory of what is to be made, moved or removed under a path, and the name in it.
+pub(super) fn place<'a>(
+    tree: &mut Tree,
+    path: &'a [u8],
+    kind: Kind,
+) -> Outcome<(NodeId, &'a [u8])> {
+    if ends_in_dot(path) || names_directory(path) && kind.is_no_directory() {
+        let message = "what ends in `.`, or in two slashes and is no directory, is no name";
+        return trouble("path-form", message);
+    }
     match tree.split(path) {
         None => trouble("path-exists", "the subvolume itself is there already"),
         Some((Found::Node(directory), name)) => Ok((directory, name)),

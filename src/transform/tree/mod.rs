@@ -37,6 +37,24 @@ pub(super) enum Name {
     Unknown,
 }
 
+/// The names that a path goes through. Empty parts and `.` lead nowhere else.
+fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+        .filter(|part| !matches!(*part, b"" | b"."))
+}
+
+/// True for a path that Linux takes for that of a directory: `a//`, `a/.`. `btrfs receive` drops
+/// one slash at the end.
+pub(super) fn names_directory(path: &[u8]) -> bool {
+    ends_in_dot(path) || path.ends_with(b"//")
+}
+
+/// True for `a/.` and `a/./`, under which nothing can be made, moved or removed.
+pub(super) fn ends_in_dot(path: &[u8]) -> bool {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    path == b"." || path.ends_with(b"/.")
+}
+
 /// The names of a subvolume. A clone of a settled tree is cheap: it shares what is there.
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
@@ -95,20 +113,31 @@ impl Tree {
     /// Looks a path up; what may be there and is not known is remembered as unknown from then
     /// on.
     pub(super) fn find(&mut self, path: &[u8]) -> Found {
-        let Some((directory, name)) = self.split(path) else {
-            return Found::Node(ROOT);
+        let found = match self.split(path) {
+            None => Found::Node(ROOT),
+            Some((Found::Node(directory), name)) => self.find_in(directory, name),
+            Some((missing, _)) => missing,
         };
-        match directory {
-            Found::Node(directory) => self.find_in(directory, name),
-            missing => missing,
+        self.as_named(path, found)
+    }
+
+    /// What is no directory is not found under a path that can only be that of one.
+    fn as_named(&self, path: &[u8], found: Found) -> Found {
+        match found {
+            Found::Node(id)
+                if names_directory(path) && self.kind(id).is_some_and(Kind::is_no_directory) =>
+            {
+                Found::NotADirectory
+            }
+            found => found,
         }
     }
 
     /// Looks a path up; `None` where it may be there and is not known.
     pub(super) fn peek(&self, path: &[u8]) -> Option<Found> {
         let mut at = ROOT;
-        let mut parts = path.split(|&byte| byte == b'/').peekable();
-        while let Some(part) = parts.next_if(|_| !path.is_empty()) {
+        let mut parts = parts(path).peekable();
+        while let Some(part) = parts.next() {
             match self.kind(at)? {
                 Kind::Directory => {}
                 Kind::Unknown => return None,
@@ -121,15 +150,12 @@ impl Tree {
                 Name::Free => return Some(Found::NoParent),
             }
         }
-        Some(Found::Node(at))
+        Some(self.as_named(path, Found::Node(at)))
     }
 
     /// The directory of a path and the last part; `None` for the root.
     pub(super) fn split<'a>(&mut self, path: &'a [u8]) -> Option<(Found, &'a [u8])> {
-        if path.is_empty() {
-            return None;
-        }
-        let mut parts = path.split(|&byte| byte == b'/').peekable();
+        let mut parts = parts(path).peekable();
         let mut directory = ROOT;
         while let Some(part) = parts.next() {
             if parts.peek().is_none() {
