@@ -23,6 +23,66 @@ pub enum Structure {
     Zstd(btrfs_payload_zstd::Kind),
 }
 
+/// What a structure of a payload is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Part {
+    /// Tells what follows: magic numbers, headers, lengths.
+    Header,
+    /// Tells how data is coded: code lengths, trees, distributions.
+    Table,
+    /// Data, coded or as it is.
+    Data,
+    /// A checksum of the data.
+    Checksum,
+    /// Nothing: what fills a byte or a sector, or lies after the end.
+    Padding,
+    /// What nobody looked at, or what cannot be told after a fault.
+    Unexplained,
+}
+
+impl Structure {
+    /// What it is for.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        use btrfs_payload_lzo::Kind as Lzo;
+        use btrfs_payload_zlib::Kind as Zlib;
+        use btrfs_payload_zstd::Kind as Zstd;
+        match self {
+            Self::Zlib(kind) => match kind {
+                Zlib::Symbols { .. } | Zlib::StoredData => Part::Data,
+                Zlib::CodeLengths { .. } => Part::Table,
+                Zlib::Adler32(_) => Part::Checksum,
+                Zlib::Padding | Zlib::Trailing { .. } => Part::Padding,
+                Zlib::CutOff(_) | Zlib::Unexplained | Zlib::Unexamined => Part::Unexplained,
+                _ => Part::Header,
+            },
+            Self::Lzo(kind) => match kind {
+                Lzo::Segment { .. } => Part::Data,
+                Lzo::Padding { .. } | Lzo::Behind { .. } => Part::Padding,
+                Lzo::Unexplained | Lzo::Unexamined => Part::Unexplained,
+                _ => Part::Header,
+            },
+            Self::Zstd(kind) => match kind {
+                Zstd::RawBlock
+                | Zstd::RleBlock { .. }
+                | Zstd::RawLiterals
+                | Zstd::RleLiteral { .. }
+                | Zstd::Stream { .. }
+                | Zstd::Bitstream { .. }
+                | Zstd::SkippableContent => Part::Data,
+                Zstd::Tree { .. } | Zstd::TableDescription { .. } | Zstd::TableSymbol { .. } => {
+                    Part::Table
+                }
+                Zstd::Checksum { .. } => Part::Checksum,
+                Zstd::Padding => Part::Padding,
+                Zstd::NotExamined | Zstd::Unexplained => Part::Unexplained,
+                _ => Part::Header,
+            },
+        }
+    }
+}
+
 impl fmt::Display for Structure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -24,7 +24,7 @@ mod zstd;
 
 pub use btrfs_payload_common::Piece;
 pub use codes::{Explanation, explain, explanations};
-pub use dump::{DumpLine, Headline, Structure, dump};
+pub use dump::{DumpLine, Headline, Part, Structure, dump};
 pub use predict::{Agreement, Outcome, predict, predict_all};
 pub use report::{Finding, NotSound, Report, Severity};
 // The slow way to the same report, for tests that compare.

@@ -1,5 +1,7 @@
 //! `dump`: every byte of a payload explained.
 
+mod hex;
+
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -21,6 +23,11 @@ pub(crate) struct Args {
     /// The payload, `-` for standard input
     payload: PathBuf,
 
+    /// Print all bytes too, with a letter and, on a terminal, a colour for what each is for; red
+    /// where a rule is broken
+    #[arg(short = 'x', long, help_heading = "Output")]
+    hex: bool,
+
     #[command(flatten)]
     claims: Claims,
 }
@@ -28,6 +35,7 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload dump extents/000000000000.zstd
+  btrfs-payload dump --hex payload.zlib --unencoded-len 3000 | less -R
   btrfs-payload dump payload --codec lzo --unencoded-len 64K --format json
 
 Exit status:
@@ -53,6 +61,15 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let (fields, target) = args.claims.of(&args.payload, &payload)?;
     // Nothing is printed after the first failure to print.
     let mut printed = Ok(());
+    if args.hex {
+        let mut map = hex::Map::new(payload.len());
+        dump(&payload, &fields, &target, &mut |line| match line {
+            DumpLine::Structure(piece) => map.add(&piece),
+            DumpLine::Finding(finding) => map.mark(finding),
+            _ => {}
+        });
+        map.print(&payload, output)?;
+    }
     let report = dump(&payload, &fields, &target, &mut |line| {
         if printed.is_ok() {
             printed = match line {

@@ -85,6 +85,11 @@ impl Output {
         }
     }
 
+    /// True where words are coloured.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
     /// From here on standard output is for data; lines go to standard error.
     pub(crate) fn give_up_stdout(&mut self) {
         self.stdout_is_taken = true;
