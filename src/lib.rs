@@ -11,6 +11,7 @@
 //!
 //! | module | what it does | stands on |
 //! | --- | --- | --- |
+//! | [`files`] | files on a mounted btrfs: their extents, and who shows them | `prepare`, `ioctl`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel | `send_stream`, `prepare`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`prepare`] | makes extents: splitting, encoding | `extent`, `validate`, `rules`, `pipeline` |
 //! | [`ioctl`] | hands extents to the kernel and takes them back | `extent`, `validate`, `rules` |
@@ -23,6 +24,8 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod extent;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+pub mod files;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub mod ioctl;
 mod pipeline;

@@ -20,6 +20,8 @@ impl Key {
     pub const INODE_ITEM: u8 = 1;
     /// `BTRFS_INODE_REF_KEY`: a name of an inode, in the directory that is the offset.
     pub const INODE_REF: u8 = 12;
+    /// `BTRFS_DIR_INDEX_KEY`: an entry of a directory.
+    pub const DIR_INDEX: u8 = 96;
     /// `BTRFS_EXTENT_DATA_KEY`: an extent of a file, at the offset.
     pub const EXTENT_DATA: u8 = 108;
     /// `BTRFS_ROOT_ITEM_KEY`, in [`Key::ROOT_TREE`].
@@ -204,6 +206,19 @@ impl<F: AsFd> Items<F> {
             transid: header.transid,
             bytes: self.buffer.get(start..end).ok_or_else(odd)?,
         }))
+    }
+
+    /// True where the tree has an item between these keys, asked with the least work.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn any(&mut self, tree: u64, keys: RangeInclusive<Key>) -> Result<bool, QueryError> {
+        self.restart(tree, keys);
+        let at_most = std::mem::replace(&mut self.at_most, 1);
+        let found = self.fill();
+        self.at_most = at_most;
+        self.restart(tree, Key::first_of(u64::MAX)..=Key::first_of(0));
+        found
     }
 
     /// Asks the kernel for more; false where there is nothing.

@@ -1,0 +1,47 @@
+//! Why files on a btrfs cannot be looked at.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::ioctl::QueryError;
+
+/// Why files on a btrfs cannot be looked at.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// A path cannot be opened: correct it, or become root.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Neither a regular file nor a directory: leave it out.
+    #[error("{} is neither a regular file nor a directory", path.display())]
+    NoFiles {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Addresses mean nothing on another filesystem: look at each on its own.
+    #[error("{} is on another filesystem than the paths before it", path.display())]
+    OtherFilesystem {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A path about which the kernel does not answer.
+    #[error("{}", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: QueryError,
+    },
+    /// The kernel does not answer a question about the filesystem.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+}
