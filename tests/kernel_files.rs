@@ -140,7 +140,7 @@ fn each_extent_counts_once_whatever_shows_it() {
         return;
     };
     let live = every_kind(&fs);
-    let alone = map(&[live.clone()]);
+    let alone = map(std::slice::from_ref(&live));
     let check = |map: &Map, subvolumes: u64| {
         let extents = map.extents();
         let (reserved, data): (Vec<_>, Vec<_>) = extents
@@ -213,7 +213,7 @@ fn a_directory_means_what_is_below_it() {
     };
     let live = every_kind(&fs);
     let odd = live.join(OsStr::from_bytes(b"odd \xff\x1b[31m"));
-    let below = map(&[odd.clone()]);
+    let below = map(std::slice::from_ref(&odd));
     // The link to the sparse file.
     assert_eq!((below.files, below.extents().len()), (1, 1));
     let extent = &below.extents()[0];
