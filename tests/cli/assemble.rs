@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::material::content;
 use crate::support::{self, Options};
-use crate::{Run, run, tree};
+use crate::{Run, assert_trouble, run, tree};
 
 /// Encoded extents, noise, a hole and a tail; and what else there may be.
 const CONTENTS: [&str; 6] = [
@@ -95,6 +95,58 @@ fn nothing_is_made_of_what_is_damaged_or_missing() {
         fs::write(&path, whole).unwrap();
     }
     assert_eq!(assemble(dir.path(), "extents", "made").code, Some(0));
+}
+
+/// A manifest of one plain extent, without a digest of its data.
+fn write_plain(directory: &Path, len: usize) {
+    use sha2::{Digest, Sha256};
+    fs::create_dir_all(directory).unwrap();
+    fs::write(directory.join("data"), vec![b'x'; len]).unwrap();
+    let lines = format!(
+        r#"{{"kind":"file","format":1,"name":"f","size":{len},"sector_size":4096}}
+{{"kind":"plain","offset":0,"len":{len},"data":"data"}}
+"#
+    );
+    let digest = format!("{:x}", Sha256::digest(&lines));
+    let end = format!(
+        r#"{{"kind":"end","size":{len},"encoded":0,"plain":1,"holes":0,"lines_sha256":"{digest}"}}"#
+    );
+    fs::write(directory.join("manifest.jsonl"), lines + &end).unwrap();
+}
+
+/// No byte of what is too long becomes a zero, and the line is named.
+#[test]
+fn plain_extents_are_taken_whole_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    write_plain(&dir.path().join("longest"), 128 << 10);
+    assert_eq!(assemble(dir.path(), "longest", "made").code, Some(0));
+    assert!(fs::read(dir.path().join("made")).unwrap() == vec![b'x'; 128 << 10]);
+    write_plain(&dir.path().join("longer"), 1 << 20);
+    for (command, code) in [("check", 1), ("assemble", 1)] {
+        let dest = ["other"].into_iter().filter(|_| command == "assemble");
+        let made = run(dir.path(), [command, "longer"].into_iter().chain(dest));
+        assert_eq!(made.code, Some(code), "{made:?}");
+        let said = made.stdout + &made.stderr;
+        let expected = "longer/manifest.jsonl, line 2: error: manifest-payload-len: a plain extent \
+                        of 1048576 bytes; 131072 is the most";
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!dir.path().join("other").exists());
+}
+
+#[test]
+fn standard_output_is_no_file_to_make() {
+    let dir = tempfile::tempdir().unwrap();
+    write_plain(&dir.path().join("extents"), 9);
+    for arguments in [
+        &["assemble", "extents", "-"][..],
+        &["write", "--plain-ok", "extents/data", "-"],
+    ] {
+        let said = ["extents cannot go to standard output; ./- is a file of that name"];
+        assert_trouble(&run(dir.path(), arguments), &said);
+    }
+    assert!(!dir.path().join("-").exists());
+    assert_eq!(assemble(dir.path(), "extents", "./-").code, Some(0));
 }
 
 #[test]

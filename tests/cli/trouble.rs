@@ -226,8 +226,15 @@ fn a_pipe_without_a_writer_is_not_waited_for() {
     assert_trouble(&read, &["pipe is not a regular file"]);
     let write = run(dir.path(), ["write", "pipe", "dest"]);
     assert_trouble(&write, &["pipe is not a regular file"]);
+    let assemble = run(dir.path(), ["assemble", "pipe", "dest"]);
+    assert_trouble(&assemble, &["pipe is not a regular file"]);
+    // Beside a payload, by the name of a manifest.
+    fs::rename(dir.path().join("pipe"), dir.path().join("manifest.jsonl")).unwrap();
+    fs::write(dir.path().join("a.zlib"), [0; 9]).unwrap();
+    let dump = run(dir.path(), ["dump", "a.zlib", "--format", "json"]);
+    assert_trouble(&dump, &["needs --unencoded-len"]);
     assert!(started.elapsed() < Duration::from_secs(30));
-    assert_eq!(tree(dir.path()), ["pipe"]);
+    assert_eq!(tree(dir.path()), ["a.zlib", "manifest.jsonl"]);
 }
 
 #[test]
@@ -582,4 +589,40 @@ fn names_are_bytes() {
     assert_eq!(prepare.code, Some(0), "{prepare:?}");
     let check = run(dir.path(), ["check", "x/manifest.jsonl"]);
     assert_eq!(check.code, Some(0), "{check:?}");
+    let arguments = ["assemble", "--force", "--format=json", "x"].map(OsStr::new);
+    let assemble = run(dir.path(), arguments.into_iter().chain([name]));
+    assert_eq!(assemble.code, Some(0), "{assemble:?}");
+    let made: serde_json::Value = serde_json::from_str(&assemble.stdout).unwrap();
+    assert_eq!(made["dest"], r"new\nline and \xff");
+}
+
+/// A directory that may not be read is said under a name that says nothing to the terminal.
+#[test]
+fn closed_directories_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = dir.path().join("tree/\x1b[31mred");
+    fs::create_dir_all(&closed).unwrap();
+    for path in [dir.path(), &dir.path().join("tree")] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+    for command in [&["check"][..], &["stream", "check"]] {
+        let output = as_nobody(dir.path())
+            .args(command)
+            .args(["-r", "tree"])
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), stderr.as_str()),
+            (
+                Some(2),
+                concat!(
+                    r"btrfs-payload: cannot read tree/\x1b[31mred: ",
+                    "Permission denied (os error 13)\n"
+                )
+            )
+        );
+    }
+    fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::cannot_read;
+use crate::args::open_file;
 use crate::manifest::{self, Encoded, Line};
 use crate::new_file::NewFile;
 use crate::origin::Origin;
@@ -59,22 +59,25 @@ struct Assembled<'a> {
     decoded_extents: u64,
 }
 
-/// What keeps the file from being made.
-struct Fault(Finding);
+/// What keeps the file from being made, and where it is said.
+struct Fault {
+    place: String,
+    finding: Finding,
+}
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let path = match args.input.is_dir() {
         true => args.input.join(manifest::NAME),
         false => args.input.clone(),
     };
-    let file = File::open(&path).with_context(|| cannot_read(&path))?;
+    let file = open_file(&path)?;
     let origin = Origin::of(&file);
     let mut dest = NewFile::create(&args.dest, args.force)?;
     let made = assemble(&path, file, dest.file());
     let sums = match made.with_context(|| format!("cannot assemble {}", shown(&args.dest)))? {
         Ok(sums) => sums,
-        Err(Fault(finding)) => {
-            output.trouble(&anyhow!("{}: {finding}", shown(&path)));
+        Err(Fault { place, finding }) => {
+            output.trouble(&anyhow!("{place}: {finding}"));
             return Ok(Verdict::NotSound);
         }
     };
@@ -92,8 +95,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     )?;
     output.json(&Assembled {
         kind: "assembled",
-        input: &path.to_string_lossy(),
-        dest: &args.dest.to_string_lossy(),
+        input: &shown(&path).to_string(),
+        dest: &shown(&args.dest).to_string(),
         data_bytes: sums.bytes,
         encoded_extents: sums.encoded,
         decoded_extents: sums.decoded,
@@ -130,13 +133,17 @@ fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>
     })?;
     let mut size = 0;
     while let Some((number, line)) = lines.next()? {
+        let fault = |finding| {
+            let place = lines.place();
+            Ok(Err(Fault { place, finding }))
+        };
         let line = match line {
             Ok(line) => line,
-            Err(reason) => return Ok(Err(Fault(manifest::fault("manifest-line", reason)))),
+            Err(reason) => return fault(manifest::fault("manifest-line", reason)),
         };
         let findings = whole.line(&line, || lines.digest());
         if let Some(finding) = first_error(findings) {
-            return Ok(Err(Fault(finding)));
+            return fault(finding);
         }
         let extent = match line {
             Line::File(header) => {
@@ -168,13 +175,13 @@ fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>
                 };
                 match manifest::data(directory, &name, len, data_sha256.as_deref())? {
                     Ok(data) => FileExtent::plain(offset, data),
-                    Err(finding) => return Ok(Err(Fault(finding))),
+                    Err(finding) => return fault(finding),
                 }
             }
             Line::Encoded(encoded) => {
                 let (payload, data) = match payload_and_data(directory, &encoded, &target)? {
                     Ok(both) => both,
-                    Err(fault) => return Ok(Err(fault)),
+                    Err(finding) => return fault(finding),
                 };
                 let offset = encoded.offset;
                 let here = on_btrfs.as_ref().map(|probe| probe.target(offset));
@@ -194,7 +201,8 @@ fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>
         writer.write(&extent)?;
     }
     if let Some(finding) = first_error(whole.finish()) {
-        return Ok(Err(Fault(finding)));
+        let place = shown(path).to_string();
+        return Ok(Err(Fault { place, finding }));
     }
     let summary = writer.finish()?;
     dest.set_len(size)?;
@@ -217,25 +225,25 @@ fn payload_and_data(
     directory: &Path,
     encoded: &Encoded,
     target: &Target,
-) -> Result<Result<(Bytes, Bytes), Fault>> {
+) -> Result<Result<(Bytes, Bytes), Finding>> {
     let manifest::Payload { bytes, len } = match manifest::payload(directory, &encoded.payload)? {
         Ok(payload) => payload,
-        Err(finding) => return Ok(Err(Fault(finding))),
+        Err(finding) => return Ok(Err(finding)),
     };
     if let Some(finding) = manifest::other_payload(encoded, &bytes, len) {
-        return Ok(Err(Fault(finding)));
+        return Ok(Err(finding));
     }
     let data = match decode(&bytes, &encoded.fields, &target.at(encoded.offset)) {
         Ok(data) => data,
         Err(not_sound) => {
             let first = not_sound.0.errors().next().cloned();
             let finding = first.context("a payload is not sound, and nobody says why")?;
-            return Ok(Err(Fault(finding)));
+            return Ok(Err(finding));
         }
     };
     if let Some(message) = manifest::other_digest(encoded.digests.data_sha256.as_deref(), &data) {
         let finding = manifest::fault("manifest-data-digest", message);
-        return Ok(Err(Fault(finding)));
+        return Ok(Err(finding));
     }
     Ok(Ok((bytes.into(), data)))
 }

@@ -22,7 +22,7 @@ use crate::Verdict;
 use crate::args::{all_cores, cannot_read, open_with_writer, payload_in};
 use crate::claims::{self, Claims};
 use crate::explain::Explain;
-use crate::inputs::{Named, Recursive, Tally};
+use crate::inputs::{self, Named, Recursive, Tally};
 use crate::kernels::{self, Which};
 use crate::output::{Output, add, count, input_name, remark, shown};
 use crate::progress::progress;
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return Ok(check.verdict);
     }
     let mut tally = Tally::default();
-    for input in args.recursive.inputs(&args.inputs) {
+    for input in args.recursive.inputs(&args.inputs, inputs::manifest_in) {
         check.start();
         let before = std::mem::replace(&mut check.verdict, Verdict::Sound);
         let judged = input.and_then(|Named { path, found }| {
@@ -357,10 +357,11 @@ impl Check<'_> {
                 shown(input)
             );
         }
-        if input
+        let is_json_lines = input
             .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
+            .is_some_and(|extension| extension == "jsonl");
+        // Somewhere below a directory they may be of anything; what has our name is ours.
+        if is_json_lines && (!found || crate::manifest::is_one(input)) {
             self.manifest(input, file, claims)?;
             return Ok(true);
         }

@@ -2,14 +2,13 @@
 //! beside the payload, its name, or its first bytes.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
 use btrfs_payload_zstd::layout::{self as zstd, FrameHeader};
 
-use crate::args::{Filesystem, byte_count};
+use crate::args::{Filesystem, byte_count, open_file};
 use crate::manifest::{self, Encoded, Line};
 use crate::output::shown;
 use crate::words::{codecs, words};
@@ -106,12 +105,9 @@ pub(crate) fn beside(path: &Path) -> Result<Option<(ExtentFields, Target)>> {
         return Ok(None);
     };
     let manifest = directory.join(manifest::NAME);
-    let Ok(file) = File::open(&manifest) else {
+    let Ok(file) = open_file(&manifest) else {
         return Ok(None);
     };
-    if !file.metadata().is_ok_and(|found| found.is_file()) {
-        return Ok(None);
-    }
     let mut lines = manifest::Lines::new(&manifest, file);
     let mut target = Target::default();
     // A file of that name may be anything; then it says nothing.

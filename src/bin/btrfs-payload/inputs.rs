@@ -27,44 +27,50 @@ pub(crate) struct Named {
 }
 
 impl Recursive {
-    /// What is named, with what is in directories in its place. A directory with a manifest
-    /// stands for that.
+    /// What is named, with what is in directories in its place. A directory where `instead`
+    /// names a file stands for that file.
     pub(crate) fn inputs<'a>(
         self,
         named: &'a [PathBuf],
+        instead: fn(&Path) -> Option<PathBuf>,
     ) -> impl Iterator<Item = Result<Named>> + use<'a> {
         named.iter().flat_map(move |path| {
-            let inputs: Box<dyn Iterator<Item = Result<Named>>> =
-                if let Some(path) = manifest_in(path) {
-                    Box::new(std::iter::once(Ok(Named { path, found: false })))
-                } else if self.recursive && path.is_dir() {
-                    Box::new(below(path))
-                } else {
-                    let path = path.clone();
-                    Box::new(std::iter::once(Ok(Named { path, found: false })))
-                };
+            let inputs: Box<dyn Iterator<Item = Result<Named>>> = if let Some(path) = instead(path)
+            {
+                Box::new(std::iter::once(Ok(Named { path, found: false })))
+            } else if self.recursive && path.is_dir() {
+                Box::new(below(path, instead))
+            } else {
+                let path = path.clone();
+                Box::new(std::iter::once(Ok(Named { path, found: false })))
+            };
             inputs
         })
     }
 }
 
 /// The manifest of a directory that has one.
-fn manifest_in(directory: &Path) -> Option<PathBuf> {
+pub(crate) fn manifest_in(directory: &Path) -> Option<PathBuf> {
     let manifest = directory.join(manifest::NAME);
     (directory.is_dir() && manifest.is_file()).then_some(manifest)
 }
 
 /// Regular files below a directory, in the order of their names.
-fn below(directory: &Path) -> impl Iterator<Item = Result<Named>> {
+fn below(
+    directory: &Path,
+    instead: fn(&Path) -> Option<PathBuf>,
+) -> impl Iterator<Item = Result<Named>> {
     let mut entries = WalkDir::new(directory).sort_by_file_name().into_iter();
     std::iter::from_fn(move || {
         loop {
             let entry = match entries.next()? {
                 Ok(entry) => entry,
                 Err(error) => {
-                    let path = error.path().unwrap_or(Path::new("")).to_owned();
-                    let error = std::io::Error::from(error);
-                    return Some(Err(error).with_context(|| cannot_read(&path)));
+                    let path = error.path().unwrap_or(directory).to_owned();
+                    // Without the path, which it has as it is. Without links there are no loops.
+                    let cause = error.into_io_error();
+                    let cause = cause.unwrap_or_else(|| std::io::ErrorKind::Other.into());
+                    return Some(Err(cause).with_context(|| cannot_read(&path)));
                 }
             };
             let is = |kind: fn(&std::fs::FileType) -> bool| kind(&DirEntry::file_type(&entry));
@@ -73,7 +79,7 @@ fn below(directory: &Path) -> impl Iterator<Item = Result<Named>> {
                 return Some(Ok(Named { path, found: true }));
             }
             if is(std::fs::FileType::is_dir)
-                && let Some(path) = manifest_in(entry.path())
+                && let Some(path) = instead(entry.path())
             {
                 entries.skip_current_dir();
                 return Some(Ok(Named { path, found: true }));

@@ -120,6 +120,9 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// Nothing of that name may exist; with `force` a regular file may, and is replaced.
     pub(crate) fn create(name: &Path, force: bool) -> Result<Self> {
+        if name == Path::new("-") {
+            bail!("extents cannot go to standard output; ./- is a file of that name");
+        }
         let has_kind = |kind: fn(&Metadata) -> bool| fs::metadata(name).is_ok_and(|old| kind(&old));
         if has_kind(Metadata::is_dir) || name.as_os_str().as_encoded_bytes().ends_with(b"/") {
             bail!("{} is a directory; name a file in it", shown(name));

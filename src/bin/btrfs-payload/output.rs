@@ -117,7 +117,7 @@ impl Output {
         if self.raw_bytes || bytes < SMALL {
             return count(bytes, "byte");
         }
-        let (mut unit, mut tenths) = ("KiB", bytes.saturating_mul(10) / 1024);
+        let (mut unit, mut tenths) = ("KiB", u128::from(bytes).saturating_mul(10) / 1024);
         for larger in ["MiB", "GiB", "TiB", "PiB"] {
             if tenths < 10_000 {
                 break;
@@ -282,24 +282,32 @@ pub(crate) fn add(sum: &mut u64, more: u64) {
 
 /// A line with its verdict or its severity in colour.
 fn coloured(line: &str) -> String {
-    const WORDS: [(&str, &str); 6] = [
-        ("NOT SOUND", "\x1b[1;31m"),
-        ("NOT sound", "\x1b[1;31m"),
-        ("sound", "\x1b[32m"),
-        ("error", "\x1b[31m"),
-        ("warning", "\x1b[33m"),
-        ("note", "\x1b[36m"),
+    /// A word, what is after it, and its colour: names may have these words too.
+    const WORDS: [(&str, &[&str], &str); 6] = [
+        ("NOT SOUND", VERDICT, "\x1b[1;31m"),
+        ("NOT sound", VERDICT, "\x1b[1;31m"),
+        ("sound", VERDICT, "\x1b[32m"),
+        ("error", SEVERITY, "\x1b[31m"),
+        ("warning", SEVERITY, "\x1b[33m"),
+        ("note", SEVERITY, "\x1b[36m"),
     ];
-    for (word, color) in WORDS {
-        // As a word of ours: at the beginning, or after a colon or the columns of a table.
-        let before = [": ", "  "].into_iter().find_map(|before| {
-            let at = line.find(&format!("{before}{word}"))?;
-            Some(at.saturating_add(before.len()))
+    const VERDICT: &[&str] = &[" (", ""];
+    const SEVERITY: &[&str] = &[": "];
+    for (word, after, color) in WORDS {
+        // As a word of ours: after a colon or the columns of a table.
+        let found = [": ", "  "].into_iter().find_map(|before| {
+            let (start, rest) = line.split_once(&format!("{before}{word}"))?;
+            let is_ours = |after: &&str| match *after {
+                "" => rest.is_empty(),
+                after => rest.starts_with(after),
+            };
+            after
+                .iter()
+                .any(is_ours)
+                .then(|| format!("{start}{before}{color}{word}\x1b[0m{rest}"))
         });
-        if let Some((start, end)) = before.and_then(|at| line.split_at_checked(at))
-            && let Some(rest) = end.strip_prefix(word)
-        {
-            return format!("{start}{color}{word}\x1b[0m{rest}");
+        if let Some(line) = found {
+            return line;
         }
     }
     line.to_owned()

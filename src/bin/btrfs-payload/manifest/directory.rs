@@ -78,6 +78,12 @@ pub(crate) fn data(
         let message = format!("len is {len}, the file has {} bytes", payload.len);
         return Ok(Err(fault("manifest-payload-len", message)));
     }
+    // Of a longer one not all has been read.
+    if len > limits::MAX_EXTENT {
+        let most = limits::MAX_EXTENT;
+        let message = format!("a plain extent of {len} bytes; {most} is the most");
+        return Ok(Err(fault("manifest-payload-len", message)));
+    }
     Ok(match other_digest(sha256, &payload.bytes) {
         Some(message) => Err(fault("manifest-data-digest", message)),
         None => Ok(payload.bytes.into()),

@@ -30,6 +30,7 @@ pub(crate) use directory::{Payload, data, extra_files, not_ours, payload};
 pub(crate) use whole::Whole;
 pub(crate) use writer::{Writer, header};
 
+use crate::args::open_file;
 use crate::output::shown;
 
 /// The name of the manifest in its directory.
@@ -257,11 +258,13 @@ impl Lines {
                 let reason: String = text.chars().take(Self::QUOTED).collect();
                 let reason = reason.split(" at line ").next().unwrap_or_default();
                 let reason = format!("no line of a manifest: {}", Escaped(reason.as_bytes()));
+                // It tells none of a value that is none of its field's.
+                let column = Some(error.column()).filter(|&column| column > 0);
+                let column = column.map_or_else(String::new, |column| format!("column {column}: "));
                 if first {
-                    bail!("{}, column {}: {reason}", self.place(), error.column());
+                    bail!("{}: {column}{reason}", self.place());
                 }
-                let reason = format!("column {}: {reason}", error.column());
-                Ok(Some((number, Err(reason))))
+                Ok(Some((number, Err(format!("{column}{reason}")))))
             }
         }
     }
@@ -277,6 +280,17 @@ impl Lines {
     }
 }
 
+/// True for a file with the name or the first line of a manifest.
+pub(crate) fn is_one(path: &Path) -> bool {
+    path.file_name() == Some(NAME.as_ref())
+        || open_file(path).is_ok_and(|file| {
+            matches!(
+                Lines::new(path, file).next(),
+                Ok(Some((_, Ok(Line::File(_)))))
+            )
+        })
+}
+
 /// What the header says of the filesystem and of the file.
 pub(crate) fn target(header: &Header) -> Result<Target> {
     let &Header {
@@ -287,6 +301,10 @@ pub(crate) fn target(header: &Header) -> Result<Target> {
     }
     if !limits::is_sector_size(sector_size) {
         bail!("sector_size {sector_size}; a power of two from 4096 to 65536 is expected");
+    }
+    if let Some(size) = size.filter(|&size| size > limits::MAX_FILE_SIZE) {
+        let most = limits::MAX_FILE_SIZE;
+        bail!("the manifest is of a file of {size} bytes; {most} is the most");
     }
     Ok(Target::new(sector_size).file_size(size.unwrap_or(0)))
 }

@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     options.max_names = args.known.max_names();
     let mut quota = args.limit.quota();
     let (mut tally, mut worst) = (Tally::default(), Verdict::Sound);
-    for input in args.recursive.inputs(&args.inputs) {
+    for input in args.recursive.inputs(&args.inputs, |_| None) {
         let checked = input.and_then(|Named { path, found }| {
             if found && !may_be_stream(&path) {
                 return Ok(None);
