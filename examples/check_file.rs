@@ -1,47 +1,61 @@
-//! Judges a file on btrfs, extent by extent: what each compressed extent takes, and whether every
-//! reader gets the same bytes from it. Needs root.
+//! Judges a file on btrfs, extent by extent: whether every reader gets the same bytes from each of
+//! its compressed extents, and if not, what is wrong at which byte. Needs root.
 //!
 //! ```sh
 //! cargo build --examples && sudo target/debug/examples/check_file /mnt/file
 //! ```
+//!
+//! Exit status 0: sound; 1: not sound; 2: the file cannot be read.
 
-#![allow(clippy::print_stdout)] // a program
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program
 
 use std::error::Error;
 use std::fs::File;
 use std::path::Path;
+use std::process::ExitCode;
 
 use btrfs_payload::extent::Content;
 use btrfs_payload::ioctl;
-use btrfs_payload::validate::validate_on_disk;
+use btrfs_payload::validate::{Finding, Severity, validate_on_disk};
 
-/// Compressed extents that were found, and lines about those that are at fault.
-pub(crate) fn check_file(path: &Path) -> Result<(u64, Vec<String>), Box<dyn Error>> {
+/// How many compressed extents there are, and what was found in them, with the offset of the extent
+/// in the file.
+pub(crate) fn check_file(path: &Path) -> Result<(u64, Vec<(u64, Finding)>), Box<dyn Error>> {
     let file = File::open(path)?;
+    // Sector, page and node size, and the size of the file: the rules depend on them.
     let probe = ioctl::probe(&file)?;
-    let size = file.metadata()?.len();
-    let (mut count, mut faults) = (0, Vec::new());
+    let (mut count, mut found) = (0, Vec::new());
     for extent in ioctl::extents(&file) {
         let extent = extent?;
         let Content::Encoded(claimed) = extent.content else {
             continue; // plain data, or a hole
         };
         count += 1;
-        let mut target = probe.target(extent.offset);
-        target.file_size = size;
+        let target = probe.target(extent.offset);
         let report = validate_on_disk(&claimed.payload, &claimed.fields, &target);
-        let findings = report.findings().iter();
-        faults.extend(findings.map(|finding| format!("offset {}: {finding}", extent.offset)));
+        let findings = report.findings().iter().cloned();
+        found.extend(findings.map(|finding| (extent.offset, finding)));
     }
-    Ok((count, faults))
+    Ok((count, found))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: check_file FILE")?;
-    let (count, faults) = check_file(Path::new(&path))?;
-    for fault in &faults {
-        println!("{fault}");
+fn main() -> ExitCode {
+    let Some(path) = std::env::args_os().nth(1) else {
+        eprintln!("usage: check_file FILE");
+        return ExitCode::from(2);
+    };
+    match check_file(Path::new(&path)) {
+        Ok((count, found)) => {
+            for (offset, finding) in &found {
+                println!("extent at {offset}: {finding}");
+            }
+            println!("{count} compressed extents, {} findings", found.len());
+            let unsound = |(_, finding): &(u64, Finding)| finding.severity == Severity::Error;
+            ExitCode::from(u8::from(found.iter().any(unsound)))
+        }
+        Err(error) => {
+            eprintln!("check_file: {}: {error}", Path::new(&path).display());
+            ExitCode::from(2)
+        }
     }
-    println!("{count} compressed extents, {} findings", faults.len());
-    Ok(())
 }

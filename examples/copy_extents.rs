@@ -1,31 +1,29 @@
-//! Copies a file on btrfs to another, on any btrfs, without decoding what is compressed. Each
-//! payload is judged first: a damaged one is not copied. Needs root.
+//! Copies a file on btrfs to a new one, on this btrfs or another, without decoding what is
+//! compressed. Each payload is judged first: a damaged one ends the copy. Needs root.
 //!
 //! ```sh
 //! cargo build --examples && sudo target/debug/examples/copy_extents /mnt/a /other/b
 //! ```
 
-#![allow(clippy::print_stdout)] // a program
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program
 
 use std::error::Error;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::ExitCode;
 
 use btrfs_payload::extent::{Content, EncodedExtent, FileExtent};
 use btrfs_payload::ioctl::{self, ExtentWriter, WriteSummary};
 
-pub(crate) fn copy_extents(from: &Path, to: &Path) -> Result<WriteSummary, Box<dyn Error>> {
-    let source = File::open(from)?;
-    let mut options = OpenOptions::new();
-    let dest = options.read(true).write(true).create_new(true).open(to)?;
-    let probe = ioctl::probe(&dest)?;
-    // Asked where a payload has to be written as plain data (and all of it, to verify).
-    let mut writer = ExtentWriter::new(&dest, |offset, buffer: &mut [u8]| {
-        source.read_exact_at(buffer, offset)
-    })?;
-    let size = source.metadata()?.len();
-    for extent in ioctl::extents(&source) {
+/// Copies, reads the copy back through the kernel's decoders, and compares.
+pub(crate) fn copy_extents(from: &File, to: &File) -> Result<WriteSummary, Box<dyn Error>> {
+    let probe = ioctl::probe(to)?;
+    let size = from.metadata()?.len();
+    // Where a payload cannot be written as it is, the writer asks for the data. So it does to verify.
+    let source = |offset, buffer: &mut [u8]| from.read_exact_at(buffer, offset);
+    let mut writer = ExtentWriter::new(to, source)?;
+    for extent in ioctl::extents(from) {
         let FileExtent {
             offset,
             len,
@@ -33,6 +31,7 @@ pub(crate) fn copy_extents(from: &Path, to: &Path) -> Result<WriteSummary, Box<d
         } = extent?;
         writer.write(&match content {
             Content::Encoded(claimed) => {
+                // The kernel that takes a payload does not look into it, so the judge does.
                 let target = probe.target(offset);
                 let extent = EncodedExtent::new(claimed.payload, claimed.fields, &target)?;
                 FileExtent::encoded(offset, extent)
@@ -44,22 +43,38 @@ pub(crate) fn copy_extents(from: &Path, to: &Path) -> Result<WriteSummary, Box<d
     Ok(writer.finish_verified()?)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let (Some(from), Some(to)) = (args.next(), args.next()) else {
-        return Err("usage: copy_extents FROM TO".into());
+        eprintln!("usage: copy_extents FROM TO");
+        return ExitCode::from(2);
     };
-    let summary = copy_extents(Path::new(&from), Path::new(&to))?;
-    println!(
-        "{} bytes in {} payloads of {} bytes, {} bytes plain, {} bytes of holes",
-        summary.encoded.bytes,
-        summary.encoded.extents,
-        summary.encoded.stored,
-        summary.plain.bytes,
-        summary.holes.bytes
-    );
-    for fallback in &summary.fallbacks {
-        println!("{} bytes plain: {}", fallback.tally.bytes, fallback.reason);
+    let copied = File::open(&from).map_err(Into::into).and_then(|source| {
+        let mut options = OpenOptions::new();
+        // Read to verify; never a file that is there already.
+        let dest = options.read(true).write(true).create_new(true).open(&to)?;
+        copy_extents(&source, &dest).inspect_err(|_| {
+            let _ = fs::remove_file(&to); // half a copy helps nobody
+        })
+    });
+    match copied {
+        Ok(summary) => {
+            let (encoded, plain) = (summary.encoded, summary.plain);
+            println!("{} bytes as {} payloads", encoded.bytes, encoded.extents);
+            println!("{} bytes plain, all read back", plain.bytes);
+            for fallback in &summary.fallbacks {
+                println!("{} bytes plain: {}", fallback.tally.bytes, fallback.reason);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("copy_extents: {}: {error}", Path::new(&from).display());
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
     }
-    Ok(())
 }

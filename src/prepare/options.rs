@@ -21,11 +21,15 @@ pub enum Level {
     Number(i32),
     /// The smallest payload this crate can make with the codec, whatever it costs.
     Smallest,
-    /// The cheapest effort that reaches the fewest sectors: bytes saved below a sector boundary
-    /// save nothing on disk. Tries the default level and then, unless that is known to bring
-    /// nothing, one that saves nearly all that [`Level::Smallest`] does in half its time (zstd
-    /// 16, near the smallest of zlib). For LZO it makes segments as small as can be until those
-    /// left are not expected to save a sector; that takes 0.90 to 1.03 of the time of
+    /// The fewest sectors on disk for the least effort: tries the default level, and a high one
+    /// only where that can save another sector, as bytes saved inside a sector save nothing.
+    /// For data that stays, where a number would be a guess: take a number where speed has to be
+    /// foreseen, [`Level::Smallest`] where bytes count and not sectors, as in a send stream on its
+    /// way.
+    ///
+    /// The high level saves nearly all that [`Level::Smallest`] does in half its time (zstd 16,
+    /// near the smallest of zlib). For LZO it makes segments as small as can be until those left
+    /// are not expected to save a sector; that takes 0.90 to 1.03 of the time of
     /// [`Level::Smallest`], and 0.30 on noise. Data that the default level of zstd or zlib does
     /// not shrink at all is not tried again.
     Auto,
