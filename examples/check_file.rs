@@ -18,13 +18,15 @@ use btrfs_payload::extent::Content;
 use btrfs_payload::ioctl;
 use btrfs_payload::validate::{Finding, Severity, validate_on_disk};
 
-/// How many compressed extents there are, and what was found in them, with the offset of the extent
-/// in the file.
-pub(crate) fn check_file(path: &Path) -> Result<(u64, Vec<(u64, Finding)>), Box<dyn Error>> {
+/// What was found, each with the offset in the file of the extent it is about, bytes.
+pub(crate) type Found = Vec<(u64, Finding)>;
+
+/// How many compressed extents there are, and what was found in them.
+pub(crate) fn check_file(path: &Path) -> Result<(u64, Found), Box<dyn Error>> {
     let file = File::open(path)?;
     // Sector, page and node size, and the size of the file: the rules depend on them.
     let probe = ioctl::probe(&file)?;
-    let (mut count, mut found) = (0, Vec::new());
+    let (mut count, mut found) = (0, Found::new());
     for extent in ioctl::extents(&file) {
         let extent = extent?;
         let Content::Encoded(claimed) = extent.content else {
