@@ -87,6 +87,10 @@ pub struct Stats {
     pub streams: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Stream headers that no `END` was before.
+    pub header_without_end: u64,
+    /// Commands that followed an `END` without a header.
+    pub command_after_end: u64,
     /// Commands of each kind that occurs, in the order of their numbers.
     pub commands: Vec<(CommandKind, u64)>,
     /// Plain data.
@@ -199,7 +203,11 @@ pub fn stats(
     counted?;
     total.samples.retain(|sample| sample.hash <= choice.limit);
     let (_, bytes) = source.progress();
-    Ok(summed_up(&total, &source.kinds, bytes, &options.estimates))
+    Ok(Stats {
+        header_without_end: source.header_without_end,
+        command_after_end: source.command_after_end,
+        ..summed_up(&total, &source.kinds, bytes, &options.estimates)
+    })
 }
 
 /// Drops samples the way the choice does, until there are no more than `limit`: those with the
@@ -248,6 +256,7 @@ fn summed_up(
         ],
         unknown: total.unknown,
         estimates: estimates.collect(),
+        ..Stats::default()
     }
 }
 

@@ -626,3 +626,46 @@ fn closed_directories_are_said() {
     }
     fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
 }
+
+/// Receivers fail there; who lists or counts the commands is told.
+#[test]
+fn dump_and_stats_tell_of_streams_that_do_not_end() {
+    let whole = stream();
+    let end = whole.len() - 10;
+    let (head, last) = (&whole[..17], &whole[end..]);
+    let twice = |of: &[u8]| [of, &whole].concat();
+    let inputs = [
+        (twice(&whole[..end]), "1 header without END before"),
+        ([&whole[..], last, last].concat(), "2 commands after END"),
+        (
+            [&whole[..], last, head, last].concat(),
+            "1 command after END",
+        ),
+    ];
+    for (input, said) in inputs {
+        let dir = dir(&input);
+        for work in ["dump", "stats"] {
+            let Run {
+                code,
+                stdout,
+                stderr,
+            } = run(dir.path(), ["stream", work, "data"]);
+            assert_eq!(code, Some(1), "{work}: {stderr}");
+            assert!(stderr.contains(said), "{work}: {stderr}");
+            assert!(!stdout.is_empty());
+        }
+        let check = run(dir.path(), ["stream", "check", "data"]);
+        assert_eq!(check.code, Some(1), "{}", check.stdout);
+    }
+    // Damage: a cut stream, text, and a whole stream.
+    let dir = dir(&[&whole[..whole.len() - 300], b"\ntext\n", &whole].concat());
+    let dump = run(dir.path(), ["stream", "dump", "data"]);
+    assert_eq!(dump.code, Some(1));
+    assert!(
+        dump.stderr.contains("a stream header at offset"),
+        "{}",
+        dump.stderr
+    );
+    let subvolumes = dump.stdout.matches(" subvol ").count();
+    assert_eq!(subvolumes, 2, "{}", dump.stdout);
+}

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use btrfs_payload::send_stream::{
-    Attribute, AttributeValue, Command, RawAttribute, RawCommand, ReadError, Timespec,
+    Attribute, AttributeValue, Command, Foreign, RawAttribute, RawCommand, ReadError, Timespec,
 };
 use btrfs_payload::transform::{Escaped, EscapedWord};
 use btrfs_payload::validate::Headline;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
 use crate::args::CommandSize;
@@ -44,7 +45,8 @@ Lines of --format json:
 
 Exit status:
   0  the whole input was read
-  1  the input is damaged or ends too early
+  1  the input is damaged, ends too early, or has a header without END before it or a command after
+     END; after damage the list goes on at the next stream header
   2  wrong usage, or the input cannot be read";
 
 /// A command as a JSON line.
@@ -70,30 +72,52 @@ struct Line {
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = Input::open(&args.input)?;
     let (name, bar) = (input.name(), input.bar());
+    let cannot_read = || format!("cannot read {name}");
     let mut verdict = Verdict::Sound;
+    let mut faults = Faults::default();
     let mut reader = args.command_size.reader(input);
     loop {
-        match reader.read_command() {
+        let goes_on = match reader.read_command() {
             Ok(Some(raw)) => {
-                if !raw.crc_ok() {
-                    verdict = Verdict::NotSound;
-                }
+                faults.look_at(&raw);
                 command(&raw, output)?;
+                raw.crc_ok() || !reader.resync_inside(&raw).with_context(cannot_read)?
             }
             Ok(None) => break,
-            Err(error @ ReadError::Io { .. }) => {
-                return Err(error).with_context(|| format!("cannot read {name}"));
-            }
+            Err(error @ ReadError::Io { .. }) => return Err(error).with_context(cannot_read),
             Err(error) => {
                 verdict = Verdict::NotSound;
-                output.finish()?;
-                output.trouble(&anyhow::Error::new(error).context(name));
-                break;
+                // What looks like a header in a compressed stream is none.
+                let is_compressed = is_compressed(&error);
+                output.trouble(&anyhow::Error::new(error).context(name.clone()));
+                if is_compressed || reader.resync().with_context(cannot_read)?.is_none() {
+                    break;
+                }
+                false
             }
+        };
+        if !goes_on {
+            let offset = reader.offset();
+            output.warn(format_args!(
+                "{name}: a stream header at offset {offset}; from there on it is listed as a \
+                 stream of its own"
+            ));
         }
     }
     bar.finish_and_clear();
-    Ok(verdict)
+    Ok(verdict.max(faults.say(&name, output)))
+}
+
+/// True where the whole input is compressed.
+fn is_compressed(error: &ReadError) -> bool {
+    matches!(
+        error,
+        ReadError::NotASendStream {
+            offset: 0,
+            found: Foreign::Compressed(_),
+            ..
+        }
+    )
 }
 
 fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {

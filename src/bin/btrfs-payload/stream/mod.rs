@@ -3,6 +3,7 @@
 mod check;
 mod decompress;
 mod dump;
+mod faults;
 mod io;
 mod known;
 mod recompress;

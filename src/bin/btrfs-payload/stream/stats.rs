@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use btrfs_payload::transform::{CodecStats, Stats, StatsOptions, stats};
 use serde::Serialize;
 
+use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
 use crate::args::{CommandSize, Filesystem, Method, jobs};
@@ -53,7 +54,13 @@ Lines of --format json:
   {\"kind\":\"contents\"} input, streams, bytes, command_counts (an object: name to number)
   {\"kind\":\"data\"} codec (plain, zlib, lzo, zstd, unknown), extents, data_bytes, payload_bytes,
       sectors, plain_sectors (without compression)
-  {\"kind\":\"estimate\"} codec, level, samples, sectors, standard_error (sectors)";
+  {\"kind\":\"estimate\"} codec, level, samples, sectors, standard_error (sectors)
+
+Exit status:
+  0  the whole input was read
+  1  the input is damaged, ends too early, or has a header without END before it or a command after
+     END
+  2  wrong usage, or the input cannot be read";
 
 #[derive(Serialize)]
 struct StreamLine<'a> {
@@ -112,7 +119,12 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
     };
     print(&name, &stats, args.filesystem.sector_size, output)?;
-    Ok(Verdict::Sound)
+    let faults = Faults {
+        header_without_end: stats.header_without_end,
+        command_after_end: stats.command_after_end,
+        ..Faults::default()
+    };
+    Ok(faults.say(&name, output))
 }
 
 /// Standard errors within which the truth is, with 95 % certainty.
