@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use btrfs_payload::files::{Extent, FilesError, Map, MapOptions, References};
+use btrfs_payload::files::{Extent, FilesError, Kind, Map, MapOptions, References, Totals};
 use btrfs_payload::ioctl::{self, Key, QueryError};
 use btrfs_payload::rules::OnDiskId;
 use rustix::fs::FallocateFlags;
@@ -177,6 +177,19 @@ fn each_extent_counts_once_whatever_shows_it() {
         );
     };
     check(&alone, 1);
+    let totals = Totals::new(&alone, 1);
+    let of = |kind| totals.regular[&kind].disk_bytes;
+    assert_eq!(of(Kind::Plain), MIB + 576 * KIB);
+    assert_eq!(of(Kind::Preallocated), 256 * KIB);
+    assert_eq!(totals.inline[&Kind::Plain].disk_bytes, 11);
+    assert_eq!(totals.shared.disk_bytes, 64 * KIB);
+    let unreachable = (totals.unreachable.disk_bytes, totals.unreachable.ram_bytes);
+    assert_eq!(unreachable, (512 * KIB, 512 * KIB));
+    // All of it is below the path; the link's directory has nothing of its own.
+    assert_eq!(totals.directories.len(), 1);
+    let top = &totals.directories[live.as_os_str().as_bytes()];
+    assert_eq!(*top, totals.all());
+    assert_eq!(top.disk_bytes, MIB + 832 * KIB + 11);
     let shared = sum(alone.extents(), |extent| u64::from(extent.shared));
     assert_eq!(shared, 1, "the one of sparse and clone");
     assert_eq!(alone.included.len(), 1);

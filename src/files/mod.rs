@@ -6,6 +6,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `map` | [`Map`]: every extent below some paths, what is shown of it, a file that shows it |
+//! | `totals` | [`Totals`]: sums per kind of extent and per directory |
 //! | `references` | [`References`]: every place where a file, in any snapshot, shows an extent |
 //! | `item` | [`FileExtentItem`]: what part of which extent a file shows, as the tree has it |
 //! | `scope` | what a path means |
@@ -45,6 +46,7 @@ mod read;
 mod references;
 mod scope;
 mod shown;
+mod totals;
 
 pub use directories::{Directories, DirectoryId};
 pub use error::FilesError;
@@ -52,3 +54,4 @@ pub use item::{FileExtentItem, Stored};
 pub use map::{Extent, InlineSum, Map, MapOptions};
 pub use references::{Found, Reference, References};
 pub use scope::Included;
+pub use totals::{Kind, Sum, Totals};
