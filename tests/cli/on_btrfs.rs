@@ -186,6 +186,20 @@ fn what_is_printed_about_files_is_as_the_pages_say() {
         manifest.see(&json(&["read", path, "--out", "extents", "--force"]));
         page.see(&json(&["check", "extents/manifest.jsonl"]));
     }
+    let scan = json(&["scan", fs.path().to_str().unwrap()]);
+    assert_eq!(
+        scan.lines()
+            .filter(|line| line.contains("\"scan\""))
+            .count(),
+        1
+    );
+    page.see(&scan);
+    let scanned = |missing: &String| {
+        let kind = missing.split(' ').next().unwrap();
+        ["stored", "directory", "scan"].contains(&kind)
+    };
+    let missing: Vec<String> = page.not_seen().into_iter().filter(scanned).collect();
+    assert!(missing.is_empty(), "{missing:?}");
     let seen = |page: &Page, missing: &str| !page.not_seen().contains(&missing.to_owned());
     assert!(seen(&page, "written verified_bytes: number"));
     assert!(seen(&manifest, "encoded data_sha256: optional"));

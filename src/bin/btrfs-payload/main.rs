@@ -22,6 +22,7 @@ mod prepare;
 mod progress;
 mod quota;
 mod read;
+mod scan;
 mod stream;
 mod words;
 mod write;
@@ -123,6 +124,8 @@ enum Command {
     Read(read::Args),
     /// Make the file again that prepare or read took apart
     Assemble(assemble::Args),
+    /// Count the extents of files on btrfs: codecs, shared, unreachable
+    Scan(scan::Args),
     /// Check, recompress, decompress, reframe and list send streams
     Stream(stream::Args),
     /// Say what the code of a finding means, and what to do
@@ -204,6 +207,7 @@ fn main() -> ExitCode {
         Command::Write(args) => write::run(args, &mut output),
         Command::Read(args) => read::run(args, &mut output),
         Command::Assemble(args) => assemble::run(args, &mut output),
+        Command::Scan(args) => scan::run(args, &mut output),
         Command::Stream(args) => stream::run(args, &mut output),
         Command::Explain(args) => explain::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),

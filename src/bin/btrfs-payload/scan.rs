@@ -1,0 +1,181 @@
+//! `scan`: what extents files on btrfs have, each counted once.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use btrfs_payload::files::{Kind, Map, MapOptions, Sum, Totals};
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::jobs;
+use crate::output::{Output, count, shown};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Files and directories on one btrfs
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Directories so many names below each path get a line of their own
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    depth: usize,
+
+    /// Threads that work, 1024 at most; 0 for all cores
+    #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
+    jobs: NonZeroUsize,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload scan /mnt
+  btrfs-payload scan /mnt/data --depth 2
+
+The top of a subvolume stands for all of it and for the subvolumes and snapshots that lie in it. An
+extent counts once, whatever shows it, for the directory of the first file that does. Unreachable
+is what an extent holds and no file of the filesystem shows. Needs root.
+
+Exit status:
+  0  done
+  2  wrong usage, or a path cannot be read";
+
+/// Extents of one kind, as a JSON line.
+#[derive(Serialize)]
+struct StoredLine {
+    kind: &'static str,
+    stored: &'static str,
+    inline: bool,
+    extents: u64,
+    disk_bytes: u64,
+    decoded_bytes: u64,
+}
+
+/// A directory, as a JSON line.
+#[derive(Serialize)]
+struct DirectoryLine {
+    kind: &'static str,
+    path: String,
+    extents: u64,
+    disk_bytes: u64,
+    decoded_bytes: u64,
+}
+
+/// All of it, as a JSON line.
+#[derive(Serialize)]
+struct ScanLine {
+    kind: &'static str,
+    subvolumes: usize,
+    files: u64,
+    extents: u64,
+    disk_bytes: u64,
+    decoded_bytes: u64,
+    referenced_bytes: u64,
+    holes: u64,
+    hole_bytes: u64,
+    shared_bytes: u64,
+    unreachable_bytes: u64,
+    unreachable_decoded_bytes: u64,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    let mut options = MapOptions::default();
+    options.jobs = args.jobs;
+    let map = Map::new(&args.paths, &options)?;
+    let totals = Totals::new(&map, args.depth);
+    output.row(format_args!(
+        "{:<20}{:>10}{:>16}{:>16}{:>7}",
+        "stored", "extents", "on disk", "decoded", "ratio"
+    ))?;
+    for (inline, sums) in [(false, &totals.regular), (true, &totals.inline)] {
+        for (&kind, sum) in sums {
+            stored(kind, inline, sum, output)?;
+        }
+    }
+    for (path, sum) in &totals.directories {
+        directory(path, sum, output)?;
+    }
+    let all = totals.all();
+    let line = ScanLine {
+        kind: "scan",
+        subvolumes: map.included.len(),
+        files: map.files,
+        extents: all.extents,
+        disk_bytes: all.disk_bytes,
+        decoded_bytes: all.ram_bytes,
+        referenced_bytes: map.referenced_bytes,
+        holes: map.holes,
+        hole_bytes: map.hole_bytes,
+        shared_bytes: totals.shared.disk_bytes,
+        unreachable_bytes: totals.unreachable.disk_bytes,
+        unreachable_decoded_bytes: totals.unreachable.ram_bytes,
+    };
+    output.json(&line)?;
+    output.sum(
+        true,
+        format_args!(
+            "{} in {}: {} on disk for {}, {} shared, {} unreachable",
+            count(map.files, "file"),
+            count(line.subvolumes as u64, "subvolume"),
+            output.size(all.disk_bytes),
+            output.size(all.ram_bytes),
+            output.size(line.shared_bytes),
+            output.size(line.unreachable_bytes),
+        ),
+    )?;
+    Ok(Verdict::Sound)
+}
+
+fn stored(kind: Kind, inline: bool, sum: &Sum, output: &mut Output) -> Result<()> {
+    let name = match kind {
+        Kind::Plain => "plain",
+        Kind::Preallocated => "preallocated",
+        Kind::Compressed(id) => id.codec().map_or("unknown", |codec| codec.name()),
+        _ => "unknown",
+    };
+    let place = if inline { ", inline" } else { "" };
+    output.row(format_args!(
+        "{:<20}{:>10}{:>16}{:>16}{:>7}",
+        format!("{name}{place}"),
+        sum.extents,
+        sum.disk_bytes,
+        sum.ram_bytes,
+        percent(sum)
+    ))?;
+    output.json(&StoredLine {
+        kind: "stored",
+        stored: name,
+        inline,
+        extents: sum.extents,
+        disk_bytes: sum.disk_bytes,
+        decoded_bytes: sum.ram_bytes,
+    })
+}
+
+fn directory(path: &[u8], sum: &Sum, output: &mut Output) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = shown(std::ffi::OsStr::from_bytes(path)).to_string();
+    output.row(format_args!(
+        "{:>30}{:>16}{:>16}{:>7}  {path}",
+        sum.extents,
+        sum.disk_bytes,
+        sum.ram_bytes,
+        percent(sum)
+    ))?;
+    output.json(&DirectoryLine {
+        kind: "directory",
+        path,
+        extents: sum.extents,
+        disk_bytes: sum.disk_bytes,
+        decoded_bytes: sum.ram_bytes,
+    })
+}
+
+/// What is on disk of what it decodes to.
+fn percent(sum: &Sum) -> String {
+    let percent = sum
+        .disk_bytes
+        .saturating_mul(100)
+        .checked_div(sum.ram_bytes);
+    percent.map_or_else(String::new, |percent| format!("{percent} %"))
+}
