@@ -68,7 +68,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("copy_extents: {}: {error}", Path::new(&from).display());
+            let [from, to] = [&from, &to].map(|path| Path::new(path).display());
+            eprintln!("copy_extents: {from} to {to}: {error}");
             let mut cause = error.source();
             while let Some(error) = cause {
                 eprintln!("  {error}");
