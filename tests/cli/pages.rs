@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{program, run, tree};
+use crate::trouble::fifo;
+use crate::{assert_trouble, program, run, tree};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/pages")
@@ -200,6 +202,20 @@ fn every_command_has_a_manual_page() {
     assert_eq!(written, pages);
     // Pages that are there stay, unless --force says otherwise.
     assert_eq!(man(&[]).code, Some(2));
+    assert_eq!(man(&["--force"]).code, Some(0));
+    // A page is replaced, not written to: who has it open reads the old one to its end.
+    let page = dir.path().join("man1/btrfs-payload.1");
+    let inode = || fs::metadata(&page).unwrap().ino();
+    let (before, held) = (inode(), fs::File::open(&page).unwrap());
+    assert_eq!(man(&["--force"]).code, Some(0));
+    assert_ne!(inode(), before);
+    drop(held);
+    // What is no regular file is not waited for, nor replaced.
+    fs::remove_file(&page).unwrap();
+    fifo(&dir.path().join("man1"));
+    fs::rename(dir.path().join("man1/pipe"), &page).unwrap();
+    assert_trouble(&man(&["--force"]), &["is not a regular file"]);
+    fs::remove_file(&page).unwrap();
     assert_eq!(man(&["--force"]).code, Some(0));
     for page in &pages {
         let path = dir.path().join("man1").join(page);

@@ -596,6 +596,20 @@ fn names_are_bytes() {
     assert_eq!(made["dest"], r"new\nline and \xff");
 }
 
+/// A manifest stands for its directory where payloads are judged; streams beside it are still
+/// looked at where streams are.
+#[test]
+fn a_stream_beside_a_manifest_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("manifest.jsonl"), "{}\n").unwrap();
+    fs::write(tree.join("stream"), &stream()[..5000]).unwrap();
+    let check = run(dir.path(), ["stream", "check", "-r", "tree"]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.stdout.contains("tree/stream: NOT SOUND"), "{check:?}");
+}
+
 /// A directory that may not be read is said under a name that says nothing to the terminal.
 #[test]
 fn closed_directories_are_said() {

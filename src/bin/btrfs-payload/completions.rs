@@ -1,6 +1,6 @@
 //! `completions` and `man`: what a package installs beside the program.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use crate::new_file::NewFile;
+use crate::origin::Origin;
 use crate::output::{Output, shown};
 use crate::{Cli, Verdict};
 
@@ -87,12 +89,10 @@ fn pages(command: clap::Command, name: String, directory: &Path, force: bool) ->
     // clap names the command as it is typed: with blanks.
     let command = command.name(name).version(env!("CARGO_PKG_VERSION"));
     clap_mangen::Man::new(command).render(&mut page)?;
-    let mut options = OpenOptions::new();
-    let options = match force {
-        true => options.create(true).truncate(true),
-        false => options.create_new(true),
-    };
-    let file = options.write(true).open(&path);
-    file.and_then(|mut file| file.write_all(&page))
-        .with_context(|| format!("cannot write {}", shown(&path)))
+    let mut file = NewFile::create(&path, force)?;
+    let written = file.file().write_all(&page);
+    written.with_context(|| format!("cannot write {}", shown(&path)))?;
+    // It is made from nothing that is closed to anybody.
+    file.permit(&Origin::default());
+    file.finish()
 }
