@@ -9,8 +9,7 @@ use super::scope::Piece;
 use crate::ioctl::{self, Items, Key, QueryError};
 use crate::rules::OnDiskId;
 
-/// Bytes that a search returns at most. Measured: larger ones are slower, as the kernel touches
-/// all of the buffer for each leaf.
+/// Bytes that a search returns at most: a few thousand items.
 const BUFFER: usize = 256 * 1024;
 /// Records in a batch: 1 MiB of them.
 const BATCH: usize = 8192;
