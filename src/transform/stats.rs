@@ -1,11 +1,13 @@
 //! What a stream holds, and what compressing it again would give.
 //!
-//! The estimate compresses a sample: every piece of data has the same chance, which is 1 until
-//! there are enough and is halved whenever there are twice as many. The choice depends on
-//! nothing but the stream. What is estimated is the ratio of sectors after to sectors before;
-//! its standard error is that of the ratio estimator of a simple random sample without
-//! replacement.
+//! The estimate compresses a sample. The chance of a piece of data is proportional to its sectors,
+//! as far as that is below 1: most files of a tree of sources have one sector, and most sectors are
+//! in few files. The choice depends on nothing but the stream: it is a priority sample (Duffield,
+//! Lund and Thorup, Priority sampling for estimation of arbitrary subset sums, 2007), which takes
+//! the pieces with the lowest quotients of a hash and their sectors. What is estimated is the ratio
+//! of sectors after to sectors before, each weighted with the inverse of its chance.
 
+use std::collections::BinaryHeap;
 use std::num::NonZeroUsize;
 
 use super::error::TransformError;
@@ -31,8 +33,8 @@ pub struct StatsOptions {
     pub target: Target,
     /// Codecs and levels to estimate.
     pub estimates: Vec<(Codec, Level)>,
-    /// Pieces of data, of up to 128 KiB each, that the estimate compresses at least, as far as
-    /// there are so many; at most twice as many are used.
+    /// Pieces of data, of up to 128 KiB each, that the estimate uses, as far as there are so many.
+    /// Standard errors are too small where there are fewer than 30.
     pub samples: usize,
 }
 
@@ -70,12 +72,12 @@ pub struct Estimate {
     pub codec: Codec,
     /// The level.
     pub level: Level,
-    /// Pieces compressed.
+    /// Pieces used.
     pub samples: u64,
     /// Sectors that all data of the stream would take.
     pub sectors: f64,
-    /// Standard error of that; 0 where all of the data was compressed, `None` where one piece tells
-    /// nothing of the others. With 95 % certainty the truth is within 1.96 of it.
+    /// Standard error of that; 0 where all of the data was compressed, `None` where the pieces used
+    /// are too few or too much alike to tell. With 95 % certainty the truth is within 1.96 of it.
     pub standard_error: Option<f64>,
 }
 
@@ -106,7 +108,7 @@ pub struct Stats {
 /// Sectors of one sampled piece: before, and after for each estimate.
 #[derive(Debug, Clone)]
 struct Sample {
-    hash: u64,
+    priority: u64,
     before: u64,
     after: Vec<u64>,
 }
@@ -168,12 +170,14 @@ pub fn stats(
         options.samples
     });
     let mut total = Counted::default();
-    let limit = options.samples.saturating_mul(2);
     let counted: Result<(), TransformError> = pipeline::ordered(
         jobs,
         || {
             Ok(source.next()?.map(|batch| {
-                let chosen = batch.items.iter().map(|item| choice.of(item)).collect();
+                let chosen = batch.items.iter();
+                let chosen = chosen
+                    .map(|item| choice.of(item, &options.target))
+                    .collect();
                 (batch, chosen)
             }))
         },
@@ -194,26 +198,31 @@ pub fn stats(
             }
             total.samples.extend(counted.samples);
             // Samples that the end will not want are not kept.
-            if total.samples.len() > limit.saturating_mul(2) {
-                prune(&mut total.samples, limit);
+            if total.samples.len() > options.samples.saturating_mul(2) {
+                prune(&mut total.samples, options.samples);
             }
             Ok(())
         },
     );
     counted?;
-    total.samples.retain(|sample| sample.hash <= choice.limit);
+    total.samples.retain(|sample| choice.has(sample.priority));
     let (_, bytes) = source.progress();
     Ok(Stats {
         header_without_end: source.header_without_end,
         command_after_end: source.command_after_end,
-        ..summed_up(&total, &source.kinds, bytes, &options.estimates)
+        ..summed_up(
+            &total,
+            &source.kinds,
+            bytes,
+            &options.estimates,
+            choice.limit,
+        )
     })
 }
 
-/// Drops samples the way the choice does, until there are no more than `limit`: those with the
-/// highest hashes are the first that a smaller chance leaves out.
+/// Drops samples the way the choice does, until there are no more than `limit`.
 fn prune(samples: &mut Vec<Sample>, limit: usize) {
-    samples.sort_unstable_by_key(|sample| sample.hash);
+    samples.sort_unstable_by_key(|sample| sample.priority);
     samples.truncate(limit.max(1));
 }
 
@@ -222,14 +231,15 @@ fn summed_up(
     kinds: &[u64; KINDS],
     bytes: u64,
     methods: &[(Codec, Level)],
+    limit: Option<u64>,
 ) -> Stats {
     let [zlib, lzo, zstd] = total.encoded;
     let mut all = total.plain;
     all.add(&total.unknown);
     total.encoded.iter().for_each(|codec| all.add(codec));
-    let (sectors, pieces) = (all.sectors, all.extents);
+    let sectors = all.sectors;
     let estimates = methods.iter().enumerate().map(|(index, &(codec, level))| {
-        let (sectors, standard_error) = estimate(&total.samples, index, sectors, pieces);
+        let (sectors, standard_error) = estimate(&total.samples, index, sectors, limit);
         Estimate {
             codec,
             level,
@@ -260,73 +270,107 @@ fn summed_up(
     }
 }
 
-/// The ratio estimator and its standard error (Cochran, Sampling Techniques, 6.4): with the
-/// ratio R of the sums, the error of `sectors * R` has the variance
-/// `N^2 (1 - n/N) / n * sum (after - R before)^2 / (n - 1)`.
-fn estimate(samples: &[Sample], method: usize, sectors: u64, pieces: u64) -> (f64, Option<f64>) {
+/// The ratio estimator with unequal chances and its standard error (Särndal, Swensson and Wretman,
+/// Model Assisted Survey Sampling, 5.6): with the chance `p` of each of `n` pieces that was not
+/// certain, and the ratio R of the weighted sums, the error of `sectors * R` has the variance
+/// `n / (n - 1) * sum (1 - p) / p^2 * (after - R before)^2`.
+fn estimate(
+    samples: &[Sample],
+    method: usize,
+    sectors: u64,
+    limit: Option<u64>,
+) -> (f64, Option<f64>) {
     let of = |sample: &Sample| {
         let after = sample.after.get(method).copied().unwrap_or(sample.before);
-        (sample.before as f64, after as f64)
+        let chance = limit.map_or(1.0, |limit| chance(sample.before, limit));
+        (sample.before as f64, after as f64, chance)
     };
-    let before: f64 = samples.iter().map(|sample| of(sample).0).sum();
-    let after: f64 = samples.iter().map(|sample| of(sample).1).sum();
-    if before == 0.0 {
-        return (sectors as f64, Some(0.0));
+    let (mut all_before, mut all_after) = (0.0, 0.0);
+    for (before, after, chance) in samples.iter().map(of) {
+        all_before += before / chance;
+        all_after += after / chance;
     }
-    let ratio = after / before;
+    if all_before == 0.0 {
+        return (sectors as f64, limit.is_none().then_some(0.0));
+    }
+    let ratio = all_after / all_before;
     let total = sectors as f64 * ratio;
-    let (n, all) = (samples.len() as f64, pieces as f64);
-    if u64_of(samples.len()) >= pieces {
+    if limit.is_none() {
         return (total, Some(0.0));
     }
-    if samples.len() < 2 {
-        return (total, None);
+    let (mut uncertain, mut squares) = (0.0, 0.0);
+    for (before, after, chance) in samples.iter().map(of).filter(|&(.., chance)| chance < 1.0) {
+        uncertain += 1.0;
+        squares += (1.0 - chance) / chance.powi(2) * (after - ratio * before).powi(2);
     }
-    let squares: f64 = samples
-        .iter()
-        .map(of)
-        .map(|(before, after)| (after - ratio * before).powi(2))
-        .sum();
-    let variance = all * all * (1.0 - n / all) / n * squares / (n - 1.0);
-    (total, Some(variance.sqrt()))
+    // Pieces that are all alike do not tell how others differ; what is left then is rounding.
+    let error = (squares * uncertain / (uncertain - 1.0)).sqrt();
+    (
+        total,
+        (uncertain > 1.0 && error > total * 1e-9).then_some(error),
+    )
 }
 
-/// Chooses pieces by a hash of their number.
+/// The chance that a piece of so many sectors has a priority below the limit.
+fn chance(sectors: u64, limit: u64) -> f64 {
+    (sectors.max(1) as f64 * (limit as f64 / u64::MAX as f64)).min(1.0)
+}
+
+/// Chooses pieces by a hash of their number, and their sectors.
 struct Choice {
     pieces: u64,
-    chosen: usize,
     samples: usize,
-    /// A piece is chosen when its hash is not above this.
-    limit: u64,
+    /// The priorities of the pieces that are chosen so far.
+    chosen: BinaryHeap<u64>,
+    /// The lowest priority that was left out, if any was: those below it are chosen.
+    limit: Option<u64>,
 }
 
 impl Choice {
     fn new(samples: usize) -> Self {
         Self {
             pieces: 0,
-            chosen: 0,
             samples,
-            limit: u64::MAX,
+            chosen: BinaryHeap::new(),
+            limit: None,
         }
     }
 
-    /// The hash of a piece that is chosen.
-    fn of(&mut self, item: &Item) -> Option<u64> {
-        if !matches!(item, Item::Data(_) | Item::Encoded(_)) || self.samples == 0 {
+    /// The priority of a piece that is chosen, until the limit goes below it.
+    fn of(&mut self, item: &Item, target: &Target) -> Option<u64> {
+        if self.samples == 0 {
             return None;
         }
+        let sectors = sectors_before(item, target)?;
         add(&mut self.pieces, 1);
-        let hash = hash(self.pieces);
-        if hash > self.limit {
+        let priority = hash(self.pieces).checked_div(sectors.max(1))?;
+        if !self.has(priority) {
             return None;
         }
-        self.chosen = self.chosen.saturating_add(1);
-        if self.chosen >= self.samples.saturating_mul(2) {
-            // About half of those chosen so far stay.
-            self.limit /= 2;
-            self.chosen /= 2;
+        self.chosen.push(priority);
+        if self.chosen.len() > self.samples {
+            self.limit = self.chosen.pop();
         }
-        Some(hash)
+        self.has(priority).then_some(priority)
+    }
+
+    fn has(&self, priority: u64) -> bool {
+        self.limit.is_none_or(|limit| priority < limit)
+    }
+}
+
+/// Sectors of a piece of data as it is in the stream; `None` for other items.
+fn sectors_before(item: &Item, target: &Target) -> Option<u64> {
+    match item {
+        Item::Data(data) => Some(plain_sectors(u64_of(data.len), &target.at(data.offset))),
+        Item::Encoded(encoded) => match &encoded.command {
+            Ok(Command::EncodedWrite(write)) => {
+                let (payload, target) = (u64_of(write.data.len()), target.at(write.file_offset));
+                Some(sectors_of(payload, &write.fields(), false, &target))
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -346,7 +390,7 @@ fn count(
 ) -> Result<Counted, TransformError> {
     batch.verify()?;
     let mut counted = Counted::default();
-    for (item, hash) in batch.items.iter().zip(chosen) {
+    for (item, priority) in batch.items.iter().zip(chosen) {
         match item {
             Item::Header => add(&mut counted.streams, 1),
             Item::Pass(_)
@@ -365,7 +409,7 @@ fn count(
                     plain_sectors: sectors,
                     sectors,
                 });
-                if let Some(hash) = hash {
+                if let Some(priority) = priority {
                     let mut room = Vec::new();
                     let data = gathered.joined(&mut room);
                     let mut after = Vec::new();
@@ -377,7 +421,7 @@ fn count(
                         );
                     }
                     counted.samples.push(Sample {
-                        hash,
+                        priority,
                         before: sectors,
                         after,
                     });
@@ -406,7 +450,7 @@ fn count(
                     plain_sectors: plain_sectors(fields.len, &target),
                     sectors,
                 });
-                if let Some(hash) = hash {
+                if let Some(priority) = priority {
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
                         after.push(match rework.encoded(write, &target) {
@@ -418,7 +462,7 @@ fn count(
                         });
                     }
                     counted.samples.push(Sample {
-                        hash,
+                        priority,
                         before: sectors,
                         after,
                     });

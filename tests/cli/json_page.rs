@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
 use serde_json::Value;
 
 use crate::material::{content, lines};
@@ -116,6 +117,24 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
+/// A stream with pieces of which a few tell nothing of the others.
+fn pieces_alike() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
+    let subvol = command::Subvol {
+        path: "sub".into(),
+        uuid: Uuid([7; 16]),
+        ctransid: 9,
+    };
+    writer.write_command(&subvol).unwrap();
+    for piece in 0..100 {
+        let path = "f".into();
+        writer
+            .write_data(&path, piece << 20, &[b'a'; 8192])
+            .unwrap();
+    }
+    writer.finish().unwrap()
+}
+
 /// Files to look at, in a directory.
 fn material(dir: &Path) {
     let write = |name: &str, bytes: &[u8]| fs::write(dir.join(name), bytes).unwrap();
@@ -132,6 +151,7 @@ fn material(dir: &Path) {
     let mut holes = vec![0; 4 * 131_072];
     holes[..100_000].copy_from_slice(&lines(100_000)[..100_000]);
     write("holes", &holes);
+    write("alike", &pieces_alike());
 }
 
 #[test]
@@ -155,6 +175,7 @@ fn the_page_of_json_is_what_is_printed() {
         "stream dump unknown".to_owned(),
         "stream dump stream".to_owned(),
         "stream stats stream --estimate zstd:3".to_owned(),
+        "stream stats alike --estimate lzo --samples 30".to_owned(),
         "stream recompress stream -o out".to_owned(),
         "write data copy --plain-ok".to_owned(),
     ];

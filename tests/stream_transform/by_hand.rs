@@ -396,10 +396,58 @@ fn an_estimate_is_within_its_error() {
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one, two);
     let estimate = one.estimates[0];
-    assert!((50..=100).contains(&estimate.samples), "{estimate:?}");
+    assert_eq!(estimate.samples, 50, "{estimate:?}");
     let error = estimate.standard_error.unwrap();
     assert!(error > 0.0);
     // The sample is always the same; four errors are far out.
     let off = (estimate.sectors - done.sectors_out as f64).abs();
     assert!(off < 4.0 * error, "{estimate:?}: {done:?}");
+}
+
+/// As in a tree of sources: of 2020 files 2000 have one sector, and 20 have a quarter of all sectors
+/// and all that can be saved. By chance alike, a sample of 100 would have one of them or none.
+#[test]
+fn an_estimate_does_not_miss_the_few_large_files() {
+    use btrfs_payload::transform::{StatsOptions, stats};
+    let mut writer = begun(Version::V2);
+    let large = text(131_072);
+    for file in 0..2020_u64 {
+        let data = if file % 101 == 0 {
+            &large[..]
+        } else {
+            &large[..4096]
+        };
+        writer.write_data(&"f".into(), file << 18, data).unwrap();
+    }
+    let stream = writer.finish().unwrap();
+    let (_, done) = zstd3().done(&stream);
+    let mut options = StatsOptions::default();
+    options.estimates = vec![(Codec::Zstd, Level::Number(3))];
+    options.samples = 100;
+    let stats = stats(&stream[..], &options, crate::work::jobs(2)).unwrap();
+    let (truth, estimate) = (done.sectors_out as f64, stats.estimates[0]);
+    let error = estimate.standard_error.unwrap();
+    assert!(error < truth / 10.0, "{estimate:?}: {done:?}");
+    assert!(
+        (estimate.sectors - truth).abs() < 4.0 * error,
+        "{estimate:?}: {done:?}"
+    );
+}
+
+#[test]
+fn an_estimate_from_pieces_that_are_all_alike_has_no_error_to_tell() {
+    use btrfs_payload::transform::{StatsOptions, stats};
+    let mut writer = begun(Version::V2);
+    let one = text(65_536);
+    for piece in 0..200_u64 {
+        writer.write_data(&"f".into(), piece << 18, &one).unwrap();
+    }
+    let stream = writer.finish().unwrap();
+    let mut options = StatsOptions::default();
+    options.estimates = vec![(Codec::Zstd, Level::Number(3))];
+    for (samples, error) in [(50, None), (200, Some(0.0))] {
+        options.samples = samples;
+        let stats = stats(&stream[..], &options, crate::work::jobs(2)).unwrap();
+        assert_eq!(stats.estimates[0].standard_error, error, "{samples}");
+    }
 }

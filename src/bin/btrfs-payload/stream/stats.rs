@@ -26,7 +26,7 @@ pub(crate) struct Args {
           value_parser = words(str::parse::<Method>, codecs), hide_possible_values = true)]
     estimate: Vec<Method>,
 
-    /// Pieces of up to 128 KiB that an estimate compresses, at least
+    /// Pieces of up to 128 KiB that an estimate is made from, 30 at least
     #[arg(long, default_value_t = 400, value_name = "N", value_parser = samples)]
     samples: usize,
 
@@ -48,7 +48,8 @@ Examples:
 
 Sizes on disk are whole sectors; an inline extent takes none. Data that is cloned counts once,
 where it is written. An estimate is of a sample, with its error: in 95 of 100 cases the truth is
-not further away. Four times the samples halve it; there is none where all data was compressed.
+not further away. Four times the samples halve it. There is none where all data was compressed;
+it is unknown where what was compressed is all alike.
 
 Lines of --format json:
   {\"kind\":\"contents\"} input, streams, bytes, command_counts (an object: name to number)
@@ -92,10 +93,12 @@ struct EstimateLine {
     standard_error: Option<f64>,
 }
 
-/// One piece tells nothing of the others.
+/// With fewer pieces the truth is further away than the error says.
+const MIN_SAMPLES: usize = 30;
+
 fn samples(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&number| number >= 2);
-    number.ok_or_else(|| "a number is expected, 2 at least".to_owned())
+    let number = text.parse().ok().filter(|&number| number >= MIN_SAMPLES);
+    number.ok_or_else(|| format!("a number is expected, {MIN_SAMPLES} at least"))
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
