@@ -397,7 +397,9 @@ impl Table<'_> {
             total.plain,
             count(total.holes, "hole"),
             percent(saved, total.plain_sectors),
-            if total.unsound == 0 {
+            if total.encoded == 0 {
+                "there is no payload to judge".to_owned()
+            } else if total.unsound == 0 {
                 "every payload is sound".to_owned()
             } else {
                 format!("{} NOT sound", count(total.unsound, "payload"))

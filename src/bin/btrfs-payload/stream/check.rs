@@ -243,16 +243,19 @@ fn sums(
         ..
     } = summary;
     let sound = summary.is_sound();
-    let [whole, of_payloads] = [whole_bytes, payload_bytes].map(|bytes| output.size(bytes));
+    let [whole, size] = [whole_bytes, payload_bytes].map(|bytes| output.size(bytes));
+    let of_payloads = match payloads {
+        0 => "no payload to judge".to_owned(),
+        _ => format!("{} of {size}", count(payloads, "payload")),
+    };
     output.sum(
         sound,
         format_args!(
-            "{}: {} ({}, {}, {whole} whole, {} of {of_payloads}; {}, {}, {}){}{}",
+            "{}: {} ({}, {}, {whole} whole, {of_payloads}; {}, {}, {}){}{}",
             name,
             if sound { "sound" } else { "NOT SOUND" },
             count(streams, "stream"),
             count(commands, "command"),
-            count(payloads, "payload"),
             count(errors, "error"),
             count(warnings, "warning"),
             count(notes, "note"),
