@@ -106,7 +106,7 @@ pub struct WriteSummary {
     pub holes: Tally,
     /// Fallbacks, one entry a reason.
     pub fallbacks: Vec<Fallback>,
-    /// Bytes read back and compared; 0 where that was not asked for.
+    /// Bytes read back and compared, without holes that were skipped; 0 where that was not asked for.
     pub verified: u64,
 }
 
