@@ -46,6 +46,9 @@ impl Foreign {
         if let Some((_, program)) = magics.find(|(magic, _)| bytes.starts_with(magic)) {
             return Self::Compressed(program);
         }
+        if is_lzma(bytes) {
+            return Self::Compressed("lzma");
+        }
         if let Some(at) = find_header(bytes) {
             return Self::HeaderAt(offset.saturating_add(u64_of(at)));
         }
@@ -54,6 +57,14 @@ impl Foreign {
         }
         Self::Unknown
     }
+}
+
+/// A `.lzma` file has no magic: a byte of properties and the size of the dictionary (4 bytes), both
+/// as lzma(1) chooses them, then the length (8 bytes), which it does not know. The first three bytes
+/// may begin an LZO payload too.
+fn is_lzma(bytes: &[u8]) -> bool {
+    let length = bytes.get(5..).and_then(<[u8]>::first_chunk);
+    bytes.starts_with(&[0x5d, 0, 0]) && length == Some(&[0xff; 8])
 }
 
 /// The rest of a sentence that says that no stream begins.
@@ -138,6 +149,10 @@ mod tests {
             Foreign::of(&[0x1f, 0x8b, 8, 0], 0),
             Foreign::Compressed("gzip")
         );
+        // As `xz --format=lzma` begins: a dictionary of 8 MiB, no length.
+        let lzma = b"]\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0";
+        assert_eq!(Foreign::of(lzma, 0), Foreign::Compressed("lzma"));
+        assert_eq!(Foreign::of(b"]\0\0\0Y\0\0\0\x12lzo", 0), Foreign::Unknown);
         assert_eq!(Foreign::of(b"\0\0\0", 0), Foreign::Zeroes);
         assert_eq!(Foreign::of(b"At subvol x\n", 0), Foreign::Unknown);
         let text = [&b"At subvol snapshot\n\n"[..], &header(1, 2)].concat();
