@@ -9,31 +9,15 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use btrfs_payload::files::{Extent, FilesError, Kind, Map, MapOptions, References, Totals};
 use btrfs_payload::ioctl::{self, Key, QueryError};
 use btrfs_payload::rules::OnDiskId;
 use rustix::fs::FallocateFlags;
-use support::{Mount, create, text, unprivileged};
+use support::{Mount, create, snapshot, subvolume, text, unprivileged};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-
-fn btrfs(arguments: &[&OsStr]) {
-    let output = Command::new("btrfs").args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}");
-}
-
-fn subvolume(path: &Path) {
-    btrfs(&["subvolume".as_ref(), "create".as_ref(), path.as_ref()]);
-}
-
-fn snapshot(from: &Path, to: &Path) {
-    let command: [&OsStr; 3] = ["subvolume".as_ref(), "snapshot".as_ref(), "-r".as_ref()];
-    btrfs(&[&command[..], &[from.as_ref(), to.as_ref()]].concat());
-}
 
 fn sync(fs: &Mount) {
     rustix::fs::syncfs(File::open(fs.path()).unwrap()).unwrap();
@@ -194,7 +178,7 @@ fn each_extent_counts_once_whatever_shows_it() {
     assert_eq!(shared, 1, "the one of sparse and clone");
     assert_eq!(alone.included.len(), 1);
 
-    snapshot(&live, &fs.join("frozen"));
+    snapshot(&live, &fs.join("frozen"), &["-r"]);
     sync(&fs);
     // The top: both subvolumes.
     let all = map(&[fs.path()]);
@@ -243,7 +227,7 @@ fn a_directory_means_what_is_below_it() {
     let nested = odd.join("nested");
     subvolume(&nested);
     written(&nested.join("file"), &noise(128 * KIB));
-    snapshot(&live, &fs.join("frozen"));
+    snapshot(&live, &fs.join("frozen"), &["-r"]);
     sync(&fs);
     let below = map(&[odd]);
     assert_eq!((below.files, below.included.len()), (2, 2));
@@ -340,7 +324,7 @@ fn references_have_each_place_and_its_part() {
     clone(&file, 0, 64 * KIB, 2 * MIB);
     file.sync_all().unwrap();
     other.sync_all().unwrap();
-    snapshot(&live, &fs.join("frozen"));
+    snapshot(&live, &fs.join("frozen"), &["-r"]);
     sync(&fs);
     let map = map(&[fs.path()]);
     assert_eq!(map.extents().len(), 1);

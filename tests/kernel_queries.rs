@@ -13,25 +13,9 @@ use std::path::Path;
 use std::process::Command;
 
 use btrfs_payload::ioctl::{self, Deduped, Destination, Key, QueryError};
-use support::{Mount, chattr_c, create, text, unprivileged};
+use support::{Mount, chattr_c, create, snapshot, subvolume, text, unprivileged};
 
 const KIB: usize = 1024;
-
-fn btrfs(arguments: &[&OsStr]) {
-    let output = Command::new("btrfs").args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}");
-}
-
-fn subvolume(path: &Path) {
-    btrfs(&["subvolume".as_ref(), "create".as_ref(), path.as_ref()]);
-}
-
-fn snapshot(from: &Path, to: &Path, options: &[&str]) {
-    let mut arguments: Vec<&OsStr> = vec!["subvolume".as_ref(), "snapshot".as_ref()];
-    arguments.extend(options.iter().map(|option| -> &OsStr { option.as_ref() }));
-    btrfs(&[&arguments[..], &[from.as_ref(), to.as_ref()]].concat());
-}
 
 fn write(path: &Path, data: &[u8]) -> File {
     let file = create(path);

@@ -104,6 +104,20 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// True where the whole input is compressed: what looks like a stream header in it is none.
+    #[must_use]
+    pub fn is_of_compressed_input(&self) -> bool {
+        matches!(
+            self,
+            Self::NotASendStream {
+                offset: 0,
+                found: Foreign::Compressed(_)
+            }
+        )
+    }
+}
+
 /// Where in a stream the reader stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

@@ -17,7 +17,7 @@ use crate::rules::Target;
 use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 use crate::send_stream::command::EncodedWrite;
-use crate::send_stream::{Command, Foreign, IntoReader, Issue, RawCommand, ReadError, Reader};
+use crate::send_stream::{Command, IntoReader, Issue, RawCommand, ReadError, Reader};
 use crate::validate::{Report, Severity};
 
 /// Memory that a name takes at the most, bytes: an entry, its node and the room that their tables
@@ -208,7 +208,7 @@ impl<R: Read> Source<R> {
                     batch.add(finding);
                     self.order.lost();
                     // What looks like a header in a compressed stream is none.
-                    if is_compressed(&error) || self.reader.resync()?.is_none() {
+                    if error.is_of_compressed_input() || self.reader.resync()?.is_none() {
                         break;
                     }
                     self.found_stream(&mut batch);
@@ -363,17 +363,6 @@ fn judge(batch: Batch, options: &CheckOptions) -> Judged {
         }
     }
     judged
-}
-
-/// True where the whole input is compressed.
-fn is_compressed(error: &ReadError) -> bool {
-    matches!(
-        error,
-        ReadError::NotASendStream {
-            offset: 0,
-            found: Foreign::Compressed(_)
-        }
-    )
 }
 
 /// True for what is not about the attributes.

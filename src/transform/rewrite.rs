@@ -28,6 +28,7 @@ use crate::validate::NotSound;
 
 /// Sums of a rewritten stream. Lengths are bytes; sectors are those of the target filesystem.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RewriteSummary {
     /// Bytes read.
@@ -37,6 +38,7 @@ pub struct RewriteSummary {
     /// Commands read.
     pub commands: u64,
     /// Bytes of files that plain and encoded writes stand for.
+    #[cfg_attr(feature = "serde", serde(rename = "data_bytes"))]
     pub data: u64,
     /// Encoded writes read.
     pub encoded_in: u64,

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use btrfs_payload::Kernel;
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
@@ -26,7 +27,7 @@ pub(crate) struct Args {
 
     /// Give what this kernel would return, sound or not: a release (6.8.12), a line (6.18), or the
     /// running one; without a value, the newest known
-    #[arg(long, value_name = "RELEASE|running", num_args = 0..=1, default_missing_value = "7.3",
+    #[arg(long, value_name = "RELEASE|running", num_args = 0..=1, default_missing_value = Kernel::NEWEST.to_string(),
           help_heading = "Kernels", hide_possible_values = true,
           value_parser = words(str::parse::<Named>, kernels::names))]
     as_kernel: Option<Named>,

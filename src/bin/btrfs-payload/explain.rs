@@ -60,9 +60,12 @@ fn parse(code: &str) -> Result<String, String> {
     Ok(code.to_owned())
 }
 
-fn codes() -> Vec<&'static str> {
+fn codes() -> Vec<String> {
     let codes = every().map(|(_, explanation)| explanation.code);
-    std::iter::once(ALL).chain(codes).collect()
+    std::iter::once(ALL)
+        .chain(codes)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What a code is of.

@@ -19,18 +19,16 @@ pub(crate) enum Which {
     All,
 }
 
-/// What names a kernel, for shells to complete: the newest release, the lines, the running one.
-pub(crate) fn names() -> Vec<&'static str> {
-    vec![
-        "running", "7.3", "7.2", "7.1", "7.0", "6.19", "6.18", "6.17", "6.16", "6.15", "6.14",
-        "6.13", "6.12", "6.6", "6.1", "5.19",
-    ]
+/// What names a kernel, for shells to complete: the running one, and one of each behaviour.
+pub(crate) fn names() -> Vec<String> {
+    let known = Kernel::ALL.iter().rev().map(ToString::to_string);
+    std::iter::once("running".to_owned()).chain(known).collect()
 }
 
 /// The same, and all of them together.
-pub(crate) fn names_and_all() -> Vec<&'static str> {
+pub(crate) fn names_and_all() -> Vec<String> {
     let mut names = names();
-    names.insert(0, "all");
+    names.insert(0, "all".to_owned());
     names
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use btrfs_payload::rules::Codec;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, Error};
 
@@ -9,11 +10,11 @@ use clap::{Arg, Command, Error};
 #[derive(Clone)]
 pub(crate) struct Words<P> {
     parser: P,
-    words: fn() -> Vec<&'static str>,
+    words: fn() -> Vec<String>,
 }
 
 /// `parser`, with words for shells to complete. It may take other values as well.
-pub(crate) fn words<P>(parser: P, words: fn() -> Vec<&'static str>) -> Words<P> {
+pub(crate) fn words<P>(parser: P, words: fn() -> Vec<String>) -> Words<P> {
     Words { parser, words }
 }
 
@@ -35,11 +36,13 @@ impl<P: TypedValueParser> TypedValueParser for Words<P> {
 }
 
 /// The codecs.
-pub(crate) fn codecs() -> Vec<&'static str> {
-    vec!["zstd", "zlib", "lzo"]
+pub(crate) fn codecs() -> Vec<String> {
+    Codec::ALL.iter().map(ToString::to_string).collect()
 }
 
 /// What a level can be besides a number.
-pub(crate) fn levels() -> Vec<&'static str> {
-    vec!["default", "auto", "smallest", "max"]
+pub(crate) fn levels() -> Vec<String> {
+    ["default", "auto", "smallest", "max"]
+        .map(str::to_owned)
+        .into()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use btrfs_payload::send_stream::{
-    Attribute, AttributeValue, Command, Foreign, RawAttribute, RawCommand, ReadError, Timespec,
+    Attribute, AttributeValue, Command, RawAttribute, RawCommand, ReadError, Timespec,
 };
 use btrfs_payload::transform::{Escaped, EscapedWord};
 use btrfs_payload::validate::Headline;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             Err(error) => {
                 verdict = Verdict::NotSound;
                 // What looks like a header in a compressed stream is none.
-                let is_compressed = is_compressed(&error);
+                let is_compressed = error.is_of_compressed_input();
                 output.trouble(&anyhow::Error::new(error).context(name.clone()));
                 if is_compressed || reader.resync().with_context(cannot_read)?.is_none() {
                     break;
@@ -106,18 +106,6 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     }
     bar.finish_and_clear();
     Ok(verdict.max(faults.say(&name, output)))
-}
-
-/// True where the whole input is compressed.
-fn is_compressed(error: &ReadError) -> bool {
-    matches!(
-        error,
-        ReadError::NotASendStream {
-            offset: 0,
-            found: Foreign::Compressed(_),
-            ..
-        }
-    )
 }
 
 fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {

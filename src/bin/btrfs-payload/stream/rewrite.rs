@@ -78,22 +78,8 @@ Exit status:
 struct Line<'a> {
     kind: &'static str,
     input: &'a str,
-    bytes_in: u64,
-    bytes_out: u64,
-    commands: u64,
-    data_bytes: u64,
-    encoded_in: u64,
-    encoded_out: u64,
-    replaced: u64,
-    unsound: u64,
-    mended: u64,
-    sectors_in: u64,
-    sectors_out: u64,
-    refused_clones: u64,
-    fileattr_left_out: u64,
-    header_without_end: u64,
-    command_after_end: u64,
-    holes_trusted: u64,
+    #[serde(flatten)]
+    summary: &'a RewriteSummary,
 }
 
 impl InOut {
@@ -240,22 +226,7 @@ fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()>
     output.json(&Line {
         kind: "rewritten",
         input: name,
-        bytes_in,
-        bytes_out,
-        commands,
-        data_bytes: data,
-        encoded_in,
-        encoded_out,
-        replaced,
-        unsound,
-        mended,
-        sectors_in,
-        sectors_out,
-        refused_clones,
-        fileattr_left_out,
-        header_without_end,
-        command_after_end,
-        holes_trusted,
+        summary,
     })?;
     let [before, after, of_data] = [bytes_in, bytes_out, data].map(|bytes| output.size(bytes));
     let percent = bytes_in
