@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -683,4 +683,76 @@ fn dump_and_stats_tell_of_streams_that_do_not_end() {
     );
     let subvolumes = dump.stdout.matches(" subvol ").count();
     assert_eq!(subvolumes, 2, "{}", dump.stdout);
+}
+
+/// Somebody writes to the source all the time: what is written has some of both, and is said to.
+#[test]
+fn a_source_that_changes_meanwhile_is_named() {
+    let dir = dir(&lines(8 << 20));
+    let source = File::options().write(true).open(dir.path().join("data"));
+    let source = source.unwrap();
+    let mut command = program(dir.path());
+    command.args(["write", "--plain-ok", "data", "copy", "--level", "19"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() {
+        source.write_all_at(b"LINE", 0).unwrap();
+        thread::sleep(Duration::from_millis(1));
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("data changed while it was read"), "{said}");
+    // And one that nobody touches is not.
+    let quiet = run(dir.path(), ["write", "--plain-ok", "data", "again"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
+}
+
+/// Runs the program on a terminal; what it prints there, or `None` without script(1).
+fn on_a_terminal(dir: &Path, arguments: &str) -> Option<String> {
+    let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_btrfs-payload"));
+    let mut script = Command::new("script");
+    script
+        .args(["-qec", &command, "/dev/null"])
+        .current_dir(dir);
+    match script.stdin(Stdio::null()).output() {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) => {
+            skip(
+                "a_terminal_gets_colours_and_no_binary_data",
+                &error.to_string(),
+            );
+            None
+        }
+    }
+}
+
+#[test]
+fn a_terminal_gets_colours_and_no_binary_data() {
+    // Every byte there is, which is no text.
+    let bytes: Vec<u8> = (0..=255).cycle().take(9000).collect();
+    let dir = dir(&bytes);
+    fs::write(dir.path().join("stream"), stream()).unwrap();
+    let prepare = run(dir.path(), ["prepare", "data", "--out", "extents"]);
+    assert_eq!(prepare.code, Some(0));
+    for arguments in [
+        "decode extents/000000000000.zstd",
+        "stream recompress stream",
+        "stream decompress stream",
+    ] {
+        let Some(said) = on_a_terminal(dir.path(), arguments) else {
+            return;
+        };
+        assert!(
+            said.contains("to a terminal; use -o FILE or a pipe"),
+            "{arguments}: {said}"
+        );
+        assert!(said.len() < 400, "{arguments}: {} bytes", said.len());
+    }
+    let check = |options: &str| {
+        on_a_terminal(dir.path(), &format!("stream check stream {options}")).unwrap()
+    };
+    let coloured = check("");
+    assert!(coloured.contains("\x1b[32msound\x1b[0m"), "{coloured:?}");
+    let plain = check("--color never --no-progress");
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+    assert!(plain.contains(": sound ("), "{plain:?}");
 }
