@@ -184,5 +184,5 @@ fn on_btrfs_payloads_become_the_extents_they_were() {
         |directory: &str| fs::read(fs.outside().join(directory).join("000000000000.lzo")).unwrap();
     let (made, read) = (payload("made"), payload("read"));
     assert!(read.starts_with(&made));
-    assert!(done(&["check", first, second]).contains("\"sound\":2"));
+    assert!(done(&["check", first, second]).contains("\"good\":2"));
 }

@@ -214,6 +214,20 @@ fn the_page_of_json_is_what_is_printed() {
     assert_eq!(missing, ["written verified_bytes: number"]);
 }
 
+/// A name means the same wherever it stands.
+#[test]
+fn a_name_has_one_type_in_all_kinds() {
+    let mut types: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for ((_, field), words) in Page::json().fields {
+        let name = field.rsplit('.').next().unwrap().to_owned();
+        let words = words.into_iter();
+        let words = words.filter(|word| *word != "null" && TYPES.contains(&word.as_str()));
+        types.entry(name).or_default().extend(words);
+    }
+    types.retain(|_, words| words.len() != 1);
+    assert!(types.is_empty(), "{types:?}");
+}
+
 #[test]
 fn the_page_of_manifests_is_what_is_written() {
     let dir = tempfile::tempdir().unwrap();

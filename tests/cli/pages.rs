@@ -1,6 +1,7 @@
 //! Help, manual pages and completions.
 //!
-//! `pages/NAME.txt` is what `NAME --help` prints, for every subcommand; `BLESS=1` writes them.
+//! `pages/NAME.txt` is what `NAME --help` prints, for every subcommand, and `short_pages/NAME.txt`
+//! what `NAME -h` prints; `BLESS=1` writes them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +12,10 @@ use std::process::Command;
 use crate::trouble::fifo;
 use crate::{assert_trouble, program, run, tree};
 
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/pages")
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cli")
+        .join(name)
 }
 
 /// Every command as the words after the program's name, the program itself first.
@@ -21,7 +24,7 @@ fn commands() -> Vec<Vec<String>> {
     let mut at = 0;
     while let Some(command) = commands.get(at).cloned() {
         at += 1;
-        let help = help(&command);
+        let help = help(&command, "--help");
         let listed = help.lines().skip_while(|line| *line != "Commands:");
         for line in listed.skip(1).take_while(|line| !line.is_empty()) {
             match line.split_whitespace().next() {
@@ -34,12 +37,9 @@ fn commands() -> Vec<Vec<String>> {
     commands
 }
 
-fn help(command: &[String]) -> String {
+fn help(command: &[String], option: &str) -> String {
     let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-    let help = run(
-        &std::env::temp_dir(),
-        [&arguments[..], &["--help"]].concat(),
-    );
+    let help = run(&std::env::temp_dir(), [&arguments[..], &[option]].concat());
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     help.stdout
 }
@@ -48,24 +48,127 @@ fn help(command: &[String]) -> String {
 fn every_help_page_is_the_one_that_was_read() {
     let bless = std::env::var_os("BLESS").is_some();
     let mut complaints = Vec::new();
-    let mut names = BTreeSet::new();
-    for command in commands() {
-        let name = [&["btrfs-payload".to_owned()], &command[..]].concat();
-        let name = format!("{}.txt", name.join("-"));
-        let path = directory().join(&name);
-        let help = help(&command);
-        if bless {
-            fs::create_dir_all(directory()).unwrap();
-            fs::write(&path, &help).unwrap();
+    for (option, kept_in) in [("--help", "pages"), ("-h", "short_pages")] {
+        let mut names = BTreeSet::new();
+        for command in commands() {
+            let name = [&["btrfs-payload".to_owned()], &command[..]].concat();
+            let name = format!("{}.txt", name.join("-"));
+            let path = directory(kept_in).join(&name);
+            let help = help(&command, option);
+            if bless {
+                fs::create_dir_all(directory(kept_in)).unwrap();
+                fs::write(&path, &help).unwrap();
+            }
+            if fs::read_to_string(&path).unwrap_or_default() != help {
+                complaints.push(format!("{kept_in}/{name} differs; {option} prints\n{help}"));
+            }
+            names.insert(name);
         }
-        if fs::read_to_string(&path).unwrap_or_default() != help {
-            complaints.push(format!("{name} differs; --help prints\n{help}"));
-        }
-        names.insert(name);
+        let kept: BTreeSet<String> = tree(&directory(kept_in)).into_iter().collect();
+        assert_eq!(kept, names, "pages and commands");
     }
-    let kept: BTreeSet<String> = tree(&directory()).into_iter().collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
-    assert_eq!(kept, names, "pages and commands");
+}
+
+/// The short page has every option of the long one, in fewer lines.
+#[test]
+fn short_help_leaves_nothing_out() {
+    for command in commands() {
+        let [long, short] = ["--help", "-h"].map(|option| help(&command, option));
+        let options = |page: &str| -> BTreeSet<String> {
+            let words = page.split_whitespace();
+            let words = words.take_while(|word| *word != "Examples:");
+            let options = words.filter(|word| word.starts_with("--"));
+            options.map(str::to_owned).collect()
+        };
+        assert!(options(&short).is_subset(&options(&long)), "{command:?}");
+        let declared = long.lines().map(str::trim_start);
+        let declared = declared.filter(|line| line.starts_with('-'));
+        for line in declared {
+            let option = line.split(' ').find(|word| word.starts_with("--"));
+            let Some(option) = option else { continue };
+            assert!(options(&short).contains(option), "{command:?}: {option}");
+        }
+        assert!(short.lines().count() < long.lines().count(), "{command:?}");
+        let widest = short.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{command:?}: {widest:?}");
+    }
+}
+
+/// Who is told that something is sound is told what that says, and what it does not.
+#[test]
+fn the_word_sound_is_explained_where_it_is_used() {
+    let mut explained = 0;
+    for command in commands() {
+        let help = help(&command, "--help");
+        let mut words = help.split(|c: char| !c.is_alphabetic());
+        if words.any(|word| word == "sound") {
+            assert!(
+                help.contains("Sound: every reader gets the same bytes"),
+                "{command:?}: the word, and not what it means"
+            );
+            explained += 1;
+        }
+    }
+    assert!(explained > 8, "{explained}");
+}
+
+#[test]
+fn the_version_tells_the_features() {
+    let said = |options: &[&str]| {
+        let run = run(&std::env::temp_dir(), options);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+        run.stdout
+    };
+    let (short, long) = (said(&["-V"]), said(&["--version"]));
+    assert!(long.starts_with(&short) && !long.contains("features"));
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, features) = manifest.split_once("[features]\n").unwrap();
+    let features = features.lines().take_while(|line| !line.is_empty());
+    let names = features.filter_map(|line| line.split_once(" = "));
+    let names: BTreeSet<&str> = names.map(|(name, _)| name).collect();
+    // Those that this test was compiled with.
+    let compiled = [
+        ("cli", cfg!(feature = "cli")),
+        ("libdeflate", cfg!(feature = "libdeflate")),
+        ("peers", cfg!(feature = "peers")),
+        ("serde", cfg!(feature = "serde")),
+    ];
+    let known = compiled.map(|(name, _)| name).into_iter();
+    assert_eq!(known.chain(["default"]).collect::<BTreeSet<_>>(), names);
+    let with = compiled.into_iter().filter(|(_, with)| *with);
+    let with: Vec<&str> = with.map(|(name, _)| name).collect();
+    let expected = format!("{long}features: {}\n", with.join(", "));
+    for options in [
+        &["--version", "--verbose"][..],
+        &["-v", "--version"],
+        &["-vV"],
+    ] {
+        assert_eq!(said(options), expected, "{options:?}");
+    }
+}
+
+/// Each command that prints findings explains them, without any other argument.
+#[test]
+fn findings_are_explained_where_they_are_printed() {
+    let mut explain = 0;
+    for command in commands() {
+        if !help(&command, "--help").contains("--explain <CODE>") {
+            continue;
+        }
+        explain += 1;
+        let words = |code: &str| {
+            let words = command.iter().map(String::as_str);
+            let words: Vec<&str> = words.chain(["--explain", code]).collect();
+            run(&std::env::temp_dir(), words)
+        };
+        let code = words("zlib-adler32");
+        assert_eq!((code.code, code.stderr.as_str()), (Some(0), ""));
+        assert!(code.stdout.starts_with("zlib-adler32\n"), "{code:?}");
+        assert_trouble(&words("zlib-adler-32"), &["did you mean zlib-adler32"]);
+    }
+    // check, dump, decode, assemble; stream check, recompress, decompress, reframe
+    assert!(explain >= 8, "{explain}");
 }
 
 /// What stands under "Examples" is taken by the program: its files are missing, and no option is
@@ -75,7 +178,7 @@ fn every_example_of_the_help_can_be_typed() {
     let dir = tempfile::tempdir().unwrap();
     let mut tried = 0;
     for command in commands() {
-        let help = help(&command);
+        let help = help(&command, "--help");
         let mut lines = help.lines().skip_while(|line| !line.starts_with("Example"));
         lines.next();
         let examples: Vec<&str> = lines.take_while(|line| line.starts_with(' ')).collect();

@@ -16,24 +16,34 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::open_file;
+use crate::explain::{Explain, with_sound};
 use crate::manifest::{self, Encoded, Line};
 use crate::new_file::NewFile;
 use crate::origin::Origin;
 use crate::output::{Output, add, count, shown};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(override_usage = USAGE, after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// The directory that prepare or read has made, or the manifest in it
-    input: PathBuf,
+    #[arg(required_unless_present = "explain")]
+    input: Option<PathBuf>,
 
     /// The new file; it appears when it is complete
-    dest: PathBuf,
+    #[arg(required_unless_present = "explain")]
+    dest: Option<PathBuf>,
 
     /// Replace a regular file that exists
     #[arg(short, long, help_heading = "Output")]
     force: bool,
+
+    #[command(flatten)]
+    explain: Explain,
 }
+
+const USAGE: &str = "\
+btrfs-payload assemble [OPTIONS] <INPUT> <DEST>
+       btrfs-payload assemble --explain <CODE>";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -66,15 +76,21 @@ struct Fault {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let path = match args.input.is_dir() {
-        true => args.input.join(manifest::NAME),
-        false => args.input.clone(),
+    if let Some(done) = args.explain.run(output) {
+        return done;
+    }
+    let (Some(input), Some(name)) = (&args.input, &args.dest) else {
+        bail!("a directory and the name of a new file are expected");
+    };
+    let path = match input.is_dir() {
+        true => input.join(manifest::NAME),
+        false => input.clone(),
     };
     let file = open_file(&path)?;
     let origin = Origin::of(&file);
-    let mut dest = NewFile::create(&args.dest, args.force)?;
+    let mut dest = NewFile::create(name, args.force)?;
     let made = assemble(&path, file, dest.file());
-    let sums = match made.with_context(|| format!("cannot assemble {}", shown(&args.dest)))? {
+    let sums = match made.with_context(|| format!("cannot assemble {}", shown(name)))? {
         Ok(sums) => sums,
         Err(Fault { place, finding }) => {
             output.trouble(&anyhow!("{place}: {finding}"));
@@ -88,7 +104,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         true,
         format_args!(
             "{}: {size}; {} as they were, {} decoded",
-            shown(&args.dest),
+            shown(name),
             count(sums.encoded, "extent"),
             sums.decoded
         ),
@@ -96,7 +112,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     output.json(&Assembled {
         kind: "assembled",
         input: &shown(&path).to_string(),
-        dest: &shown(&args.dest).to_string(),
+        dest: &shown(name).to_string(),
         data_bytes: sums.bytes,
         encoded_extents: sums.encoded,
         decoded_extents: sums.decoded,

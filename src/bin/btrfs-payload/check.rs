@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::{all_cores, cannot_read, open_with_writer, payload_in};
 use crate::claims::{self, Claims};
-use crate::explain::Explain;
+use crate::explain::{Explain, with_sound};
 use crate::inputs::{self, Named, Recursive, Tally};
 use crate::kernels::{self, Which};
 use crate::output::{Output, add, count, input_name, remark, shown};
@@ -31,7 +31,7 @@ use crate::stream::check_stream;
 use crate::words::words;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(override_usage = USAGE, after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// Manifests, send streams, files on btrfs, or with --codec and --unencoded-len one payload;
     /// `-` for a stream or a payload on standard input
@@ -60,6 +60,10 @@ pub(crate) struct Args {
 
 /// What every send stream starts with.
 const STREAM_START: &[u8; 13] = b"btrfs-stream\0";
+
+const USAGE: &str = "\
+btrfs-payload check [OPTIONS] <INPUTS>...
+       btrfs-payload check --explain <CODE>";
 
 const AFTER_HELP: &str = "\
 Examples:

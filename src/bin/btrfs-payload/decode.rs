@@ -10,6 +10,7 @@ use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 use crate::Verdict;
 use crate::args::{byte_count, open_input, payload_in};
 use crate::claims::Claims;
+use crate::explain::{Explain, with_sound};
 use crate::kernels::{self, Named};
 use crate::new_file::OutFile;
 use crate::origin::Origin;
@@ -17,10 +18,11 @@ use crate::output::{FindingLine, Output, remark, shown};
 use crate::words::words;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(override_usage = USAGE, after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// The payload, `-` for standard input
-    payload: PathBuf,
+    #[arg(required_unless_present = "explain")]
+    payload: Option<PathBuf>,
 
     #[command(flatten)]
     claims: Claims,
@@ -44,7 +46,14 @@ pub(crate) struct Args {
     /// Give up where the output would be longer
     #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count)]
     max_output: Option<u64>,
+
+    #[command(flatten)]
+    explain: Explain,
 }
+
+const USAGE: &str = "\
+btrfs-payload decode [OPTIONS] <PAYLOAD>
+       btrfs-payload decode --explain <CODE>";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -57,9 +66,13 @@ Exit status:
   2  wrong usage, or a file cannot be read or written";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let input = open_input(&args.payload)?;
-    let payload = payload_in(&input, &args.payload)?;
-    let (fields, target) = args.claims.of(&args.payload, &payload)?;
+    if let Some(done) = args.explain.run(output) {
+        return done;
+    }
+    let path = args.payload.as_deref().context("a payload is expected")?;
+    let input = open_input(path)?;
+    let payload = payload_in(&input, path)?;
+    let (fields, target) = args.claims.of(path, &payload)?;
     let (bytes, verdict) = match &args.as_kernel {
         None => match decode(&payload, &fields, &target) {
             Ok(bytes) => (bytes.to_vec(), Verdict::Sound),
@@ -71,7 +84,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 output.warn(format_args!(
                     "{} is not decoded, as readers differ; --as-kernel gives what one kernel would \
                      return",
-                    shown(&args.payload)
+                    shown(path)
                 ));
                 return Ok(Verdict::NotSound);
             }

@@ -5,23 +5,25 @@ mod hex;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use btrfs_payload::validate::{DumpLine, Finding, Piece, Structure, dump};
 use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::read_payload;
 use crate::claims::Claims;
+use crate::explain::{Explain, with_sound};
 use crate::output::{FindingLine, Output};
 
 /// Raw bytes shown of one structure.
 const SHOWN: usize = 8;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(override_usage = USAGE, after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// The payload, `-` for standard input
-    payload: PathBuf,
+    #[arg(required_unless_present = "explain")]
+    payload: Option<PathBuf>,
 
     /// Print all bytes too, with a letter and, on a terminal, a colour for what each is for; red
     /// where a rule is broken
@@ -30,13 +32,21 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     claims: Claims,
+
+    #[command(flatten)]
+    explain: Explain,
 }
+
+const USAGE: &str = "\
+btrfs-payload dump [OPTIONS] <PAYLOAD>
+       btrfs-payload dump --explain <CODE>";
 
 const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload dump extents/000000000000.zstd
   btrfs-payload dump --hex payload.zlib --unencoded-len 3000 | less -R
   btrfs-payload dump payload --codec lzo --unencoded-len 64K --format json
+  btrfs-payload dump --explain lzo-header-straddles
 
 Exit status:
   0  the payload is sound
@@ -57,8 +67,12 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let payload = read_payload(&args.payload)?;
-    let (fields, target) = args.claims.of(&args.payload, &payload)?;
+    if let Some(done) = args.explain.run(output) {
+        return done;
+    }
+    let path = args.payload.as_deref().context("a payload is expected")?;
+    let payload = read_payload(path)?;
+    let (fields, target) = args.claims.of(path, &payload)?;
     // Nothing is printed after the first failure to print.
     let mut printed = Ok(());
     if args.hex {

@@ -27,6 +27,14 @@ Exit status:
   0  done
   2  there is no such code";
 
+/// The help of a command that uses the word, with what it means before the exit statuses.
+pub(crate) fn with_sound(help: &str) -> String {
+    const SOUND: &str = "\
+Sound: every reader gets the same bytes, the kernels since 5.19 and btrfs receive. It does not say
+that they are your bytes: digests do (manifests have them), and --zstd-checksum finds damage.";
+    help.replacen("Exit status:", &format!("{SOUND}\n\nExit status:"), 1)
+}
+
 /// For commands that print findings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {

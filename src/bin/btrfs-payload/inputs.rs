@@ -102,9 +102,9 @@ pub(crate) struct Tally {
 struct Line {
     kind: &'static str,
     inputs: u64,
-    sound: u64,
-    not_sound: u64,
-    not_judged: u64,
+    good: u64,
+    bad: u64,
+    failed: u64,
     skipped: u64,
 }
 
@@ -155,9 +155,9 @@ impl Tally {
         output.json(&Line {
             kind: "inputs",
             inputs,
-            sound,
-            not_sound,
-            not_judged: trouble,
+            good: sound,
+            bad: not_sound,
+            failed: trouble,
             skipped,
         })
     }

@@ -24,6 +24,7 @@ mod quota;
 mod read;
 mod scan;
 mod stream;
+mod version;
 mod words;
 mod write;
 
@@ -32,7 +33,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use btrfs_payload::Kernel;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::output::{Color, Detail, Format, Output, Style, shown};
@@ -42,9 +43,9 @@ use crate::output::{Color, Detail, Format, Output, Style, shown};
 #[command(
     name = "btrfs-payload",
     version,
-    long_version = long_version(),
+    long_version = version::long(),
     max_term_width = 100,
-    after_help = AFTER_HELP
+    after_help = explain::with_sound(AFTER_HELP)
 )]
 struct Cli {
     /// How results are printed; json is one object per line
@@ -136,18 +137,6 @@ enum Command {
     Man(completions::ManArgs),
 }
 
-/// What `--version` says; `-V` says the first line.
-fn long_version() -> String {
-    format!(
-        "{}\nzlib: {}\nlzo: btrfs-payload-lzo {0}\nzstd: libzstd {}\nkernels: {} to {}",
-        env!("CARGO_PKG_VERSION"),
-        btrfs_payload_zlib::LIBRARY,
-        btrfs_payload_zstd::library_version(),
-        Kernel::OLDEST,
-        Kernel::NEWEST,
-    )
-}
-
 const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload prepare disk.img --codec zstd --level 19
@@ -185,7 +174,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results, everything else is trouble; clap knows which.
-            print_usage(&error);
+            if error.kind() == ErrorKind::DisplayVersion && version::is_verbose() {
+                version::print_verbose();
+            } else {
+                print_usage(&error);
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{Compression, cannot_read, open_input, sector_size};
+use crate::explain::with_sound;
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::origin::Origin;
@@ -22,7 +23,7 @@ use crate::output::{Output, add, count, shown};
 use crate::progress::progress;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// The file, `-` for standard input
     file: PathBuf,

@@ -17,13 +17,13 @@ use super::io::Input;
 use super::known::Known;
 use crate::Verdict;
 use crate::args::{CommandSize, Filesystem, jobs};
-use crate::explain::Explain;
+use crate::explain::{Explain, with_sound};
 use crate::inputs::{Named, Recursive, Tally};
 use crate::output::{Output, count};
 use crate::quota::{FindingLimit, Quota, not_printed};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// The streams, `-` for standard input
     #[arg(default_value = "-")]

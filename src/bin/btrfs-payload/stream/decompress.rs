@@ -3,12 +3,12 @@
 use anyhow::Result;
 use btrfs_payload::transform::{DecompressOptions, PlainVersion, decompress};
 
-use super::rewrite::{AFTER_HELP, InOut};
+use super::rewrite::{InOut, after_help};
 use crate::Verdict;
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"))]
+#[command(after_help = after_help(EXAMPLES))]
 pub(crate) struct Args {
     #[command(flatten)]
     files: InOut,
@@ -28,6 +28,9 @@ increment does not tell the size of a file, its holes are taken to end inside it
 out, which receivers ignore. A stream that enables fs-verity is refused: version 1 cannot say it.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(done) = args.files.explain.run(output) {
+        return done;
+    }
     let mut options = DecompressOptions::default();
     options.version = match args.to_version {
         1 => PlainVersion::V1,

@@ -4,13 +4,13 @@ use anyhow::Result;
 use btrfs_payload::transform::{OnUnsound, RecompressOptions, Saving, recompress};
 use clap::ValueEnum;
 
-use super::rewrite::{AFTER_HELP, InOut};
+use super::rewrite::{InOut, after_help};
 use crate::Verdict;
 use crate::args::{Methods, sector_size};
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"))]
+#[command(after_help = after_help(EXAMPLES))]
 pub(crate) struct Args {
     #[command(flatten)]
     files: InOut,
@@ -63,6 +63,9 @@ replaced when the new one saves a sector (--min-saving: more than that; --only-i
 it makes the stream smaller by any amount), and stays as it is otherwise.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(done) = args.files.explain.run(output) {
+        return done;
+    }
     let mut options = RecompressOptions::new(args.methods.options(args.sector_size));
     options.min_saving = if args.only_if_smaller {
         Saving::AnyByte

@@ -4,14 +4,14 @@ use anyhow::Result;
 use btrfs_payload::prepare::Level;
 use btrfs_payload::transform::{ReframeOptions, reframe};
 
-use super::rewrite::{AFTER_HELP, InOut};
+use super::rewrite::{InOut, after_help};
 use crate::Verdict;
 use crate::args::Filesystem;
 use crate::output::Output;
 use crate::words::{levels, words};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{AFTER_HELP}"))]
+#[command(after_help = after_help(EXAMPLES))]
 pub(crate) struct Args {
     #[command(flatten)]
     files: InOut,
@@ -33,6 +33,9 @@ extents that decode to a whole sector (Linux 7) are made again, as receivers may
 LZO data that does not shrink in the new layout, or does not begin at a sector, becomes plain.";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(done) = args.files.explain.run(output) {
+        return done;
+    }
     let mut options = ReframeOptions::new(args.filesystem.target(), args.level);
     options.parents = args.files.parents()?;
     options.max_names = args.files.max_names();

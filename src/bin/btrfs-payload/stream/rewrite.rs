@@ -16,6 +16,7 @@ use super::io::{Input, stdout};
 use super::known::Known;
 use crate::Verdict;
 use crate::args::{CommandSize, byte_count, jobs};
+use crate::explain::{Explain, with_sound};
 use crate::new_file::OutFile;
 use crate::output::{Output, add, count, remark};
 use crate::quota::FindingLimit;
@@ -54,13 +55,20 @@ pub(super) struct InOut {
     #[command(flatten)]
     limit: FindingLimit,
 
+    #[command(flatten)]
+    pub(super) explain: Explain,
+
     /// Threads that work, 1024 at most; 0 for all cores
     #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
     jobs: NonZeroUsize,
 }
 
 /// Printed after the help of every subcommand that rewrites.
-pub(super) const AFTER_HELP: &str = "\
+pub(super) fn after_help(examples: &str) -> String {
+    with_sound(&format!("{examples}\n\n{AFTER_HELP}"))
+}
+
+const AFTER_HELP: &str = "\
 The sums go to standard output, or to standard error where that has the stream; --format json makes
 them one line:
   {\"kind\":\"rewritten\"} input, bytes_in, bytes_out, commands, data_bytes (of files), encoded_in,
