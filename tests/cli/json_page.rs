@@ -169,6 +169,7 @@ fn the_page_of_json_is_what_is_printed() {
         format!("check {zstd} --kernel 6.18 --offset 1"),
         format!("dump {zstd}"),
         format!("decode {zstd}"),
+        "dump -".to_owned(),
         "stream check stream".to_owned(),
         "stream check damaged".to_owned(),
         "stream check unknown".to_owned(),

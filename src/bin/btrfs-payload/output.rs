@@ -12,6 +12,8 @@ use btrfs_payload::validate::Finding;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::about::path_of;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -215,6 +217,7 @@ impl Output {
         let line = ErrorLine {
             kind: "error",
             message: &message,
+            path: path_of(error).map(|path| shown(path).to_string()),
         };
         let _ = self.json(&line).and_then(|()| self.finish());
     }
@@ -273,6 +276,9 @@ impl<'a> FindingLine<'a> {
 struct ErrorLine<'a> {
     kind: &'static str,
     message: &'a str,
+    /// The file that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
 }
 
 /// Adds to a sum, which stays at the largest number instead of wrapping.

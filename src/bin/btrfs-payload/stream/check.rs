@@ -16,10 +16,11 @@ use serde::Serialize;
 use super::io::Input;
 use super::known::Known;
 use crate::Verdict;
+use crate::about::about;
 use crate::args::{CommandSize, Filesystem, jobs};
 use crate::explain::{Explain, with_sound};
 use crate::inputs::{Named, Recursive, Tally};
-use crate::output::{Output, count};
+use crate::output::{Output, count, input_name};
 use crate::quota::{FindingLimit, Quota, not_printed};
 
 #[derive(Debug, clap::Args)]
@@ -148,9 +149,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 return Ok(None);
             }
             let input = Input::open(&path)?;
-            let (name, bar) = (input.name(), input.bar());
+            let bar = input.bar();
             let reader = args.command_size.reader(input);
-            let verdict = check_stream(&name, reader, &options, args.jobs, &mut quota, output);
+            let verdict = check_stream(&path, reader, &options, args.jobs, &mut quota, output);
             bar.finish_and_clear();
             verdict.map(Some)
         });
@@ -184,13 +185,14 @@ fn may_be_stream(path: &Path) -> bool {
 
 /// Checks a stream and prints what is found; `check` does so too.
 pub(crate) fn check_stream(
-    name: &str,
+    path: &Path,
     input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
     quota: &mut Quota,
     output: &mut Output,
 ) -> Result<Verdict> {
+    let name = &input_name(path);
     let mut printed = Ok(());
     // The library has bounded the findings of each command.
     let summary = check(input, options, jobs, |finding| {
@@ -199,7 +201,7 @@ pub(crate) fn check_stream(
             printed = print(name, finding, output);
         }
     })
-    .with_context(|| format!("cannot check {name}"))?;
+    .with_context(|| about(path, format_args!("cannot check {name}")))?;
     printed?;
     quota.hold_back(summary.not_reported);
     sums(name, &summary, quota.take_held_back(), output)?;

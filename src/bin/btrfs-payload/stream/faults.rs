@@ -1,9 +1,12 @@
 //! What is wrong with the frame of a stream whose commands are listed or counted all the same.
 
+use std::path::Path;
+
 use btrfs_payload::send_stream::{Issue, RawCommand};
 
 use crate::Verdict;
-use crate::output::{Output, add, count};
+use crate::about::about;
+use crate::output::{Output, add, count, input_name};
 
 /// Sums of what receivers fail at. Each command is not said: there may be millions.
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ impl Faults {
     }
 
     /// Says what there is of them, where there is any.
-    pub(super) fn say(&self, name: &str, output: &mut Output) -> Verdict {
+    pub(super) fn say(&self, input: &Path, output: &mut Output) -> Verdict {
         let found: Vec<String> = [
             (self.wrong_checksum, "command", " with a wrong checksum"),
             (self.header_without_end, "header", " without END before"),
@@ -43,9 +46,11 @@ impl Faults {
             return Verdict::Sound;
         }
         let found = found.join(", ");
-        output.trouble(&anyhow::anyhow!(
-            "{name}: receivers fail: {found}; `stream check` says where"
-        ));
+        let sentence = format!(
+            "{}: receivers fail: {found}; `stream check` says where",
+            input_name(input)
+        );
+        output.trouble(&about(input, sentence).into());
         Verdict::NotSound
     }
 }

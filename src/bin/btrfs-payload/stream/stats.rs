@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{CommandSize, Filesystem, Method, jobs};
+use crate::about::about;
+use crate::args::{CommandSize, Filesystem, Method, cannot_read, jobs};
 use crate::output::{Output, add, count};
 use crate::words::{codecs, words};
 
@@ -116,10 +117,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let stats = match stats {
         Ok(stats) => stats,
         Err(error) if error.is_of_stream() => {
-            output.trouble(&anyhow::Error::new(error).context(name));
+            output.trouble(&anyhow::Error::new(error).context(about(&args.input, name)));
             return Ok(Verdict::NotSound);
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+        Err(error) => return Err(error).with_context(|| cannot_read(&args.input)),
     };
     print(&name, &stats, args.filesystem.sector_size, output)?;
     let faults = Faults {
@@ -127,7 +128,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         command_after_end: stats.command_after_end,
         ..Faults::default()
     };
-    Ok(faults.say(&name, output))
+    Ok(faults.say(&args.input, output))
 }
 
 /// Standard errors within which the truth is, with 95 % certainty.
