@@ -112,6 +112,11 @@ impl Output {
         }
     }
 
+    /// True where people want all.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.detail == Detail::Verbose
+    }
+
     /// A number of bytes in a sum.
     pub(crate) fn size(&self, bytes: u64) -> String {
         /// Below this the number says more than a unit.
