@@ -102,7 +102,11 @@ impl<'a> ExtentReader<'a> {
 
     fn try_at(&mut self, extent: &Extent, place: Place) -> Result<Tried, FilesError> {
         let (root, inode, offset) = place;
-        if self.file.as_ref().is_none_or(|(of, _)| *of != (root, inode)) {
+        if self
+            .file
+            .as_ref()
+            .is_none_or(|(of, _)| *of != (root, inode))
+        {
             match ioctl::open_inode(self.top, root, inode, None) {
                 Ok(file) => self.file = Some(((root, inode), file)),
                 Err(QueryError::Gone { .. }) => return Ok(Tried::Elsewhere),

@@ -9,6 +9,7 @@
 //! * [`error_objects`]: errors in JSON name the file that they are about;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
+//! * [`scan`]: what is on a mounted btrfs, decoded and estimated (skipped in the same way);
 //! * [`went_wrong`]: inputs on which programs have gone wrong.
 
 #![cfg(feature = "cli")]
@@ -25,6 +26,7 @@ mod manifest;
 mod material;
 mod on_btrfs;
 mod pages;
+mod scan;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;

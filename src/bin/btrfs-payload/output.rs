@@ -112,9 +112,9 @@ impl Output {
         }
     }
 
-    /// True where people want all.
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.detail == Detail::Verbose
+    /// True where people want all, or where JSON has it in any case.
+    pub(crate) fn says_all(&self) -> bool {
+        self.detail == Detail::Verbose || self.format == Format::Json
     }
 
     /// A number of bytes in a sum.

@@ -11,14 +11,15 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::jobs;
+use crate::explain::{Explain, with_sound};
 use crate::output::{Output, count, shown};
 use crate::quota::FindingLimit;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// Files and directories on one btrfs
-    #[arg(required = true)]
+    #[arg(required_unless_present = "explain")]
     paths: Vec<PathBuf>,
 
     /// Directories so many names below each path get a line of their own
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Decode every compressed extent, and name the files that show one which is not sound
     #[arg(long)]
     verify: bool,
+
+    #[command(flatten)]
+    explain: Explain,
 
     #[command(flatten)]
     limit: FindingLimit,
@@ -95,6 +99,9 @@ struct ScanLine {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(done) = args.explain.run(output) {
+        return done;
+    }
     let mut options = MapOptions::default();
     options.jobs = args.jobs;
     let map = Map::new(&args.paths, &options)?;

@@ -119,7 +119,7 @@ struct Shown {
 impl Printer<'_> {
     fn found(&mut self, unsound: &Unsound) -> Result<()> {
         let report = &unsound.report;
-        if report.count(Severity::Error) == 0 && !self.output.is_verbose() {
+        if report.count(Severity::Error) == 0 && !self.output.says_all() {
             return Ok(());
         }
         self.quota.next_payload();
@@ -165,12 +165,20 @@ impl Printer<'_> {
                     root: at.root,
                     inode: at.inode,
                 };
-                print(quota, output, Some(bytenr), &place, std::mem::take(&mut left))?;
+                print(
+                    quota,
+                    output,
+                    Some(bytenr),
+                    &place,
+                    std::mem::take(&mut left),
+                )?;
             }
             Ok(())
         });
         if let Err(error) = &named
-            && error.downcast_ref::<btrfs_payload::ioctl::QueryError>().is_none()
+            && error
+                .downcast_ref::<btrfs_payload::ioctl::QueryError>()
+                .is_none()
         {
             return named.map(drop);
         }
