@@ -48,12 +48,21 @@ pub struct Names<'a> {
     references: References<BorrowedFd<'a>>,
     /// The path of each subvolume that is looked at as a whole.
     whole: HashMap<u64, Vec<u8>>,
-    /// Other paths that were asked for, by subvolume: from its top, and as asked for.
-    directories: HashMap<u64, Vec<(Vec<u8>, Vec<u8>)>>,
+    /// Other paths that were asked for, by subvolume.
+    directories: HashMap<u64, Vec<Asked>>,
     /// The same by subvolume and inode.
     files: HashMap<(u64, u64), Vec<u8>>,
     /// What other subvolumes are called.
     subvolumes: HashMap<u64, Vec<u8>>,
+}
+
+/// A directory that was asked for.
+#[derive(Debug)]
+struct Asked {
+    /// Its path from the top of its subvolume.
+    inside: Vec<u8>,
+    /// As it was asked for.
+    path: Vec<u8>,
 }
 
 impl<'a> Names<'a> {
@@ -77,8 +86,11 @@ impl<'a> Names<'a> {
             }
             // A file has nothing below it, and a directory shows no extent.
             if let Ok(inside) = ioctl::directory_path(map.top(), id, inode) {
-                let paths = names.directories.entry(id).or_default();
-                paths.push((inside, path.clone()));
+                let asked = Asked {
+                    inside,
+                    path: path.clone(),
+                };
+                names.directories.entry(id).or_default().push(asked);
             }
             names.files.insert((id, inode), path);
         }
@@ -138,10 +150,10 @@ impl<'a> Names<'a> {
         if let Some(top) = self.whole.get(&root) {
             return Ok(Name::Path(joined(top, &path)));
         }
-        for (inside, asked_for) in self.directories.get(&root).into_iter().flatten() {
-            let rest = path.strip_prefix(inside.as_slice());
+        for asked in self.directories.get(&root).into_iter().flatten() {
+            let rest = path.strip_prefix(asked.inside.as_slice());
             if let Some(rest) = rest.and_then(|rest| rest.strip_prefix(b"/")) {
-                return Ok(Name::Path(joined(asked_for, rest)));
+                return Ok(Name::Path(joined(&asked.path, rest)));
             }
         }
         Ok(Name::Elsewhere {
