@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::ioctl::{QueryError, ReadError};
+use crate::ioctl::QueryError;
 
 /// Why files on a btrfs cannot be looked at.
 #[derive(Debug, Error)]
@@ -41,9 +41,6 @@ pub enum FilesError {
         #[source]
         source: QueryError,
     },
-    /// The kernel does not hand out extents at all.
-    #[error(transparent)]
-    Read(#[from] ReadError),
     /// The kernel does not answer a question about the filesystem.
     #[error(transparent)]
     Query(#[from] QueryError),

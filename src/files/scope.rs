@@ -35,8 +35,6 @@ pub struct Included {
     pub whole: bool,
     /// Its top directory, or the path that was asked for.
     pub directory: DirectoryId,
-    /// The inode of that.
-    pub inode: u64,
 }
 
 /// Inodes of a subvolume to look at.
@@ -183,7 +181,6 @@ impl<'a> Finder<'a> {
             read_only,
             whole: false,
             directory: id,
-            inode,
         });
         self.inodes.insert((root, inode));
         if metadata.is_file() {
@@ -217,7 +214,6 @@ impl<'a> Finder<'a> {
                 read_only,
                 whole: true,
                 directory,
-                inode: Key::FIRST,
             });
             self.items
                 .restart(Key::ROOT_TREE, root_refs(root, 0..=u64::MAX));

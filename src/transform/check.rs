@@ -13,9 +13,9 @@ use super::parents::{MAX_NAMES, Parents};
 use super::payload;
 use super::source::BATCH_LEN;
 use crate::pipeline;
-use crate::rules::Target;
 use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
+use crate::rules::{Codec, Target};
 use crate::send_stream::command::EncodedWrite;
 use crate::send_stream::{Command, IntoReader, Issue, RawCommand, ReadError, Reader};
 use crate::validate::{Report, Severity};
@@ -52,6 +52,32 @@ impl Default for CheckOptions {
     }
 }
 
+/// Sums over data of one kind. Lengths are bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Carried {
+    /// Data of files, as far as they show it.
+    pub data: u64,
+    /// Data or payload in the stream, padding included.
+    pub payload: u64,
+}
+
+/// What a stream carries, by what it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CarriedBy {
+    /// Plain data.
+    pub plain: Carried,
+    /// Payloads of zlib.
+    pub zlib: Carried,
+    /// Payloads of LZO.
+    pub lzo: Carried,
+    /// Payloads of zstd.
+    pub zstd: Carried,
+    /// Payloads of types without a meaning.
+    pub unknown: Carried,
+}
+
 /// Sums of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,6 +92,8 @@ pub struct CheckSummary {
     pub payloads: u64,
     /// Bytes of their payloads.
     pub payload_bytes: u64,
+    /// Data and payloads of all whole writes.
+    pub carried: CarriedBy,
     /// Findings that are errors.
     pub errors: u64,
     /// Warnings.
@@ -87,6 +115,40 @@ impl CheckSummary {
     }
 }
 
+impl Carried {
+    fn add(&mut self, data: u64, payload: u64) {
+        add(&mut self.data, data);
+        add(&mut self.payload, payload);
+    }
+}
+
+impl CarriedBy {
+    fn of(&mut self, codec: Option<Codec>) -> &mut Carried {
+        match codec {
+            Some(Codec::Zlib) => &mut self.zlib,
+            Some(Codec::Lzo) => &mut self.lzo,
+            Some(Codec::Zstd) => &mut self.zstd,
+            None => &mut self.unknown,
+        }
+    }
+
+    /// Adds what another input carries.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            plain,
+            zlib,
+            lzo,
+            zstd,
+            unknown,
+        } = other;
+        self.plain.add(plain.data, plain.payload);
+        self.zlib.add(zlib.data, zlib.payload);
+        self.lzo.add(lzo.data, lzo.payload);
+        self.zstd.add(zstd.data, zstd.payload);
+        self.unknown.add(unknown.data, unknown.payload);
+    }
+}
+
 /// Commands on their way to a worker.
 #[derive(Default)]
 struct Batch {
@@ -98,10 +160,17 @@ struct Batch {
 
 /// A part of a batch.
 enum Step {
-    /// A command, and its payload if it has one.
-    Command(RawCommand, Option<Payload>),
+    /// A command, and its payload or the bytes of its data if it has any.
+    Command(RawCommand, Content),
     /// What is not about one command.
     Finding(StreamFinding),
+}
+
+/// What a command carries.
+enum Content {
+    Payload(Payload),
+    Plain(u64),
+    Nothing,
 }
 
 /// An encoded write to be judged, and the size its file has by then.
@@ -167,6 +236,7 @@ impl CheckSummary {
         self.whole_bytes = self.whole_bytes.max(part.whole_bytes);
         add(&mut self.payloads, part.payloads);
         add(&mut self.payload_bytes, part.payload_bytes);
+        self.carried.add(&part.carried);
         add(&mut self.errors, part.errors);
         add(&mut self.warnings, part.warnings);
         add(&mut self.notes, part.notes);
@@ -236,11 +306,12 @@ impl<R: Read> Source<R> {
                 0
             }
         };
-        let payload = match command {
-            Some(Command::EncodedWrite(write)) => Some(Payload { write, file_size }),
-            _ => None,
+        let content = match command {
+            Some(Command::EncodedWrite(write)) => Content::Payload(Payload { write, file_size }),
+            Some(Command::Write(write)) => Content::Plain(u64_of(write.data.len())),
+            _ => Content::Nothing,
         };
-        batch.steps.push(Step::Command(raw, payload));
+        batch.steps.push(Step::Command(raw, content));
     }
 }
 
@@ -309,8 +380,8 @@ fn judge(batch: Batch, options: &CheckOptions) -> Judged {
     let mut judged = Judged::default();
     let mut order = batch.order.into_iter().peekable();
     for step in batch.steps {
-        let (raw, payload) = match step {
-            Step::Command(raw, payload) => (raw, payload),
+        let (raw, content) = match step {
+            Step::Command(raw, content) => (raw, content),
             Step::Finding(finding) => {
                 judged.summary.count(finding.severity, 1);
                 judged.findings.push(finding);
@@ -321,9 +392,17 @@ fn judge(batch: Batch, options: &CheckOptions) -> Judged {
         summary.streams = raw.stream().saturating_add(1);
         add(&mut summary.commands, 1);
         summary.whole_bytes = raw.offset().saturating_add(u64_of(raw.bytes().len()));
-        if let Some(Payload { write, .. }) = &payload {
-            add(&mut summary.payloads, 1);
-            add(&mut summary.payload_bytes, u64_of(write.data.len()));
+        match &content {
+            Content::Payload(Payload { write, .. }) => {
+                let payload = u64_of(write.data.len());
+                add(&mut summary.payloads, 1);
+                add(&mut summary.payload_bytes, payload);
+                let fields = write.fields();
+                let carried = summary.carried.of(fields.codec());
+                carried.add(fields.len, payload);
+            }
+            Content::Plain(len) => summary.carried.plain.add(*len, *len),
+            Content::Nothing => {}
         }
         let mut found = Found::new(&raw, options.max_findings_per_command, &mut judged);
         // The rest of a damaged command says nothing.
@@ -348,7 +427,7 @@ fn judge(batch: Batch, options: &CheckOptions) -> Judged {
             found.judged.summary.names_exceeded |= finding.code == "order-unchecked";
             found.add(finding.severity, |_| finding);
         }
-        if let Some(Payload { write, file_size }) = &payload {
+        if let Content::Payload(Payload { write, file_size }) = &content {
             let target = Target {
                 file_size: *file_size,
                 ..options.target

@@ -31,7 +31,7 @@ mod source;
 mod stats;
 mod tree;
 
-pub use check::{BYTES_PER_NAME, CheckOptions, CheckSummary, check};
+pub use check::{BYTES_PER_NAME, Carried, CarriedBy, CheckOptions, CheckSummary, check};
 pub use codes::{explain, explanations};
 pub use decompress::{DecompressOptions, PlainVersion, decompress};
 pub use error::TransformError;

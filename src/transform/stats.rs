@@ -9,6 +9,7 @@
 
 use std::collections::BinaryHeap;
 use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
 use super::error::TransformError;
 use super::gather::Gather;
@@ -79,6 +80,9 @@ pub struct Estimate {
     /// Standard error of that; 0 where all of the data was compressed, `None` where the pieces used
     /// are too few or too much alike to tell. With 95 % certainty the truth is within 1.96 of it.
     pub standard_error: Option<f64>,
+    /// Time that one thread would need to compress all data, as far as the sample tells: it was
+    /// measured, so it is another each time.
+    pub work: Duration,
 }
 
 /// Sums over an input.
@@ -110,7 +114,14 @@ pub struct Stats {
 struct Sample {
     priority: u64,
     before: u64,
-    after: Vec<u64>,
+    after: Vec<Tried>,
+}
+
+/// What one method makes of a piece.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    sectors: u64,
+    took: Duration,
 }
 
 /// What a worker has counted.
@@ -239,6 +250,7 @@ fn summed_up(
     total.encoded.iter().for_each(|codec| all.add(codec));
     let sectors = all.sectors;
     let estimates = methods.iter().enumerate().map(|(index, &(codec, level))| {
+        let work = work(&total.samples, index, sectors, limit);
         let (sectors, standard_error) = estimate(&total.samples, index, sectors, limit);
         Estimate {
             codec,
@@ -246,6 +258,7 @@ fn summed_up(
             samples: u64_of(total.samples.len()),
             sectors,
             standard_error,
+            work,
         }
     });
     Stats {
@@ -281,7 +294,8 @@ fn estimate(
     limit: Option<u64>,
 ) -> (f64, Option<f64>) {
     let of = |sample: &Sample| {
-        let after = sample.after.get(method).copied().unwrap_or(sample.before);
+        let after = sample.after.get(method);
+        let after = after.map_or(sample.before, |tried| tried.sectors);
         let chance = limit.map_or(1.0, |limit| chance(sample.before, limit));
         (sample.before as f64, after as f64, chance)
     };
@@ -309,6 +323,23 @@ fn estimate(
         total,
         (uncertain > 1.0 && error > total * 1e-9).then_some(error),
     )
+}
+
+/// The time for all sectors, by the same ratio.
+fn work(samples: &[Sample], method: usize, sectors: u64, limit: Option<u64>) -> Duration {
+    let (mut all_before, mut seconds) = (0.0, 0.0);
+    for sample in samples {
+        let chance = limit.map_or(1.0, |limit| chance(sample.before, limit));
+        let took = sample.after.get(method).map_or(Duration::ZERO, |t| t.took);
+        all_before += sample.before as f64 / chance;
+        seconds += took.as_secs_f64() / chance;
+    }
+    if all_before == 0.0 {
+        // Inline extents only: they have no sectors, and all of them were compressed.
+        return Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    }
+    let all = seconds * (sectors as f64 / all_before);
+    Duration::try_from_secs_f64(all).unwrap_or(Duration::MAX)
 }
 
 /// The chance that a piece of so many sectors has a priority below the limit.
@@ -414,11 +445,13 @@ fn count(
                     let data = gathered.joined(&mut room);
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
+                        let begun = Instant::now();
                         let extent = rework.plain(data, &target)?;
-                        after.push(
-                            extent
+                        after.push(Tried {
+                            took: begun.elapsed(),
+                            sectors: extent
                                 .map_or(sectors, |extent| Piece::Encoded(extent).sectors(&target)),
-                        );
+                        });
                     }
                     counted.samples.push(Sample {
                         priority,
@@ -453,13 +486,17 @@ fn count(
                 if let Some(priority) = priority {
                     let mut after = Vec::new();
                     for rework in &mut *reworks {
-                        after.push(match rework.encoded(write, &target) {
+                        let begun = Instant::now();
+                        let reworked = rework.encoded(write, &target);
+                        let took = begun.elapsed();
+                        let sectors = match reworked {
                             Ok(Reworked::Replaced(pieces)) => {
                                 pieces.iter().map(|piece| piece.sectors(&target)).sum()
                             }
                             Err(Unsound::Error(error)) => return Err(error),
                             Ok(_) | Err(_) => sectors,
-                        });
+                        };
+                        after.push(Tried { sectors, took });
                     }
                     counted.samples.push(Sample {
                         priority,

@@ -2,14 +2,13 @@
 //!
 //! * [`golden`]: what it prints, in files beside their cases;
 //! * [`findings_page`], [`json_page`]: docs/findings.md, json.md and manifest.md are what is printed;
+//! * [`html_pages`]: pages of `--html` are closed, escaped, and load nothing;
 //! * [`pages`]: help, manual pages and completions;
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
 //! * [`files`]: what is replaced and what never is, and who may read what is made;
-//! * [`error_objects`]: errors in JSON name the file that they are about;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
-//! * [`scan`]: what is on a mounted btrfs, decoded and estimated (skipped in the same way);
 //! * [`went_wrong`]: inputs on which programs have gone wrong.
 
 #![cfg(feature = "cli")]
@@ -17,16 +16,15 @@
 
 mod assemble;
 mod dump;
-mod error_objects;
 mod files;
 mod findings_page;
 mod golden;
+mod html_pages;
 mod json_page;
 mod manifest;
 mod material;
 mod on_btrfs;
 mod pages;
-mod scan;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;

@@ -4,14 +4,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
 use btrfs_payload_zstd::layout::{self as zstd, FrameHeader};
 
-use crate::about::bail_about;
 use crate::args::{Filesystem, byte_count, open_file};
 use crate::manifest::{self, Encoded, Line};
-use crate::output::input_name;
+use crate::output::shown;
 use crate::words::{codecs, words};
 
 /// What is claimed of a single payload, and where it is to land.
@@ -73,16 +72,14 @@ impl Claims {
         });
         let (codec, unencoded_len) = match (codec, len) {
             (Some(codec), Some(len)) => (codec, len),
-            (None, None) => bail_about!(
-                path,
+            (None, None) => bail!(
                 "{}: a payload needs --codec and --unencoded-len",
-                input_name(path)
+                shown(path)
             ),
-            (None, _) => bail_about!(path, "{}: a payload needs --codec", input_name(path)),
-            (Some(codec), None) => bail_about!(
-                path,
+            (None, _) => bail!("{}: a payload needs --codec", shown(path)),
+            (Some(codec), None) => bail!(
                 "{}: a {codec} payload does not tell what it decodes to; it needs --unencoded-len",
-                input_name(path)
+                shown(path)
             ),
         };
         let compression = EncodedIoId::new(codec, self.filesystem.sector_size)

@@ -1,9 +1,11 @@
 //! `explain`, and `--explain` beside the commands that print findings: what a code means, who is
 //! hurt when its rule is broken, and what to do. docs/findings.md has the same as tables.
 
+use std::fmt;
+
 use anyhow::{Result, bail};
 use btrfs_payload::transform;
-use btrfs_payload::validate::{self, Explanation};
+use btrfs_payload::validate::{self, Explanation, Severity};
 use serde::Serialize;
 
 use crate::Verdict;
@@ -86,23 +88,48 @@ enum Of {
     File,
 }
 
-impl Of {
-    /// What to do about it.
-    fn advice(self) -> &'static str {
-        match self {
-            Self::Payload => {
-                "an error: make the payload again from a good copy of its data (prepare, write, \
-                 stream recompress). A warning or a note: nothing, unless the effect matters to you"
-            }
-            Self::Stream => {
-                "an error: fetch or send the stream again; what comes before the damage can be \
-                 received, and is not the whole subvolume. Where a parent is not known to the \
-                 check, give it with --parent. A warning or a note: nothing, if your receiver is \
-                 none of those named"
-            }
-            Self::Manifest => "make the directory again with prepare or read, or fetch it again",
-            Self::File => "restore the file from a backup, and look at the kernel's log",
+/// What to do about a finding.
+#[derive(Debug, Clone, Copy)]
+struct Advice {
+    /// That is an error.
+    error: &'static str,
+    /// That is none, where findings can be.
+    other: Option<&'static str>,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.other {
+            Some(other) => write!(f, "an error: {}. A warning or a note: {other}", self.error),
+            None => f.write_str(self.error),
         }
+    }
+}
+
+impl Of {
+    fn advice(self) -> Advice {
+        let (error, other) = match self {
+            Self::Payload => (
+                "make the payload again from a good copy of its data (prepare, write, stream \
+                 recompress)",
+                Some("nothing, unless the effect matters to you"),
+            ),
+            Self::Stream => (
+                "fetch or send the stream again; what comes before the damage can be received, and \
+                 is not the whole subvolume. Where a parent is not known to the check, give it \
+                 with --parent",
+                Some("nothing, if your receiver is none of those named"),
+            ),
+            Self::Manifest => (
+                "make the directory again with prepare or read, or fetch it again",
+                None,
+            ),
+            Self::File => (
+                "restore the file from a backup, and look at the kernel's log",
+                None,
+            ),
+        };
+        Advice { error, other }
     }
 }
 
@@ -113,7 +140,7 @@ struct Line<'a> {
     of: Of,
     #[serde(flatten)]
     explanation: &'a Explanation,
-    advice: &'static str,
+    advice: String,
 }
 
 fn explain(code: &str, output: &mut Output) -> Result<()> {
@@ -124,7 +151,7 @@ fn explain(code: &str, output: &mut Output) -> Result<()> {
             output.text(format_args!(""))?;
         }
         any = true;
-        let advice = of.advice();
+        let advice = of.advice().to_string();
         output.text(format_args!("{explanation}\n  to do:  {advice}"))?;
         output.json(&Line {
             kind: "explanation",
@@ -155,6 +182,14 @@ fn near(code: &str) -> Vec<&'static str> {
     near.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
     near.truncate(3);
     near
+}
+
+/// What a code means, and what to do about a finding of this severity.
+pub(crate) fn of(code: &str, severity: Severity) -> Option<(&'static Explanation, &'static str)> {
+    let (of, explanation) = every().find(|(_, known)| known.code == code)?;
+    let Advice { error, other } = of.advice();
+    let is_error = severity == Severity::Error;
+    Some((explanation, other.filter(|_| !is_error).unwrap_or(error)))
 }
 
 /// Every code with what it is of.

@@ -1,7 +1,6 @@
 //! The program: one file per subcommand, and the only place that prints.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
-mod about;
 mod args;
 mod assemble;
 mod attributes;
@@ -19,6 +18,7 @@ mod new_directory;
 mod new_file;
 mod origin;
 mod output;
+mod page;
 mod prepare;
 mod progress;
 mod quota;

@@ -15,6 +15,8 @@ pub(crate) struct Origin {
     metadata: Option<Metadata>,
     /// Its group's part of the mode is what anybody on a list has at most (acl(5)).
     has_acl: bool,
+    /// What other origins deny.
+    denied: u32,
 }
 
 impl Origin {
@@ -25,13 +27,24 @@ impl Origin {
         Self {
             metadata: metadata.filter(counts),
             has_acl: rustix::fs::fgetxattr(file, attributes::ACL, &mut [0; 0][..]).is_ok(),
+            denied: 0,
         }
+    }
+
+    /// With another one besides: what is made of both is for those who may read both. Members of
+    /// its group are taken for others.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.denied |= other.denied;
+        if let Some(other) = &other.metadata {
+            self.denied |= 0o777 & !attributes::mode_for(other.mode(), false);
+        }
+        self
     }
 
     /// The mode of a new file of this group that may stand in the place of an old one: that of
     /// any new file, without what the origin and the old one deny.
     pub(crate) fn mode(&self, group: u32, old: Option<&Metadata>) -> u32 {
-        let mut mode = 0o666 & !umask();
+        let mut mode = 0o666 & !umask() & !self.denied;
         if let Some(origin) = &self.metadata {
             let same_group = origin.gid() == group && !self.has_acl;
             mode &= attributes::mode_for(origin.mode(), same_group);

@@ -4,14 +4,13 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use btrfs_payload::ioctl::{self, ExtentWriter, FallbackReason, WriteSummary};
 use btrfs_payload::prepare::{Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::about::{about, bail_about};
 use crate::args::{Compression, cannot_read, open_file};
 use crate::attributes;
 use crate::new_file::NewFile;
@@ -91,8 +90,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let source = open_file(&args.src)?;
     let metadata = source.metadata().with_context(|| cannot_read(&args.src))?;
     if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
-        bail_about!(
-            &args.src,
+        bail!(
             "{} has data and does not tell its size; copy it to a file first",
             shown(&args.src)
         );
@@ -100,12 +98,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     // What is wrong with the options shows before a file is made.
     args.compression.checked_options(limits::MIN_SECTOR_SIZE)?;
     check_names(args, &metadata)?;
-    let cannot_write = || {
-        about(
-            &args.dest,
-            format_args!("cannot write {}", shown(&args.dest)),
-        )
-    };
+    let cannot_write = || format!("cannot write {}", shown(&args.dest));
     let mut dest = NewFile::create(&args.dest, args.force)?;
     let options = args.compression.options(sector_size_of(dest.file())?);
     let written =
@@ -114,17 +107,15 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let summary = match written {
         Ok(Ok(summary)) => summary,
         Ok(Err(reason)) => {
-            let sentence = format!(
+            output.trouble(&anyhow!(
                 "{} is not written, as it would not be compressed: {reason}; --plain-ok writes it \
                  as it is",
                 shown(&args.dest)
-            );
-            output.trouble(&about(&args.dest, sentence).into());
+            ));
             return Ok(Verdict::NotSound);
         }
         Err(error) if changed => {
-            let sentence = format!("{} changed while it was read", shown(&args.src));
-            return Err(error.context(about(&args.src, sentence)));
+            return Err(error.context(format!("{} changed while it was read", shown(&args.src))));
         }
         Err(error) => return Err(error),
     };
@@ -145,8 +136,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 fn check_names(args: &Args, source: &Metadata) -> Result<()> {
     let is_source = |dest: &Metadata| (dest.dev(), dest.ino()) == (source.dev(), source.ino());
     if source.nlink() > 1 && fs::metadata(&args.dest).is_ok_and(|dest| is_source(&dest)) {
-        bail_about!(
-            &args.dest,
+        bail!(
             "{} has {} names (hard links); the others would keep the old file",
             shown(&args.dest),
             source.nlink()

@@ -1,5 +1,7 @@
 //! `stream check`: judges a send stream.
 
+mod page;
+
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -13,14 +15,15 @@ use btrfs_payload::transform::{
 };
 use serde::Serialize;
 
+use self::page::Gathered;
 use super::io::Input;
 use super::known::Known;
 use crate::Verdict;
-use crate::about::about;
 use crate::args::{CommandSize, Filesystem, jobs};
 use crate::explain::{Explain, with_sound};
 use crate::inputs::{Named, Recursive, Tally};
-use crate::output::{Output, count, input_name};
+use crate::output::{Output, count};
+use crate::page::HtmlFile;
 use crate::quota::{FindingLimit, Quota, not_printed};
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +51,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     limit: FindingLimit,
 
+    #[command(flatten)]
+    html: HtmlFile,
+
     /// Threads that judge payloads, 1024 at most; 0 for all cores
     #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
     jobs: NonZeroUsize,
@@ -58,6 +64,7 @@ Examples:
   btrfs send --proto 2 --compressed-data /mnt/snapshot | btrfs-payload stream check
   btrfs-payload stream check backup.stream --sector-size 16K
   btrfs-payload stream check -r /backup
+  btrfs-payload stream check backup.stream --html report.html
   btrfs-payload stream check --parent sunday.stream --parent monday.stream tuesday.stream
   btrfs-payload stream check --explain path-unknown
 
@@ -137,6 +144,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return done;
     }
     output.outlive_reader();
+    let html = args.html.begin(output)?;
+    let mut gathered = html.is_some().then(Gathered::default);
     let mut options = CheckOptions::default();
     options.target = args.filesystem.target();
     options.parents = args.known.parents(args.command_size)?;
@@ -148,22 +157,48 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             if found && !may_be_stream(&path) {
                 return Ok(None);
             }
-            let input = Input::open(&path)?;
-            let bar = input.bar();
+            let mut input = Input::open(&path)?;
+            let (name, bar) = (input.name(), input.bar());
+            if let Some(gathered) = &mut gathered {
+                gathered.made_from(input.origin());
+            }
             let reader = args.command_size.reader(input);
-            let verdict = check_stream(&path, reader, &options, args.jobs, &mut quota, output);
+            let mut report = |finding: &StreamFinding| {
+                if let Some(gathered) = &mut gathered {
+                    gathered.finding(&name, finding);
+                }
+            };
+            let summary = check_and_print(
+                &name,
+                reader,
+                &options,
+                args.jobs,
+                &mut quota,
+                output,
+                &mut report,
+            );
             bar.finish_and_clear();
-            verdict.map(Some)
+            let summary = summary?;
+            if let Some(gathered) = &mut gathered {
+                gathered.checked(&name, &summary);
+            }
+            Ok(Some(verdict_of(&summary)))
         });
         let verdict = match checked {
             Ok(Some(verdict)) => verdict,
             Ok(None) => {
                 tally.skip();
+                if let Some(gathered) = &mut gathered {
+                    gathered.skip();
+                }
                 continue;
             }
             Err(error) => {
                 output.finish()?;
                 output.trouble(&error);
+                if let Some(gathered) = &mut gathered {
+                    gathered.failed(&error);
+                }
                 Verdict::Trouble
             }
         };
@@ -171,6 +206,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         worst = worst.max(verdict);
     }
     tally.print(output)?;
+    if let Some((file, gathered)) = html.zip(gathered) {
+        let (page, origin) = gathered.into_page(output);
+        file.finish(&page, &origin)?;
+    }
     Ok(worst)
 }
 
@@ -185,31 +224,49 @@ fn may_be_stream(path: &Path) -> bool {
 
 /// Checks a stream and prints what is found; `check` does so too.
 pub(crate) fn check_stream(
-    path: &Path,
+    name: &str,
     input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
     quota: &mut Quota,
     output: &mut Output,
 ) -> Result<Verdict> {
-    let name = &input_name(path);
+    let summary = check_and_print(name, input, options, jobs, quota, output, &mut |_| {})?;
+    Ok(verdict_of(&summary))
+}
+
+/// The same; `report` gets every finding, printed or not.
+fn check_and_print(
+    name: &str,
+    input: impl IntoReader<Input: Send>,
+    options: &CheckOptions,
+    jobs: NonZeroUsize,
+    quota: &mut Quota,
+    output: &mut Output,
+    report: &mut dyn FnMut(&StreamFinding),
+) -> Result<CheckSummary> {
     let mut printed = Ok(());
     // The library has bounded the findings of each command.
     let summary = check(input, options, jobs, |finding| {
+        report(finding);
         quota.next_payload();
         if printed.is_ok() && quota.takes(finding.severity) {
             printed = print(name, finding, output);
         }
     })
-    .with_context(|| about(path, format_args!("cannot check {name}")))?;
+    .with_context(|| format!("cannot check {name}"))?;
     printed?;
     quota.hold_back(summary.not_reported);
     sums(name, &summary, quota.take_held_back(), output)?;
-    Ok(if summary.is_sound() {
+    Ok(summary)
+}
+
+fn verdict_of(summary: &CheckSummary) -> Verdict {
+    if summary.is_sound() {
         Verdict::Sound
     } else {
         Verdict::NotSound
-    })
+    }
 }
 
 fn print(name: &str, finding: &StreamFinding, output: &mut Output) -> Result<()> {

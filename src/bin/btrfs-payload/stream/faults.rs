@@ -1,12 +1,9 @@
 //! What is wrong with the frame of a stream whose commands are listed or counted all the same.
 
-use std::path::Path;
-
 use btrfs_payload::send_stream::{Issue, RawCommand};
 
 use crate::Verdict;
-use crate::about::about;
-use crate::output::{Output, add, count, input_name};
+use crate::output::{Output, add, count};
 
 /// Sums of what receivers fail at. Each command is not said: there may be millions.
 #[derive(Debug, Default)]
@@ -31,8 +28,8 @@ impl Faults {
         }
     }
 
-    /// Says what there is of them, where there is any.
-    pub(super) fn say(&self, input: &Path, output: &mut Output) -> Verdict {
+    /// What there is of them in words, where there is any.
+    pub(super) fn words(&self) -> Option<String> {
         let found: Vec<String> = [
             (self.wrong_checksum, "command", " with a wrong checksum"),
             (self.header_without_end, "header", " without END before"),
@@ -42,15 +39,17 @@ impl Faults {
         .filter(|(number, ..)| *number > 0)
         .map(|(number, noun, what)| count(number, noun) + what)
         .collect();
-        if found.is_empty() {
+        (!found.is_empty()).then(|| found.join(", "))
+    }
+
+    /// Says what there is of them.
+    pub(super) fn say(&self, name: &str, output: &mut Output) -> Verdict {
+        let Some(found) = self.words() else {
             return Verdict::Sound;
-        }
-        let found = found.join(", ");
-        let sentence = format!(
-            "{}: receivers fail: {found}; `stream check` says where",
-            input_name(input)
-        );
-        output.trouble(&about(input, sentence).into());
+        };
+        output.trouble(&anyhow::anyhow!(
+            "{name}: receivers fail: {found}; `stream check` says where"
+        ));
         Verdict::NotSound
     }
 }

@@ -1,5 +1,8 @@
 //! `stream stats`: what a stream holds, and what recompressing it would give.
 
+mod estimated;
+mod page;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -7,12 +10,13 @@ use anyhow::{Context, Result};
 use btrfs_payload::transform::{CodecStats, Stats, StatsOptions, stats};
 use serde::Serialize;
 
+use self::estimated::Estimated;
 use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
-use crate::about::about;
-use crate::args::{CommandSize, Filesystem, Method, cannot_read, jobs};
+use crate::args::{CommandSize, Filesystem, Method, jobs};
 use crate::output::{Output, add, count};
+use crate::page::HtmlFile;
 use crate::words::{codecs, words};
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +41,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     command_size: CommandSize,
 
+    #[command(flatten)]
+    html: HtmlFile,
+
     /// Threads that work, 1024 at most; 0 for all cores
     #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
     jobs: NonZeroUsize,
@@ -46,11 +53,13 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload stream stats backup.stream
   btrfs-payload stream stats backup.stream --estimate zstd:15,zlib:9
+  btrfs-payload stream stats backup.stream --estimate zstd:3,zstd:9,zstd:15 --html stats.html
 
 Sizes on disk are whole sectors; an inline extent takes none. Data that is cloned counts once,
 where it is written. An estimate is of a sample, with its error: in 95 of 100 cases the truth is
 not further away. Four times the samples halve it. There is none where all data was compressed;
-it is unknown where what was compressed is all alike.
+it is unknown where what was compressed is all alike. The page of --html, and -v, have the time that
+compressing would take here.
 
 Lines of --format json:
   {\"kind\":\"contents\"} input, streams, bytes, command_counts (an object: name to number)
@@ -103,8 +112,9 @@ fn samples(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let input = Input::open(&args.input)?;
-    let (name, bar) = (input.name(), input.bar());
+    let mut input = Input::open(&args.input)?;
+    let html = args.html.begin(output)?;
+    let (name, bar, origin) = (input.name(), input.bar(), input.origin());
     let mut options = StatsOptions::default();
     options.target = args.filesystem.target();
     let estimates = args.estimate.iter();
@@ -117,24 +127,42 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let stats = match stats {
         Ok(stats) => stats,
         Err(error) if error.is_of_stream() => {
-            output.trouble(&anyhow::Error::new(error).context(about(&args.input, name)));
+            let error = anyhow::Error::new(error);
+            if let Some(html) = html {
+                html.finish(&page::damaged(&name, &error), &origin)?;
+            }
+            output.trouble(&error.context(name));
             return Ok(Verdict::NotSound);
         }
-        Err(error) => return Err(error).with_context(|| cannot_read(&args.input)),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
     };
-    print(&name, &stats, args.filesystem.sector_size, output)?;
+    let sector_size = args.filesystem.sector_size;
+    let estimates = stats.estimates.iter();
+    let estimates = estimates.map(|estimate| Estimated::new(estimate, sector_size, args.jobs));
+    let estimates: Vec<Estimated> = estimates.collect();
+    print(&name, &stats, &estimates, sector_size, output)?;
     let faults = Faults {
         header_without_end: stats.header_without_end,
         command_after_end: stats.command_after_end,
         ..Faults::default()
     };
-    Ok(faults.say(&args.input, output))
+    if let Some(html) = html {
+        let sector = u64::from(sector_size);
+        let faults = faults.words();
+        let faults = faults.as_deref();
+        let page = page::page(&name, &stats, &estimates, faults, sector, output);
+        html.finish(&page, &origin)?;
+    }
+    Ok(faults.say(&name, output))
 }
 
-/// Standard errors within which the truth is, with 95 % certainty.
-const SURE: f64 = 1.96;
-
-fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Result<()> {
+fn print(
+    name: &str,
+    stats: &Stats,
+    estimates: &[Estimated],
+    sector_size: u32,
+    output: &mut Output,
+) -> Result<()> {
     let (streams, bytes) = (stats.streams, stats.bytes);
     let counts = stats.commands.iter();
     let size = output.size(bytes);
@@ -171,32 +199,26 @@ fn print(name: &str, stats: &Stats, sector_size: u32, output: &mut Output) -> Re
         add(&mut sectors, sums.sectors);
         data(codec, sums, output)?;
     }
-    for estimate in &stats.estimates {
-        let size = f64::from(sector_size);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a size that is not negative, and no more than the stream has"
-        )]
-        let bytes = |sectors: f64| (sectors * size).round() as u64;
-        let [after, before] = [
-            bytes(estimate.sectors),
-            sectors.saturating_mul(u64::from(sector_size)),
-        ]
-        .map(|bytes| output.size(bytes));
-        let error = match estimate.standard_error {
-            Some(0.0) => String::new(),
-            Some(error) => format!(" +- {} (95 %)", output.size(bytes(error * SURE))),
+    for (estimate, estimated) in stats.estimates.iter().zip(estimates) {
+        let before = sectors.saturating_mul(u64::from(sector_size));
+        let [after, before] = [estimated.bytes, before].map(|bytes| output.size(bytes));
+        let error = match estimated.error {
+            Some(0) => String::new(),
+            Some(error) => format!(" +- {} (95 %)", output.size(error)),
             None => " (error unknown)".to_owned(),
         };
         let line = format!(
-            "{}:{} would take {after}{error} on disk instead of {before} ({:.1} %); {} compressed",
-            estimate.codec,
-            estimate.level,
+            "{} would take {after}{error} on disk instead of {before} ({:.1} %); {} compressed",
+            estimated.method,
             estimate.sectors / (sectors.max(1) as f64) * 100.0,
             count(estimate.samples, "piece"),
         );
         output.text(format_args!("{line}"))?;
+        output.detail(format_args!(
+            "compressing with {} would take {} here",
+            estimated.method,
+            estimated.time_text()
+        ))?;
         output.json(&EstimateLine {
             kind: "estimate",
             codec: estimate.codec.name(),
