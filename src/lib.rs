@@ -11,6 +11,7 @@
 //!
 //! | module | what it does | stands on |
 //! | --- | --- | --- |
+//! | [`tree`] | the tree that a chain of streams describes: its names, its data, its digest | `transform`, `files`, `send_stream`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`files`] | files on a mounted btrfs: their extents, and who shows them | `prepare`, `ioctl`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel | `send_stream`, `prepare`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`prepare`] | makes extents: splitting, encoding | `extent`, `validate`, `rules`, `pipeline` |
@@ -33,6 +34,7 @@ pub mod prepare;
 pub mod rules;
 pub mod send_stream;
 pub mod transform;
+pub mod tree;
 pub mod validate;
 
 pub use btrfs_payload_common::{

@@ -22,7 +22,7 @@ pub struct Directories {
 }
 
 /// A path of more names than this goes in a circle: Linux takes 4096 bytes.
-const DEEPEST: usize = 2048;
+pub(super) const DEEPEST: usize = 2048;
 
 impl Directories {
     /// The directory with this number, new without a name where nobody has named it yet.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::ioctl::QueryError;
+use crate::ioctl::{QueryError, ReadError};
 
 /// Why files on a btrfs cannot be looked at.
 #[derive(Debug, Error)]
@@ -41,6 +41,9 @@ pub enum FilesError {
         #[source]
         source: QueryError,
     },
+    /// The kernel does not hand out extents at all.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The kernel does not answer a question about the filesystem.
     #[error(transparent)]
     Query(#[from] QueryError),

@@ -94,4 +94,10 @@ impl FileExtentItem {
         };
         Some(new)
     }
+
+    /// The data or the payload in the bytes of an inline item.
+    #[must_use]
+    pub fn inline_bytes(bytes: &[u8]) -> &[u8] {
+        bytes.get(INLINE_AT..).unwrap_or_default()
+    }
 }

@@ -110,6 +110,8 @@ pub struct Map {
     pub inline: HashMap<(DirectoryId, usize), InlineSum>,
     extents: Vec<Extent>,
     pieces: HashMap<u64, Ranges>,
+    /// What was read.
+    read: Vec<Piece>,
     top: File,
 }
 
@@ -175,6 +177,11 @@ impl Map {
         shown.fold(extent.ram_bytes, |left, range| {
             left.saturating_sub(range.end.saturating_sub(range.start))
         })
+    }
+
+    /// The inodes that were read, for reading them again.
+    pub(super) fn read(&self) -> &[Piece] {
+        &self.read
     }
 
     /// A descriptor of the filesystem, for [`References`] and [`ioctl::open_inode`].
@@ -404,6 +411,7 @@ impl Builder {
         let Scope {
             top,
             filesystem,
+            pieces: read,
             included,
             directories,
             ..
@@ -422,6 +430,7 @@ impl Builder {
             inline: self.inline,
             extents,
             pieces: self.pieces,
+            read,
             top,
         }
     }

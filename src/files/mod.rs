@@ -13,6 +13,9 @@
 //! | `read` | reads the items of files, in pieces |
 //! | `shown` | the union of what is shown |
 //! | `directories` | what extents are counted for |
+//! | `verify` | [`verify`]: decodes every compressed extent, once |
+//! | `stored` | reads an extent as it is stored, through whatever file shows it |
+//! | `names` | [`Names`]: what the files that show an extent are called |
 //! | `error` | why it does not work |
 //!
 //! A path to the top of a subvolume means the subvolume and all subvolumes and snapshots that lie
@@ -42,16 +45,21 @@ mod directories;
 mod error;
 mod item;
 mod map;
+mod names;
 mod read;
 mod references;
 mod scope;
 mod shown;
+mod stored;
 mod totals;
+mod verify;
 
 pub use directories::{Directories, DirectoryId};
 pub use error::FilesError;
 pub use item::{FileExtentItem, Stored};
 pub use map::{Extent, InlineSum, Map, MapOptions};
+pub use names::{Name, Names, Place};
 pub use references::{Found, Reference, References};
 pub use scope::Included;
 pub use totals::{Kind, Sum, Totals};
+pub use verify::{Event, Unsound, Verified, Where, verify};

@@ -35,6 +35,8 @@ pub struct Included {
     pub whole: bool,
     /// Its top directory, or the path that was asked for.
     pub directory: DirectoryId,
+    /// The inode of that.
+    pub inode: u64,
 }
 
 /// Inodes of a subvolume to look at.
@@ -181,6 +183,7 @@ impl<'a> Finder<'a> {
             read_only,
             whole: false,
             directory: id,
+            inode,
         });
         self.inodes.insert((root, inode));
         if metadata.is_file() {
@@ -214,6 +217,7 @@ impl<'a> Finder<'a> {
                 read_only,
                 whole: true,
                 directory,
+                inode: Key::FIRST,
             });
             self.items
                 .restart(Key::ROOT_TREE, root_refs(root, 0..=u64::MAX));

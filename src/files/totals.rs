@@ -103,6 +103,14 @@ impl Totals {
         totals
     }
 
+    /// Extents of one kind, inline ones too.
+    #[must_use]
+    pub fn extents_of(&self, kind: Kind) -> u64 {
+        let both = [&self.regular, &self.inline].map(|sums| sums.get(&kind));
+        let extents = both.into_iter().flatten().map(|sum| sum.extents);
+        extents.fold(0, u64::saturating_add)
+    }
+
     /// All extents, inline ones too.
     #[must_use]
     pub fn all(&self) -> Sum {

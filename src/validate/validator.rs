@@ -49,13 +49,7 @@ pub fn validate(payload: &[u8], fields: &ExtentFields, target: &Target) -> Repor
 /// [`WriteRule::may_be_broken_on_disk`]: crate::rules::WriteRule::may_be_broken_on_disk
 #[must_use]
 pub fn validate_on_disk(payload: &[u8], fields: &ExtentFields, target: &Target) -> Report {
-    validate(payload, fields, target).map(|finding| match finding.rule {
-        Some(rule) if rule.may_be_broken_on_disk() => Finding {
-            severity: Severity::Warning,
-            ..finding
-        },
-        _ => finding,
-    })
+    VALIDATOR.with_borrow_mut(|validator| validator.validate_on_disk(payload, fields, target))
 }
 
 /// As [`validate()`], but walks every payload byte by byte, also one that the strict decoders
@@ -154,6 +148,26 @@ impl Validator {
             Some(_) => judge.report,
             None => walk(judge).report,
         }
+    }
+
+    /// As [`validate_on_disk()`].
+    pub fn validate_on_disk(
+        &mut self,
+        payload: &[u8],
+        fields: &ExtentFields,
+        target: &Target,
+    ) -> Report {
+        let report = self.validate(payload, fields, target);
+        if report.findings().is_empty() {
+            return report;
+        }
+        report.map(|finding| match finding.rule {
+            Some(rule) if rule.may_be_broken_on_disk() => Finding {
+                severity: Severity::Warning,
+                ..finding
+            },
+            _ => finding,
+        })
     }
 
     /// As [`decode()`].

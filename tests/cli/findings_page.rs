@@ -13,7 +13,7 @@ const SECTIONS: [(&str, &str, &str); 4] = [
     (
         "payload",
         "Payloads",
-        "What is said of a payload, by `check`, `stream check`, `dump`, `decode` and the commands \
+        "What is said of a payload, by `check`, `scan`, `stream check`, `dump`, `decode` and the commands \
          that rewrite streams. A finding is an error where some kernel since 5.19, or the fallback \
          decoder of `btrfs receive`, does not give the intended bytes. A warning or a note is about \
          less: space that is wasted, what works by luck, or a small file that only the fallback \
@@ -35,7 +35,8 @@ const SECTIONS: [(&str, &str, &str); 4] = [
     (
         "file",
         "Files on btrfs",
-        "What `check` says of a file on btrfs beside what it says of the payloads.",
+        "What `check` and `scan --verify` say of files on btrfs beside what they say of the \
+         payloads.",
     ),
 ];
 

@@ -7,8 +7,10 @@
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
 //! * [`files`]: what is replaced and what never is, and who may read what is made;
+//! * [`error_objects`]: errors in JSON name the file that they are about;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
+//! * [`scan`]: what is on a mounted btrfs, decoded and estimated (skipped in the same way);
 //! * [`went_wrong`]: inputs on which programs have gone wrong.
 
 #![cfg(feature = "cli")]
@@ -16,6 +18,7 @@
 
 mod assemble;
 mod dump;
+mod error_objects;
 mod files;
 mod findings_page;
 mod golden;
@@ -25,6 +28,7 @@ mod manifest;
 mod material;
 mod on_btrfs;
 mod pages;
+mod scan;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;

@@ -13,7 +13,7 @@ use rustix::fs::XattrFlags;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::json_page::Page;
+use crate::json_page::{Page, is_of_scan};
 use crate::material::{content, lines, noise, stream};
 use crate::support::{self, Options, create};
 use crate::{Run, assert_trouble, run, tree};
@@ -173,6 +173,11 @@ fn what_is_printed_about_files_is_as_the_pages_say() {
     let payload = content("case zlib-match-before-the-start");
     ioctl::submit(&file, &submission, &[IoSlice::new(&payload)]).unwrap();
     file.sync_all().unwrap();
+    // The same inline.
+    let file = create(fs.join("inline"));
+    let submission = Submission::new(0, ExtentFields::whole(3000, EncodedIoId::ZLIB));
+    ioctl::submit(&file, &submission, &[IoSlice::new(&payload)]).unwrap();
+    file.sync_all().unwrap();
     let [dest, damaged] = [&dest, &damaged].map(|path| path.to_str().unwrap());
     let json = |arguments: &[&str]| {
         let arguments = [arguments, &["--format", "json"]].concat();
@@ -186,7 +191,7 @@ fn what_is_printed_about_files_is_as_the_pages_say() {
         manifest.see(&json(&["read", path, "--out", "extents", "--force"]));
         page.see(&json(&["check", "extents/manifest.jsonl"]));
     }
-    let scan = json(&["scan", fs.path().to_str().unwrap()]);
+    let scan = json(&["scan", "--verify", fs.path().to_str().unwrap()]);
     assert_eq!(
         scan.lines()
             .filter(|line| line.contains("\"scan\""))
@@ -194,11 +199,8 @@ fn what_is_printed_about_files_is_as_the_pages_say() {
         1
     );
     page.see(&scan);
-    let scanned = |missing: &String| {
-        let kind = missing.split(' ').next().unwrap();
-        ["stored", "directory", "scan"].contains(&kind)
-    };
-    let missing: Vec<String> = page.not_seen().into_iter().filter(scanned).collect();
+    let mut missing = page.not_seen();
+    missing.retain(|missing| is_of_scan(missing));
     assert!(missing.is_empty(), "{missing:?}");
     let seen = |page: &Page, missing: &str| !page.not_seen().contains(&missing.to_owned());
     assert!(seen(&page, "written verified_bytes: number"));

@@ -19,11 +19,33 @@ const ITEM: usize = 25;
 /// The tree of the files of the first subvolume.
 const FS_TREE: u64 = 5;
 const INODE_ITEM: u8 = 1;
+const EXTENT_DATA: u8 = 108;
 /// `flags` in `struct btrfs_inode_item`.
 const INODE_FLAGS: usize = 64;
+/// `ram_bytes` and `num_bytes` in `struct btrfs_file_extent_item`.
+const RAM_BYTES: usize = 8;
+const NUM_BYTES: usize = 45;
 
 /// Sets flags of an inode of the first subvolume, in every copy of its leaf.
 pub fn set_inode_flags(image: &File, inode: u64, flags: u64) {
+    change_item(image, inode, INODE_ITEM, |item| {
+        let place = &mut item[INODE_FLAGS..INODE_FLAGS + 8];
+        let value = u64::from_le_bytes(place.try_into().unwrap()) | flags;
+        place.copy_from_slice(&value.to_le_bytes());
+    });
+}
+
+/// Has the first extent of a file of the first subvolume decode to so many bytes, and the file
+/// show all of them up to its end.
+pub fn set_extent_len(image: &File, inode: u64, len: u64) {
+    change_item(image, inode, EXTENT_DATA, |item| {
+        item[RAM_BYTES..RAM_BYTES + 8].copy_from_slice(&len.to_le_bytes());
+        item[NUM_BYTES..NUM_BYTES + 8].copy_from_slice(&len.to_le_bytes());
+    });
+}
+
+/// Changes the first item of this type that an inode has, in every copy of its leaf.
+fn change_item(image: &File, inode: u64, item_type: u8, change: impl Fn(&mut [u8])) {
     let mut fsid = [0; 16];
     image.read_exact_at(&mut fsid, FSID_AT).unwrap();
     let mut changed = 0;
@@ -36,19 +58,19 @@ pub fn set_inode_flags(image: &File, inode: u64, flags: u64) {
         let items = (0..u32_at(96) as usize).map(|number| HEADER + number * ITEM);
         let item = items
             .into_iter()
-            .find(|&item| u64_at(item) == inode && node[item + 8] == INODE_ITEM);
+            .find(|&item| u64_at(item) == inode && node[item + 8] == item_type);
         let Some(item) = item else { return };
-        let place = HEADER + u32_at(item + 17) as usize + INODE_FLAGS;
-        let value = u64_at(place) | flags;
+        let place = HEADER + u32_at(item + 17) as usize;
+        let len = u32_at(item + 21) as usize;
         let mut node = node.to_vec();
-        node[place..place + 8].copy_from_slice(&value.to_le_bytes());
+        change(&mut node[place..place + len]);
         let sum = checksum(CrcAlgorithm::Crc32Iscsi, &node[32..]);
         let sum = u32::try_from(sum).unwrap();
         node[..4].copy_from_slice(&sum.to_le_bytes());
         image.write_all_at(&node, at).unwrap();
         changed += 1;
     });
-    assert!(changed > 0, "there is no inode {inode}");
+    assert!(changed > 0, "there is no such item of inode {inode}");
 }
 
 /// Changes a byte wherever a sector of the image begins with these bytes.

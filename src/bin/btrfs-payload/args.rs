@@ -11,12 +11,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use btrfs_payload::prepare::{Checksum, Keep, Level, Options, Preparer};
 use btrfs_payload::rules::{Codec, Target, limits};
 use btrfs_payload::send_stream::Reader;
 use rustix::fs::OFlags;
 
+use crate::about::{About, about, bail_about};
 use crate::output::shown;
 use crate::words::{codecs, levels, words};
 
@@ -261,8 +262,13 @@ pub(crate) fn open_with_writer(path: &Path) -> Result<File> {
     if thread.is_err() {
         return open_input(path);
     }
-    wait.recv_timeout(PATIENCE)
-        .unwrap_or_else(|_| bail!("{} is a pipe that nobody writes to", shown(path)))
+    wait.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        Err(about(
+            path,
+            format_args!("{} is a pipe that nobody writes to", shown(path)),
+        )
+        .into())
+    })
 }
 
 /// Opens a regular file, and does not wait for a writer where it is a pipe.
@@ -272,7 +278,7 @@ pub(crate) fn open_file(path: &Path) -> Result<File> {
     let file = opened.with_context(|| cannot_read(path))?;
     let metadata = file.metadata().with_context(|| cannot_read(path))?;
     if !metadata.is_file() {
-        bail!("{} is not a regular file", shown(path));
+        bail_about!(path, "{} is not a regular file", shown(path));
     }
     Ok(file)
 }
@@ -294,7 +300,8 @@ pub(crate) fn payload_in(input: &File, path: &Path) -> Result<Vec<u8>> {
         .read_to_end(&mut payload)
         .with_context(|| cannot_read(path))?;
     if payload.len() as u64 > ENOUGH {
-        bail!(
+        bail_about!(
+            path,
             "{} is longer than any payload: at most {} bytes",
             shown(path),
             limits::MAX_EXTENT
@@ -304,6 +311,6 @@ pub(crate) fn payload_in(input: &File, path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The beginning of every sentence about a file that cannot be read.
-pub(crate) fn cannot_read(path: &Path) -> String {
-    format!("cannot read {}", shown(path))
+pub(crate) fn cannot_read(path: &Path) -> About {
+    about(path, format_args!("cannot read {}", shown(path)))
 }

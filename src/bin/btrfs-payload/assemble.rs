@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use btrfs_payload::extent::{EncodedExtent, FileExtent};
 use btrfs_payload::ioctl::{self, ExtentWriter};
 use btrfs_payload::rules::Target;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::Verdict;
+use crate::about::{about, bail_about};
 use crate::args::open_file;
 use crate::explain::{Explain, with_sound};
 use crate::manifest::{self, Encoded, Line};
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let sums = match made.with_context(|| format!("cannot assemble {}", shown(name)))? {
         Ok(sums) => sums,
         Err(Fault { place, finding }) => {
-            output.trouble(&anyhow!("{place}: {finding}"));
+            output.trouble(&about(&path, format_args!("{place}: {finding}")).into());
             return Ok(Verdict::NotSound);
         }
     };
@@ -163,7 +164,7 @@ fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>
         }
         let extent = match line {
             Line::File(header) => {
-                target = manifest::target(&header).with_context(|| lines.place())?;
+                target = manifest::target(&header).with_context(|| lines.here())?;
                 // The kernel then knows which extent ends the file, and makes no inline extent
                 // of the first of several.
                 if let Some(size) = header.size {
@@ -184,7 +185,8 @@ fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>
                 ..
             } => {
                 let Some(name) = data else {
-                    bail!(
+                    bail_about!(
+                        path,
                         "line {number}: the data of a plain extent is not in the directory; an \
                          older version made it"
                     );

@@ -19,6 +19,7 @@ use btrfs_payload::validate::{
 use serde::Serialize;
 
 use crate::Verdict;
+use crate::about::{about, bail_about};
 use crate::args::{all_cores, cannot_read, open_with_writer, payload_in};
 use crate::claims::{self, Claims};
 use crate::explain::{Explain, with_sound};
@@ -355,7 +356,8 @@ impl Check<'_> {
         let mut file = open_with_writer(input)?;
         let metadata = file.metadata().with_context(|| cannot_read(input))?;
         if metadata.is_dir() {
-            bail!(
+            bail_about!(
+                input,
                 "{} is a directory; name a manifest, a send stream, a file on btrfs, or a payload; \
                  -r checks what is in it",
                 shown(input)
@@ -413,7 +415,8 @@ impl Check<'_> {
         if input == Path::new("-") {
             bail!("standard input is no send stream; a payload needs --codec and --unencoded-len");
         }
-        bail!(
+        bail_about!(
+            input,
             "{} is no send stream; a payload needs --codec and --unencoded-len",
             shown(input)
         )
@@ -421,11 +424,10 @@ impl Check<'_> {
 
     fn stream(&mut self, input: &Path, stream: impl Read + Send, claims: &Claims) -> Result<()> {
         self.is_stream = true;
-        let name = input_name(input);
         let mut options = CheckOptions::default();
         options.target = claims.filesystem.target();
         let verdict = check_stream(
-            &name,
+            input,
             stream,
             &options,
             all_cores(),
@@ -531,13 +533,12 @@ impl Check<'_> {
                 if was_stream(&start) {
                     return self.stream(input, start.chain(file), claims);
                 }
-                return Err(error).with_context(|| {
-                    format!(
-                        "{} is no manifest and no file on btrfs, and --codec and --unencoded-len \
-                         are missing",
-                        shown(input)
-                    )
-                });
+                let sentence = format!(
+                    "{} is no manifest and no file on btrfs, and --codec and --unencoded-len are \
+                     missing",
+                    shown(input)
+                );
+                return Err(error).with_context(|| about(input, sentence));
             }
         };
         let size = file.metadata().with_context(|| cannot_read(input))?.len();

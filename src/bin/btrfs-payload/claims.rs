@@ -4,13 +4,14 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
 use btrfs_payload_zstd::layout::{self as zstd, FrameHeader};
 
+use crate::about::bail_about;
 use crate::args::{Filesystem, byte_count, open_file};
 use crate::manifest::{self, Encoded, Line};
-use crate::output::shown;
+use crate::output::input_name;
 use crate::words::{codecs, words};
 
 /// What is claimed of a single payload, and where it is to land.
@@ -72,14 +73,16 @@ impl Claims {
         });
         let (codec, unencoded_len) = match (codec, len) {
             (Some(codec), Some(len)) => (codec, len),
-            (None, None) => bail!(
+            (None, None) => bail_about!(
+                path,
                 "{}: a payload needs --codec and --unencoded-len",
-                shown(path)
+                input_name(path)
             ),
-            (None, _) => bail!("{}: a payload needs --codec", shown(path)),
-            (Some(codec), None) => bail!(
+            (None, _) => bail_about!(path, "{}: a payload needs --codec", input_name(path)),
+            (Some(codec), None) => bail_about!(
+                path,
                 "{}: a {codec} payload does not tell what it decodes to; it needs --unencoded-len",
-                shown(path)
+                input_name(path)
             ),
         };
         let compression = EncodedIoId::new(codec, self.filesystem.sector_size)

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use crate::about::about;
 use crate::new_file::NewFile;
 use crate::origin::Origin;
 use crate::output::{Output, shown};
@@ -70,7 +71,8 @@ pub(crate) fn man(args: &ManArgs, output: &mut Output) -> Result<Verdict> {
     if directory == Path::new("-") {
         bail!("several pages cannot go to standard output; ./- is a directory of that name");
     }
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", shown(directory)))?;
+    fs::create_dir_all(directory)
+        .with_context(|| about(directory, format_args!("cannot make {}", shown(directory))))?;
     pages(command, NAME.to_owned(), directory, args.force)?;
     Ok(Verdict::Sound)
 }
@@ -91,7 +93,7 @@ fn pages(command: clap::Command, name: String, directory: &Path, force: bool) ->
     clap_mangen::Man::new(command).render(&mut page)?;
     let mut file = NewFile::create(&path, force)?;
     let written = file.file().write_all(&page);
-    written.with_context(|| format!("cannot write {}", shown(&path)))?;
+    written.with_context(|| about(&path, format_args!("cannot write {}", shown(&path))))?;
     // It is made from nothing that is closed to anybody.
     file.permit(&Origin::default());
     file.finish()

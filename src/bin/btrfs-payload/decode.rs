@@ -8,6 +8,7 @@ use btrfs_payload::Kernel;
 use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
+use crate::about::about;
 use crate::args::{byte_count, open_input, payload_in};
 use crate::claims::Claims;
 use crate::explain::{Explain, with_sound};
@@ -111,7 +112,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             let mut file = OutFile::create(path, args.force)?;
             file.file()
                 .write_all(&bytes)
-                .with_context(|| format!("cannot write {}", shown(path)))?;
+                .with_context(|| about(path, format_args!("cannot write {}", shown(path))))?;
             file.finish(&Origin::of(&input))?;
         }
     }

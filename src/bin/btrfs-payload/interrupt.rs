@@ -2,11 +2,12 @@
 //!
 //! Files and directories have temporary names until they are complete. On SIGINT, SIGTERM and
 //! SIGHUP a thread removes what still has such a name, and then the signal has its usual effect.
+//! Work that has something to say of what was done by then ([`Gently`]) is waited for, once.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -21,6 +22,41 @@ use crate::progress;
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// A signal has come; the thread that handles it ends the process.
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Work goes on that ends by itself when it is told to.
+static GENTLE: AtomicBool = AtomicBool::new(false);
+/// The signal that has told it; 0 before.
+static WANTED: AtomicI32 = AtomicI32::new(0);
+
+/// While this lives the first signal ends nothing, and the work that asks
+/// [`Gently::is_wanted`] does. The second signal ends the process.
+pub(crate) struct Gently(());
+
+impl Gently {
+    pub(crate) fn begin() -> Self {
+        GENTLE.store(true, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// A signal has come.
+    #[expect(clippy::unused_self, reason = "there is no such question without it")]
+    pub(crate) fn is_wanted(&self) -> bool {
+        WANTED.load(Ordering::SeqCst) != 0
+    }
+
+    /// What was done has been said: a signal that has come has its usual effect now.
+    pub(crate) fn end(self) {
+        if self.is_wanted() {
+            let _ = emulate_default_handler(WANTED.load(Ordering::SeqCst));
+        }
+    }
+}
+
+impl Drop for Gently {
+    fn drop(&mut self) {
+        GENTLE.store(false, Ordering::SeqCst);
+    }
+}
 
 /// Keeps a temporary name on the list of what an interrupt removes, until dropped.
 pub(crate) struct Temporary(PathBuf);
@@ -54,6 +90,10 @@ pub(crate) fn watch() -> io::Result<()> {
         Signals::new(wanted.filter(|signal| ignored >> signal.saturating_sub(1) & 1 == 0))?;
     let thread = thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
+            let is_first = WANTED.swap(signal, Ordering::SeqCst) == 0;
+            if is_first && GENTLE.load(Ordering::SeqCst) {
+                continue;
+            }
             ENDING.store(true, Ordering::SeqCst);
             progress::clear_line();
             let paths = std::mem::take(&mut *temporary());

@@ -1,6 +1,7 @@
 //! The program: one file per subcommand, and the only place that prints.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod about;
 mod args;
 mod assemble;
 mod attributes;

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
+use crate::about::{About, about, bail_about};
 use crate::interrupt::Temporary;
 use crate::manifest;
 use crate::new_file::{PREFIX, Place, in_words};
@@ -38,7 +39,7 @@ impl NewDirectory {
         if place.old.is_some() && !is_empty(&place.name)? {
             check_ours(&place)?;
             if !force {
-                bail!("{} exists already; --force replaces it", shown(name));
+                bail_about!(name, "{} exists already; --force replaces it", shown(name));
             }
         }
         place.check_parent()?;
@@ -86,8 +87,12 @@ impl NewDirectory {
             .open(self.parts.path().join(name))
     }
 
-    fn cannot_write(&self, name: &str) -> String {
-        format!("cannot write {name} for {}", shown(&self.place.asked))
+    fn cannot_write(&self, name: &str) -> About {
+        let asked = &self.place.asked;
+        about(
+            asked,
+            format_args!("cannot write {name} for {}", shown(asked)),
+        )
     }
 
     /// Gives it its name, once all of it is on the disk.
@@ -142,14 +147,16 @@ fn is_empty(name: &Path) -> Result<bool> {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot look into {}", shown(name))),
+        Err(error) => Err(error)
+            .with_context(|| about(name, format_args!("cannot look into {}", shown(name)))),
     }
 }
 
 /// Refuses a directory that this program has not made, or that has since got anything else.
 fn check_ours(place: &Place) -> Result<()> {
     if let Some(reason) = manifest::not_ours(&place.name)? {
-        bail!(
+        bail_about!(
+            &place.asked,
             "{} exists already and is no directory of this program's alone: {reason}; name another",
             shown(&place.asked)
         );

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::about::{About, about, bail_about};
 use crate::interrupt::Temporary;
 use crate::origin::Origin;
 use crate::output::{remark, shown};
@@ -38,12 +39,13 @@ impl Place {
     /// Follows symbolic links as `cp` does: what they point to is replaced, they stay, and those
     /// that point to nothing are refused.
     pub(crate) fn find(asked: &Path) -> Result<Self> {
-        let cannot_look = || format!("cannot look at {}", shown(asked));
+        let cannot_look = || about(asked, format_args!("cannot look at {}", shown(asked)));
         let mut name = asked.to_owned();
         let mut old = look(asked).with_context(cannot_look)?;
         if old.as_ref().is_some_and(Metadata::is_symlink) {
             name = match fs::canonicalize(asked) {
-                Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+                Err(error) if error.kind() == ErrorKind::NotFound => bail_about!(
+                    asked,
                     "{} is a symbolic link to nothing, and is not written through",
                     shown(asked)
                 ),
@@ -66,7 +68,8 @@ impl Place {
     /// The directory that it is in has to be there.
     pub(crate) fn check_parent(&self) -> Result<()> {
         if !self.parent.is_dir() {
-            bail!(
+            bail_about!(
+                &self.asked,
                 "cannot make {}: there is no directory {}",
                 shown(&self.asked),
                 shown(&self.parent)
@@ -76,14 +79,17 @@ impl Place {
     }
 
     /// Context for what fails while it is begun.
-    pub(crate) fn cannot_make(&self) -> String {
+    pub(crate) fn cannot_make(&self) -> About {
         let (asked, parent) = (shown(&self.asked), shown(&self.parent));
-        format!("cannot make {asked} in {parent}")
+        about(&self.asked, format_args!("cannot make {asked} in {parent}"))
     }
 
     /// Context for what fails while it takes its name.
-    pub(crate) fn cannot_complete(&self) -> String {
-        format!("cannot complete {}", shown(&self.asked))
+    pub(crate) fn cannot_complete(&self) -> About {
+        about(
+            &self.asked,
+            format_args!("cannot complete {}", shown(&self.asked)),
+        )
     }
 
     /// Waits until the directory, and with it the name, is on the disk. `content` is any file of
@@ -125,17 +131,18 @@ impl NewFile {
         }
         let has_kind = |kind: fn(&Metadata) -> bool| fs::metadata(name).is_ok_and(|old| kind(&old));
         if has_kind(Metadata::is_dir) || name.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            bail!("{} is a directory; name a file in it", shown(name));
+            bail_about!(name, "{} is a directory; name a file in it", shown(name));
         }
         if has_kind(|old| !old.is_file()) || descriptor_named(name).is_some() {
-            bail!(
+            bail_about!(
+                name,
                 "{} is not a regular file, and is not replaced by one",
                 shown(name)
             );
         }
         let place = Place::find(name)?;
         if place.old.is_some() && !force {
-            bail!("{} exists already; --force replaces it", shown(name));
+            bail_about!(name, "{} exists already; --force replaces it", shown(name));
         }
         place.check_parent()?;
         let (file, named) = begin(&place.parent)
@@ -330,7 +337,8 @@ fn existing(name: &Path) -> Result<Option<File>> {
         return match descriptor_named(name) {
             None => Ok(None),
             Some(is_stdout) if is_stdout => Ok(Some(stdout()?)),
-            Some(_) => bail!(
+            Some(_) => bail_about!(
+                name,
                 "{} is a file that is open already; give its name, or - for standard output",
                 shown(name)
             ),
@@ -342,18 +350,19 @@ fn existing(name: &Path) -> Result<Option<File>> {
         } else {
             "a block device"
         };
-        bail!(
+        bail_about!(
+            name,
             "{} is {what}; write to standard output instead",
             shown(name)
         );
     }
-    let cannot_write = || format!("cannot write {}", shown(name));
+    let cannot_write = || about(name, format_args!("cannot write {}", shown(name)));
     let file = OpenOptions::new()
         .write(true)
         .open(name)
         .with_context(cannot_write)?;
     if file.metadata().with_context(cannot_write)?.is_file() {
-        bail!("{} has just become a regular file", shown(name));
+        bail_about!(name, "{} has just become a regular file", shown(name));
     }
     Ok(Some(file))
 }

@@ -12,6 +12,8 @@ use btrfs_payload::validate::Finding;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::about::path_of;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -108,6 +110,11 @@ impl Output {
             }
             result => result.context("cannot write to standard output"),
         }
+    }
+
+    /// True where people want all, or where JSON has it in any case.
+    pub(crate) fn says_all(&self) -> bool {
+        self.detail == Detail::Verbose || self.format == Format::Json
     }
 
     /// A number of bytes in a sum.
@@ -215,6 +222,7 @@ impl Output {
         let line = ErrorLine {
             kind: "error",
             message: &message,
+            path: path_of(error).map(|path| shown(path).to_string()),
         };
         let _ = self.json(&line).and_then(|()| self.finish());
     }
@@ -273,6 +281,9 @@ impl<'a> FindingLine<'a> {
 struct ErrorLine<'a> {
     kind: &'static str,
     message: &'a str,
+    /// The file that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
 }
 
 /// Adds to a sum, which stays at the largest number instead of wrapping.

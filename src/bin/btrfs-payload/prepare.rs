@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use btrfs_payload::extent::{Content, EncodedExtent, FileExtent};
 use btrfs_payload::prepare::{
     Options, PlainReason, Prepared, prepare_file_with, prepare_reader_with,
@@ -14,6 +14,7 @@ use btrfs_payload::validate::validate;
 use serde::Serialize;
 
 use crate::Verdict;
+use crate::about::bail_about;
 use crate::args::{Compression, cannot_read, open_input, sector_size};
 use crate::explain::with_sound;
 use crate::manifest::{self, Digests, Encoded, Line};
@@ -171,7 +172,8 @@ impl Input {
         }
         let metadata = file.metadata().with_context(|| cannot_read(path))?;
         if metadata.is_dir() {
-            bail!(
+            bail_about!(
+                path,
                 "{} is a directory; name a file, or - for standard input",
                 shown(path)
             );

@@ -1,5 +1,7 @@
 //! `scan`: what extents files on btrfs have, each counted once.
 
+mod verify;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -9,18 +11,30 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::jobs;
+use crate::explain::{Explain, with_sound};
 use crate::output::{Output, count, shown};
+use crate::quota::FindingLimit;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = with_sound(AFTER_HELP))]
 pub(crate) struct Args {
     /// Files and directories on one btrfs
-    #[arg(required = true)]
+    #[arg(required_unless_present = "explain")]
     paths: Vec<PathBuf>,
 
     /// Directories so many names below each path get a line of their own
     #[arg(long, default_value_t = 1, value_name = "N")]
     depth: usize,
+
+    /// Decode every compressed extent, and name the files that show one which is not sound
+    #[arg(long)]
+    verify: bool,
+
+    #[command(flatten)]
+    explain: Explain,
+
+    #[command(flatten)]
+    limit: FindingLimit,
 
     /// Threads that work, 1024 at most; 0 for all cores
     #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
@@ -31,13 +45,19 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload scan /mnt
   btrfs-payload scan /mnt/data --depth 2
+  btrfs-payload scan /mnt --verify
 
 The top of a subvolume stands for all of it and for the subvolumes and snapshots that lie in it. An
 extent counts once, whatever shows it, for the directory of the first file that does. Unreachable
 is what an extent holds and no file of the filesystem shows. Needs root.
 
+--verify is a scrub that decodes: a wrong payload may have a right checksum. Each compressed extent
+is read once. Names are of all files of the filesystem: one below no path that was asked for is
+shown with its subvolume in brackets, from the top of the filesystem. -v prints warnings too.
+
 Exit status:
   0  done
+  1  with --verify: an extent is not sound
   2  wrong usage, or a path cannot be read";
 
 /// Extents of one kind, as a JSON line.
@@ -79,6 +99,9 @@ struct ScanLine {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if let Some(done) = args.explain.run(output) {
+        return done;
+    }
     let mut options = MapOptions::default();
     options.jobs = args.jobs;
     let map = Map::new(&args.paths, &options)?;
@@ -123,7 +146,13 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             output.size(line.unreachable_bytes),
         ),
     )?;
-    Ok(Verdict::Sound)
+    let mut verdict = Verdict::Sound;
+    if args.verify {
+        let plain = totals.extents_of(Kind::Plain);
+        let mut quota = args.limit.quota();
+        verdict = verify::run(&map, plain, args.jobs, &mut quota, output)?;
+    }
+    Ok(verdict)
 }
 
 fn stored(kind: Kind, inline: bool, sum: &Sum, output: &mut Output) -> Result<()> {

@@ -4,13 +4,14 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use btrfs_payload::ioctl::{self, ExtentWriter, FallbackReason, WriteSummary};
 use btrfs_payload::prepare::{Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
 use serde::Serialize;
 
 use crate::Verdict;
+use crate::about::{about, bail_about};
 use crate::args::{Compression, cannot_read, open_file};
 use crate::attributes;
 use crate::new_file::NewFile;
@@ -90,7 +91,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let source = open_file(&args.src)?;
     let metadata = source.metadata().with_context(|| cannot_read(&args.src))?;
     if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
-        bail!(
+        bail_about!(
+            &args.src,
             "{} has data and does not tell its size; copy it to a file first",
             shown(&args.src)
         );
@@ -98,7 +100,12 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     // What is wrong with the options shows before a file is made.
     args.compression.checked_options(limits::MIN_SECTOR_SIZE)?;
     check_names(args, &metadata)?;
-    let cannot_write = || format!("cannot write {}", shown(&args.dest));
+    let cannot_write = || {
+        about(
+            &args.dest,
+            format_args!("cannot write {}", shown(&args.dest)),
+        )
+    };
     let mut dest = NewFile::create(&args.dest, args.force)?;
     let options = args.compression.options(sector_size_of(dest.file())?);
     let written =
@@ -107,15 +114,17 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let summary = match written {
         Ok(Ok(summary)) => summary,
         Ok(Err(reason)) => {
-            output.trouble(&anyhow!(
+            let sentence = format!(
                 "{} is not written, as it would not be compressed: {reason}; --plain-ok writes it \
                  as it is",
                 shown(&args.dest)
-            ));
+            );
+            output.trouble(&about(&args.dest, sentence).into());
             return Ok(Verdict::NotSound);
         }
         Err(error) if changed => {
-            return Err(error.context(format!("{} changed while it was read", shown(&args.src))));
+            let sentence = format!("{} changed while it was read", shown(&args.src));
+            return Err(error.context(about(&args.src, sentence)));
         }
         Err(error) => return Err(error),
     };
@@ -136,7 +145,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 fn check_names(args: &Args, source: &Metadata) -> Result<()> {
     let is_source = |dest: &Metadata| (dest.dev(), dest.ino()) == (source.dev(), source.ino());
     if source.nlink() > 1 && fs::metadata(&args.dest).is_ok_and(|dest| is_source(&dest)) {
-        bail!(
+        bail_about!(
+            &args.dest,
             "{} has {} names (hard links); the others would keep the old file",
             shown(&args.dest),
             source.nlink()

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use btrfs_payload::rules::Target;
 use btrfs_payload::validate::{decode, validate};
 
 use super::{Check, Place};
+use crate::about::bail_about;
 use crate::claims::Claims;
 use crate::manifest::{self, Encoded, Line, fault};
 
@@ -34,7 +35,11 @@ impl Check<'_> {
                 Err(reason) => {
                     damaged = damaged.saturating_add(1);
                     if damaged > MOST_DAMAGED {
-                        bail!("{}: too many lines are none of a manifest", lines.place());
+                        bail_about!(
+                            input,
+                            "{}: too many lines are none of a manifest",
+                            lines.place()
+                        );
                     }
                     self.other(input, place, &fault("manifest-line", reason))?;
                     continue;
@@ -48,7 +53,7 @@ impl Check<'_> {
                 // They belong to no manifest.
                 _ if ended => {}
                 Line::File(header) => {
-                    target = manifest::target(&header).with_context(|| lines.place())?;
+                    target = manifest::target(&header).with_context(|| lines.here())?;
                 }
                 Line::Encoded(encoded) => {
                     let target = target.at(encoded.offset);

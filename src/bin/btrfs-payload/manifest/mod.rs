@@ -30,6 +30,7 @@ pub(crate) use directory::{Payload, data, extra_files, not_ours, payload};
 pub(crate) use whole::Whole;
 pub(crate) use writer::{Writer, header};
 
+use crate::about::{About, about, bail_about};
 use crate::args::open_file;
 use crate::output::shown;
 
@@ -238,12 +239,16 @@ impl Lines {
                 .by_ref()
                 .take(Self::LONGEST)
                 .read_until(b'\n', &mut self.text)
-                .with_context(|| self.place())?;
+                .with_context(|| self.here())?;
             match read {
-                0 if first => bail!("{} has no line of a manifest", shown(&self.path)),
+                0 if first => bail_about!(
+                    &self.path,
+                    "{} has no line of a manifest",
+                    shown(&self.path)
+                ),
                 0 => return Ok(None),
                 _ if read as u64 == Self::LONGEST => {
-                    bail!("{}: too long for a manifest", self.place())
+                    bail_about!(&self.path, "{}: too long for a manifest", self.place())
                 }
                 _ if self.text.trim_ascii().is_empty() => {}
                 _ => break,
@@ -262,7 +267,7 @@ impl Lines {
                 let column = Some(error.column()).filter(|&column| column > 0);
                 let column = column.map_or_else(String::new, |column| format!("column {column}: "));
                 if first {
-                    bail!("{}: {column}{reason}", self.place());
+                    bail_about!(&self.path, "{}: {column}{reason}", self.place());
                 }
                 Ok(Some((number, Err(format!("{column}{reason}")))))
             }
@@ -272,6 +277,11 @@ impl Lines {
     /// The manifest and the line, for people.
     pub(crate) fn place(&self) -> String {
         format!("{}, line {}", shown(&self.path), self.number)
+    }
+
+    /// The same as a context.
+    pub(crate) fn here(&self) -> About {
+        about(&self.path, self.place())
     }
 
     /// The digest of all lines before the present one.

@@ -19,10 +19,11 @@ use self::page::Gathered;
 use super::io::Input;
 use super::known::Known;
 use crate::Verdict;
+use crate::about::about;
 use crate::args::{CommandSize, Filesystem, jobs};
 use crate::explain::{Explain, with_sound};
 use crate::inputs::{Named, Recursive, Tally};
-use crate::output::{Output, count};
+use crate::output::{Output, count, input_name};
 use crate::page::HtmlFile;
 use crate::quota::{FindingLimit, Quota, not_printed};
 
@@ -169,7 +170,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 }
             };
             let summary = check_and_print(
-                &name,
+                &path,
                 reader,
                 &options,
                 args.jobs,
@@ -224,20 +225,20 @@ fn may_be_stream(path: &Path) -> bool {
 
 /// Checks a stream and prints what is found; `check` does so too.
 pub(crate) fn check_stream(
-    name: &str,
+    path: &Path,
     input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
     quota: &mut Quota,
     output: &mut Output,
 ) -> Result<Verdict> {
-    let summary = check_and_print(name, input, options, jobs, quota, output, &mut |_| {})?;
+    let summary = check_and_print(path, input, options, jobs, quota, output, &mut |_| {})?;
     Ok(verdict_of(&summary))
 }
 
 /// The same; `report` gets every finding, printed or not.
 fn check_and_print(
-    name: &str,
+    path: &Path,
     input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
@@ -245,6 +246,7 @@ fn check_and_print(
     output: &mut Output,
     report: &mut dyn FnMut(&StreamFinding),
 ) -> Result<CheckSummary> {
+    let name = &input_name(path);
     let mut printed = Ok(());
     // The library has bounded the findings of each command.
     let summary = check(input, options, jobs, |finding| {
@@ -254,7 +256,7 @@ fn check_and_print(
             printed = print(name, finding, output);
         }
     })
-    .with_context(|| format!("cannot check {name}"))?;
+    .with_context(|| about(path, format_args!("cannot check {name}")))?;
     printed?;
     quota.hold_back(summary.not_reported);
     sums(name, &summary, quota.take_held_back(), output)?;

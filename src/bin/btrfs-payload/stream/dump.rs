@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
-use crate::args::CommandSize;
+use crate::about::about;
+use crate::args::{CommandSize, cannot_read};
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +73,7 @@ struct Line {
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let input = Input::open(&args.input)?;
     let (name, bar) = (input.name(), input.bar());
-    let cannot_read = || format!("cannot read {name}");
+    let cannot_read = || cannot_read(&args.input);
     let mut verdict = Verdict::Sound;
     let mut faults = Faults::default();
     let mut reader = args.command_size.reader(input);
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 verdict = Verdict::NotSound;
                 // What looks like a header in a compressed stream is none.
                 let is_compressed = error.is_of_compressed_input();
-                output.trouble(&anyhow::Error::new(error).context(name.clone()));
+                output.trouble(&anyhow::Error::new(error).context(about(&args.input, &name)));
                 if is_compressed || reader.resync().with_context(cannot_read)?.is_none() {
                     break;
                 }
@@ -105,7 +106,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         }
     }
     bar.finish_and_clear();
-    Ok(verdict.max(faults.say(&name, output)))
+    Ok(verdict.max(faults.say(&args.input, output)))
 }
 
 fn command(raw: &RawCommand, output: &mut Output) -> Result<()> {

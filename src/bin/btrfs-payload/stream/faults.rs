@@ -1,9 +1,12 @@
 //! What is wrong with the frame of a stream whose commands are listed or counted all the same.
 
+use std::path::Path;
+
 use btrfs_payload::send_stream::{Issue, RawCommand};
 
 use crate::Verdict;
-use crate::output::{Output, add, count};
+use crate::about::about;
+use crate::output::{Output, add, count, input_name};
 
 /// Sums of what receivers fail at. Each command is not said: there may be millions.
 #[derive(Debug, Default)]
@@ -43,13 +46,15 @@ impl Faults {
     }
 
     /// Says what there is of them.
-    pub(super) fn say(&self, name: &str, output: &mut Output) -> Verdict {
+    pub(super) fn say(&self, input: &Path, output: &mut Output) -> Verdict {
         let Some(found) = self.words() else {
             return Verdict::Sound;
         };
-        output.trouble(&anyhow::anyhow!(
-            "{name}: receivers fail: {found}; `stream check` says where"
-        ));
+        let sentence = format!(
+            "{}: receivers fail: {found}; `stream check` says where",
+            input_name(input)
+        );
+        output.trouble(&about(input, sentence).into());
         Verdict::NotSound
     }
 }

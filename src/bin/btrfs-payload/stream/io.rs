@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
+use crate::about::bail_about;
 use crate::args::{cannot_read, open_input};
 use crate::new_file::{self, OutFile};
 use crate::origin::Origin;
@@ -30,7 +31,7 @@ impl Input {
         let reader = open_input(path)?;
         let metadata = reader.metadata().with_context(|| cannot_read(path))?;
         if metadata.is_dir() {
-            anyhow::bail!("{} is a directory, not a send stream", shown(path));
+            bail_about!(path, "{} is a directory, not a send stream", shown(path));
         }
         let size = if path == Path::new("-") {
             0

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use btrfs_payload::transform::{BYTES_PER_NAME, Parents};
 
 use super::io::Input;
+use crate::about::about;
 use crate::args::{CommandSize, byte_count};
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ impl Known {
             let (name, bar) = (parent.name(), parent.bar());
             let read = parents.read(command_size.reader(parent), self.max_names());
             bar.finish_and_clear();
-            read.with_context(|| format!("cannot use {name} as a parent"))?;
+            read.with_context(|| about(path, format_args!("cannot use {name} as a parent")))?;
         }
         Ok(parents)
     }

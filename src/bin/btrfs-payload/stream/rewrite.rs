@@ -15,6 +15,7 @@ use super::check::FindingLine;
 use super::io::{Input, stdout};
 use super::known::Known;
 use crate::Verdict;
+use crate::about::about;
 use crate::args::{CommandSize, byte_count, jobs};
 use crate::explain::{Explain, with_sound};
 use crate::new_file::OutFile;
@@ -167,10 +168,11 @@ impl InOut {
                 })
             }
             Err(error) if error.is_of_stream() => {
-                output.trouble(&anyhow::Error::new(error).context(name));
+                output.trouble(&anyhow::Error::new(error).context(about(&self.input, name)));
                 Ok(Verdict::NotSound)
             }
-            Err(error) => Err(error).with_context(|| format!("cannot rewrite {name}")),
+            Err(error) => Err(error)
+                .with_context(|| about(&self.input, format_args!("cannot rewrite {name}"))),
         }
     }
 }

@@ -14,7 +14,8 @@ use self::estimated::Estimated;
 use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
-use crate::args::{CommandSize, Filesystem, Method, jobs};
+use crate::about::about;
+use crate::args::{CommandSize, Filesystem, Method, cannot_read, jobs};
 use crate::output::{Output, add, count};
 use crate::page::HtmlFile;
 use crate::words::{codecs, words};
@@ -131,10 +132,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             if let Some(html) = html {
                 html.finish(&page::damaged(&name, &error), &origin)?;
             }
-            output.trouble(&error.context(name));
+            output.trouble(&error.context(about(&args.input, name)));
             return Ok(Verdict::NotSound);
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+        Err(error) => return Err(error).with_context(|| cannot_read(&args.input)),
     };
     let sector_size = args.filesystem.sector_size;
     let estimates = stats.estimates.iter();
@@ -153,7 +154,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let page = page::page(&name, &stats, &estimates, faults, sector, output);
         html.finish(&page, &origin)?;
     }
-    Ok(faults.say(&name, output))
+    Ok(faults.say(&args.input, output))
 }
 
 fn print(
