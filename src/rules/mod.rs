@@ -16,6 +16,7 @@ mod numbering;
 mod placement;
 pub(crate) mod sums;
 mod write_call;
+pub(crate) mod xattr;
 
 pub use fields::{ExtentFields, Target};
 pub use numbering::{Codec, EncodedIoId, OnDiskId, ParseCodecError};

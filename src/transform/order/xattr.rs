@@ -5,39 +5,21 @@ use super::super::tree::{Kind, NodeId, Tree};
 use super::outcome::{Outcome, trouble};
 use super::paths;
 use crate::rules::Target;
-use crate::rules::limits::u64_of;
+use crate::rules::xattr::{
+    CAPABILITY, COMPRESSION, XattrFault, XattrOn, fault, is_access, name_fault,
+};
 use crate::send_stream::command;
-use crate::send_stream::format::MAX_XATTR_NAME_LEN;
 
-/// What a leaf needs beside the name and value of one attribute, bytes: its header (101), one
-/// item (25) and the head of a directory item (30) (`BTRFS_MAX_XATTR_SIZE`,
-/// fs/btrfs/accessors.h).
-const OVERHEAD: u64 = 101 + 25 + 30;
-
-/// Capabilities of a file, which Linux drops when the file is changed.
-const CAPABILITY: &[u8] = b"security.capability";
-const COMPRESSION: &[u8] = b"btrfs.compression";
 /// No attribute has this name. It is set where a directory hands its compression down.
 const HANDED_DOWN: &[u8] = b"";
-const ACCESS: &[u8] = b"system.posix_acl_access";
-const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 pub(super) fn set(tree: &mut Tree, c: &command::SetXattr, target: &Target) -> Outcome {
     let id = paths::exists(tree, &c.path)?;
     let name = &c.xattr_name[..];
     let kind = tree.kind(id).unwrap_or(Kind::Unknown);
-    name_for(name, kind)?;
-    value(name, &c.xattr_data, kind)?;
     // Nodes are not smaller than sectors.
-    let node_size = u64::from(target.node_size.max(target.sector_size));
-    let room = node_size.saturating_sub(OVERHEAD);
-    let len = u64_of(name.len().saturating_add(c.xattr_data.len()));
-    if len > room {
-        return trouble(
-            "xattr-too-long",
-            format!("name and value have {len} bytes; a node of {node_size} bytes takes {room}"),
-        );
-    }
+    let node_size = target.node_size.max(target.sector_size);
+    told(name, fault(name, &c.xattr_data, on(kind), node_size))?;
     if name == COMPRESSION {
         // On anything else it is ignored.
         if !matches!(kind, Kind::Symlink | Kind::Special) {
@@ -55,7 +37,7 @@ pub(super) fn remove(tree: &mut Tree, c: &command::RemoveXattr) -> Outcome {
     let id = paths::exists(tree, &c.path)?;
     let name = &c.xattr_name[..];
     let kind = tree.kind(id).unwrap_or(Kind::Unknown);
-    name_for(name, kind)?;
+    told(name, name_fault(name, on(kind)))?;
     let is_ignored = name == COMPRESSION && matches!(kind, Kind::Symlink | Kind::Special);
     // Of an access list, Linux does not mind that it is not there.
     if is_access(name) || is_ignored {
@@ -98,108 +80,36 @@ pub(super) fn drop_capability(tree: &mut Tree, id: NodeId) {
     }
 }
 
-fn is_access(name: &[u8]) -> bool {
-    name == ACCESS || name == DEFAULT
-}
-
-/// btrfs has a handler for the name (fs/btrfs/xattr.c), and takes it for what it is to be set on.
-fn name_for(name: &[u8], kind: Kind) -> Outcome {
-    if name.is_empty() {
-        return trouble("xattr-name", "the attribute has no name");
-    }
-    // The reader has told of names that are too long.
-    if name.len() > MAX_XATTR_NAME_LEN {
-        return Ok(());
-    }
-    let is_in = |namespace: &[u8]| name.len() > namespace.len() && name.starts_with(namespace);
-    if is_in(b"user.") {
-        return match kind {
-            Kind::Symlink | Kind::Special => trouble(
-                "xattr-kind",
-                "attributes of users are for files and directories only",
-            ),
-            _ => Ok(()),
-        };
-    }
-    if is_access(name) {
-        return match kind {
-            Kind::Symlink => trouble("xattr-kind", "a symbolic link has no access list"),
-            _ => Ok(()),
-        };
-    }
-    if is_in(b"trusted.") || is_in(b"security.") || name == COMPRESSION {
-        return Ok(());
-    }
-    let message = format!("btrfs has no attribute {}", Shortened(name));
-    trouble("xattr-name", message)
-}
-
-fn value(name: &[u8], value: &[u8], kind: Kind) -> Outcome {
-    let is_right = match name {
-        CAPABILITY => value.is_empty() || is_capability(value),
-        COMPRESSION => is_compression(value),
-        DEFAULT if !value.is_empty() && kind.is_no_directory() => {
-            let message = "only a directory has an access list for what is made in it";
-            return trouble("xattr-kind", message);
+/// What is wrong, as a finding. The reader has told of names that are too long.
+fn told(name: &[u8], fault: Option<XattrFault>) -> Outcome {
+    match fault {
+        None => Ok(()),
+        Some(XattrFault::Nameless) => trouble("xattr-name", "the attribute has no name"),
+        Some(XattrFault::Name) => trouble(
+            "xattr-name",
+            format!("btrfs has no attribute {}", Shortened(name)),
+        ),
+        Some(XattrFault::Kind(message)) => trouble("xattr-kind", message),
+        Some(XattrFault::Value) => {
+            trouble("xattr-value", format!("not a value of {}", Shortened(name)))
         }
-        ACCESS | DEFAULT => value.is_empty() || is_access_list(value),
-        _ => true,
-    };
-    if is_right {
-        Ok(())
-    } else {
-        trouble("xattr-value", format!("not a value of {}", Shortened(name)))
+        Some(XattrFault::TooLong {
+            len,
+            most,
+            node_size,
+        }) => trouble(
+            "xattr-too-long",
+            format!("name and value have {len} bytes; a node of {node_size} bytes takes {most}"),
+        ),
     }
 }
 
-/// Revision 2, or 3 with the user it is for (`validheader`, security/commoncap.c).
-fn is_capability(value: &[u8]) -> bool {
-    let revision = value.get(3);
-    match value.len() {
-        20 => revision == Some(&2),
-        24 => revision == Some(&3),
-        _ => false,
+fn on(kind: Kind) -> XattrOn {
+    match kind {
+        Kind::Unknown => XattrOn::Unknown,
+        Kind::Directory => XattrOn::Directory,
+        Kind::File => XattrOn::File,
+        Kind::Symlink => XattrOn::Symlink,
+        Kind::Special => XattrOn::Special,
     }
-}
-
-/// `prop_compression_validate`, fs/btrfs/props.c.
-fn is_compression(value: &[u8]) -> bool {
-    let is_codec = [&b"zlib"[..], b"lzo", b"zstd"]
-        .iter()
-        .any(|codec| value.starts_with(codec));
-    is_codec || matches!(value, b"" | b"no" | b"none")
-}
-
-/// Version 2, and entries of eight bytes: kind, permissions, whom they are for
-/// (`posix_acl_from_xattr` and `posix_acl_valid`, fs/posix_acl.c).
-fn is_access_list(value: &[u8]) -> bool {
-    let Some(entries) = value.strip_prefix(&[2, 0, 0, 0]) else {
-        return false;
-    };
-    let (entries, rest) = entries.as_chunks::<8>();
-    if !rest.is_empty() {
-        return false;
-    }
-    // The owner, users, the group, groups, the mask, others: in this order.
-    let mut last = 0;
-    let mut count = [0_usize; 6];
-    for &[tag, high, permissions, none, ..] in entries {
-        let Some(place) = [1, 2, 4, 8, 16, 32].iter().position(|&known| known == tag) else {
-            return false;
-        };
-        let may_repeat = place == 1 || place == 3;
-        let again = last > place || last == place && !may_repeat && count.iter().any(|&n| n > 0);
-        if high != 0 || none != 0 || permissions > 7 || again {
-            return false;
-        }
-        last = place;
-        if let Some(count) = count.get_mut(place) {
-            *count = count.saturating_add(1);
-        }
-    }
-    // Named users and groups need the mask.
-    matches!(
-        count,
-        [0, 0, 0, 0, 0, 0] | [1, 0, 1, 0, 0 | 1, 1] | [1, _, 1, _, 1, 1]
-    )
 }
