@@ -51,6 +51,8 @@ pub enum WriteError {
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
+    /// Bytes handed over so far.
+    handed_over: u64,
     /// Bytes not handed over yet.
     buffer: Vec<u8>,
     /// Length of the buffer at which it is handed over, bytes.
@@ -92,6 +94,7 @@ impl<W: Write> Writer<W> {
     pub fn headerless(output: W, version: Version) -> Self {
         Self {
             output,
+            handed_over: 0,
             buffer: Vec::new(),
             flush_len: FLUSH_LEN,
             version,
@@ -103,6 +106,11 @@ impl<W: Write> Writer<W> {
     /// Version of the present stream.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Bytes written so far, headers and what is gathered included: where the next command begins.
+    pub fn position(&self) -> u64 {
+        self.handed_over.saturating_add(u64_of(self.buffer.len()))
     }
 
     /// Writes a command.
@@ -266,6 +274,7 @@ impl<W: Write> Writer<W> {
 
     fn hand_over(&mut self) -> Result<(), WriteError> {
         self.output.write_all(&self.buffer)?;
+        self.handed_over = self.position();
         self.buffer.clear();
         Ok(())
     }

@@ -1,0 +1,513 @@
+//! The face: entries come one after another.
+
+use std::fmt;
+use std::io::{Read, Seek, Write};
+
+use bytes::Bytes;
+
+use super::entry::{Metadata, Node, Times};
+use super::error::{EntryFault, PackError};
+use super::file::FileWriter;
+use super::identity::{Seekable, stamp};
+use super::names::{Kind, NameId, Names, ROOT};
+use super::options::{Identity, Options};
+use super::out::Out;
+use super::queue::Queue;
+use super::work::Step;
+use super::write::{Sink, Summary, version};
+use crate::prepare::Preparer;
+use crate::rules::sums::add;
+use crate::rules::xattr::{self, XattrFault, XattrOn};
+use crate::send_stream::format::NANOSECONDS;
+use crate::send_stream::{Command, Timespec, Uuid, WriteError, Writer, command};
+
+/// The inode number of the first file of a subvolume (`BTRFS_FIRST_FREE_OBJECTID` and its top
+/// directory, fs/btrfs/ctree.h). Receivers choose their own.
+const FIRST_INODE: u64 = 256;
+
+/// File types of mknod(2) (include/uapi/linux/stat.h).
+const CHAR_DEVICE: u32 = 0o020_000;
+const BLOCK_DEVICE: u32 = 0o060_000;
+
+/// Longest target of a symbolic link, bytes (`PATH_MAX` without the end of the path).
+const MAX_TARGET: usize = 4095;
+
+/// Permissions of a directory that nobody has added.
+const IMPLIED_MODE: u32 = 0o755;
+
+/// Writes the UUID where it belongs, in outputs that can do that.
+type Stamp<W> = fn(&mut W, u64, &[u64], Uuid, bool) -> Result<(), PackError>;
+
+/// Packs a tree, entry by entry, into the full send stream of a subvolume.
+///
+/// Entries come in any order, but a hard link after what it is another name of. What is added
+/// under a name that is taken replaces what was there, as in an archive; directories stay and get
+/// the new metadata. A directory that is not there when something in it is added is made, with mode
+/// 0755, for root.
+///
+/// The stream has the entries in the order in which they came: who wants the same bytes for the
+/// same tree adds them in the same order.
+pub struct Builder<W> {
+    out: Out<W>,
+    names: Names,
+    options: Options,
+    /// What a directory gets when everything in it is there.
+    directories: Vec<Late>,
+    top: Metadata,
+    counts: Summary,
+    stamp: Option<Stamp<W>>,
+    /// Where the stream begins in an output that is stamped.
+    start: u64,
+}
+
+/// What a directory gets at the end.
+#[derive(Debug)]
+struct Late {
+    id: NameId,
+    times: Times,
+    /// What would be handed down to whatever is made in it.
+    handed_down: Vec<(Bytes, Bytes)>,
+}
+
+impl<W> fmt::Debug for Builder<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("options", &self.options)
+            .field("unfinished", &self.out.unfinished)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: Read + Write + Seek + Send + 'static> Builder<W> {
+    /// Begins a stream where the output stands: anything to write to and to seek in, a file or a
+    /// `Cursor`. With [`Identity::OfContent`] it is read and written again at the end.
+    ///
+    /// # Errors
+    /// [`PackError::Options`], [`PackError::SubvolumeName`], and when the output fails.
+    pub fn new(mut output: W, options: Options) -> Result<Self, PackError> {
+        let start = output.stream_position()?;
+        let uuid = match options.identity {
+            Identity::Given(uuid) => Some(uuid),
+            Identity::OfContent => None,
+        };
+        let mut builder = Self::begin(output, options, uuid)?;
+        builder.start = start;
+        builder.stamp = uuid
+            .is_none()
+            .then_some(|output, start, places, uuid, plain| {
+                let output: &mut dyn Seekable = output;
+                stamp(output, start, places, version(plain), uuid)
+            });
+        Ok(builder)
+    }
+}
+
+impl<W: Write + Send + 'static> Builder<W> {
+    /// Begins a stream that can only be written once, such as a pipe, so its UUID has to be known.
+    ///
+    /// # Errors
+    /// As [`Builder::new`].
+    pub fn streaming(output: W, uuid: Uuid, mut options: Options) -> Result<Self, PackError> {
+        options.identity = Identity::Given(uuid);
+        Self::begin(output, options, Some(uuid))
+    }
+
+    fn begin(output: W, options: Options, uuid: Option<Uuid>) -> Result<Self, PackError> {
+        let name = &options.subvolume;
+        let is_path = name.contains(&b'/') || matches!(&name[..], b"" | b"." | b"..");
+        if is_path || name.contains(&0) || name.len() > 255 {
+            return Err(PackError::SubvolumeName(name.clone()));
+        }
+        // Fails here where it would fail on every thread.
+        Preparer::new(&options.extents)?;
+        let writer = Writer::new(output, version(options.plain))?;
+        let sector_size = options.extents.target.sector_size.into();
+        let mut sink = Sink::new(writer, uuid, options.dedupe, sector_size);
+        sink.begin(name.clone())?;
+        Ok(Self {
+            out: Out {
+                queue: Queue::start(sink, &options)?,
+                unfinished: None,
+            },
+            names: Names::new(name.len(), options.max_names),
+            options,
+            directories: Vec::new(),
+            top: Metadata::new(IMPLIED_MODE),
+            counts: Summary::default(),
+            stamp: None,
+            start: 0,
+        })
+    }
+
+    /// Adds something that has no content. The path goes from the top of the tree; slashes at its
+    /// ends, double ones, and parts `.` lead nowhere else. An empty path is the top directory.
+    ///
+    /// # Errors
+    /// [`PackError::Entry`] for what cannot stand in the tree, which is then as it was, but for
+    /// directories that have been made for it. Anything else ends the work.
+    pub fn add(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        node: Node<'_>,
+        metadata: &Metadata,
+    ) -> Result<(), PackError> {
+        let path = path.as_ref();
+        self.check_finished()?;
+        let entry = |fault| of_entry(path, fault);
+        match node {
+            Node::Directory => {
+                let metadata = self.checked(metadata, XattrOn::Directory).map_err(entry)?;
+                return self.add_directory(path, metadata);
+            }
+            Node::HardLink(target) => return self.add_link(path, target),
+            Node::Symlink(target) => {
+                let got = target.len();
+                if got == 0 || got > MAX_TARGET || target.contains(&0) {
+                    return Err(entry(EntryFault::SymlinkTarget { got }));
+                }
+            }
+            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => {
+                if major > 0xfff || minor > 0xf_ffff {
+                    return Err(entry(EntryFault::Device { major, minor }));
+                }
+            }
+            Node::Fifo | Node::Socket => {}
+        }
+        let on = match node {
+            Node::Symlink(_) => XattrOn::Symlink,
+            _ => XattrOn::Special,
+        };
+        let metadata = self.checked(metadata, on).map_err(entry)?;
+        let (path, ino) = self.make(path)?;
+        let sum = match node {
+            Node::Symlink(_) => &mut self.counts.symlinks,
+            _ => &mut self.counts.special,
+        };
+        add(sum, 1);
+        let device = |kind: u32, major: u32, minor: u32| command::MkNod {
+            path: path.clone(),
+            ino,
+            rdev: device_number(major, minor),
+            mode: u64::from(kind | metadata.mode),
+        };
+        let make: Command = match node {
+            Node::Symlink(target) => command::Symlink {
+                path: path.clone(),
+                ino,
+                path_link: Bytes::copy_from_slice(target),
+            }
+            .into(),
+            Node::CharDevice { major, minor } => device(CHAR_DEVICE, major, minor).into(),
+            Node::BlockDevice { major, minor } => device(BLOCK_DEVICE, major, minor).into(),
+            Node::Fifo => command::MkFifo {
+                path: path.clone(),
+                ino,
+                rdev: None,
+                mode: None,
+            }
+            .into(),
+            _ => command::MkSock {
+                path: path.clone(),
+                ino,
+                rdev: None,
+                mode: None,
+            }
+            .into(),
+        };
+        self.out.command(make)?;
+        let has_mode = !matches!(node, Node::Symlink(_));
+        self.out.describe(&path, &metadata, has_mode)?;
+        self.out.utimes(path, metadata.times)
+    }
+
+    /// Adds a file and takes its content: what is written to the [`FileWriter`], up to its
+    /// `finish`.
+    ///
+    /// # Errors
+    /// As [`Builder::add`].
+    pub fn add_file(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        metadata: &Metadata,
+    ) -> Result<FileWriter<'_, W>, PackError> {
+        let path = path.as_ref();
+        self.check_finished()?;
+        let metadata = self
+            .checked(metadata, XattrOn::File)
+            .map_err(|fault| of_entry(path, fault))?;
+        let (path, ino) = self.make(path)?;
+        add(&mut self.counts.files, 1);
+        self.out.command(command::MkFile {
+            path: path.clone(),
+            ino,
+        })?;
+        self.out.unfinished = Some(path.clone());
+        let sector_size = self.options.extents.target.sector_size;
+        let extent_size = self.options.extents.extent_size;
+        Ok(FileWriter::new(
+            &mut self.out,
+            path,
+            metadata,
+            sector_size,
+            extent_size,
+        ))
+    }
+
+    /// Ends the stream; gives the output back, and what is in it.
+    ///
+    /// # Errors
+    /// [`PackError::Unfinished`], and when the output fails.
+    pub fn finish(mut self) -> Result<(W, Summary), PackError> {
+        self.check_finished()?;
+        let top = std::mem::take(&mut self.top);
+        let mut late = std::mem::take(&mut self.directories);
+        let handed_down = self.out.describe(&Bytes::new(), &top, true)?;
+        late.push(Late {
+            id: ROOT,
+            times: top.times,
+            handed_down,
+        });
+        for directory in late {
+            let path = self.names.path(directory.id);
+            self.out.xattrs(&path, directory.handed_down)?;
+            self.out.utimes(path, directory.times)?;
+        }
+        let Sink {
+            writer,
+            hash,
+            places,
+            summary,
+            uuid,
+            ..
+        } = self.out.queue.finish()?;
+        let counts = self.counts;
+        let mut summary = Summary {
+            uuid,
+            directories: counts.directories,
+            files: counts.files,
+            symlinks: counts.symlinks,
+            hard_links: counts.hard_links,
+            special: counts.special,
+            implied_directories: counts.implied_directories,
+            replaced: counts.replaced,
+            ..summary
+        };
+        summary.count_holes();
+        let (mut output, len) = end(writer)?;
+        summary.stream_bytes = len;
+        if let (Some(stamp), Some(hash)) = (self.stamp, hash) {
+            summary.uuid = hash.uuid();
+            let plain = self.options.plain;
+            stamp(&mut output, self.start, &places, summary.uuid, plain)?;
+        }
+        Ok((output, summary))
+    }
+
+    fn check_finished(&self) -> Result<(), PackError> {
+        match &self.out.unfinished {
+            Some(path) => Err(PackError::Unfinished(path.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The metadata as it goes into the stream.
+    fn checked(&self, metadata: &Metadata, on: XattrOn) -> Result<Metadata, EntryFault> {
+        let mut metadata = metadata.clone();
+        metadata.mode &= 0o7777;
+        let Times {
+            atime,
+            mtime,
+            ctime,
+            otime,
+        } = metadata.times;
+        for Timespec { nanoseconds, .. } in [atime, mtime, ctime, otime] {
+            if nanoseconds >= NANOSECONDS {
+                return Err(EntryFault::Nanoseconds { got: nanoseconds });
+            }
+        }
+        if let Some(latest) = self.options.latest {
+            metadata.times = metadata.times.at_most(latest);
+        }
+        let target = &self.options.extents.target;
+        let node_size = target.node_size.max(target.sector_size);
+        for (name, value) in &metadata.xattrs {
+            if let Some(fault) = xattr::fault(name, value, on, node_size) {
+                let why = why(fault);
+                let name = name.clone();
+                return Err(EntryFault::Xattr { name, why });
+            }
+        }
+        metadata.xattrs.sort();
+        Ok(metadata)
+    }
+
+    /// Makes room for something new under a path: its directories are there, what had the name
+    /// is gone. Returns the path in its plain form, and an inode number.
+    fn make(&mut self, path: &[u8]) -> Result<(Bytes, u64), PackError> {
+        let entry = |fault| of_entry(path, fault);
+        let parts = self.names.parts(path).map_err(entry)?;
+        let (name, directories) = parts.split_last().ok_or(EntryFault::Top).map_err(entry)?;
+        let parent = self.directory(path, directories)?;
+        self.names.check_room(parent, name).map_err(entry)?;
+        let plain = Bytes::from(parts.join(&b'/'));
+        self.make_way(path, &plain, parent, name)?;
+        let (_, inode) = self.names.make(parent, name, Kind::Other);
+        Ok((plain, ino(inode)))
+    }
+
+    /// Takes away what has the name, unless that is a directory.
+    fn make_way(
+        &mut self,
+        path: &[u8],
+        plain: &Bytes,
+        parent: NameId,
+        name: &[u8],
+    ) -> Result<(), PackError> {
+        match self.names.look(parent, name) {
+            None => Ok(()),
+            Some((_, Kind::Directory, _)) => Err(of_entry(path, EntryFault::IsADirectory)),
+            Some((id, Kind::Other, _)) => {
+                self.names.remove(id);
+                add(&mut self.counts.replaced, 1);
+                self.out.command(command::Unlink {
+                    path: plain.clone(),
+                })?;
+                self.out.step(Step::Forget, 0)
+            }
+        }
+    }
+
+    /// The directory that these parts of a path lead to; made where there is none.
+    fn directory(&mut self, path: &[u8], parts: &[&[u8]]) -> Result<NameId, PackError> {
+        let mut at = ROOT;
+        for (depth, part) in parts.iter().enumerate() {
+            at = match self.names.look(at, part) {
+                Some((id, Kind::Directory, _)) => id,
+                Some((id, Kind::Other, _)) => {
+                    let fault = EntryFault::NotADirectory(self.names.path(id));
+                    return Err(of_entry(path, fault));
+                }
+                None => {
+                    let entry = |fault| of_entry(path, fault);
+                    self.names.check_room(at, part).map_err(entry)?;
+                    let made = parts.get(..=depth).unwrap_or_default().join(&b'/');
+                    add(&mut self.counts.implied_directories, 1);
+                    self.make_directory(made.into(), at, part, Metadata::new(IMPLIED_MODE))?
+                }
+            };
+        }
+        Ok(at)
+    }
+
+    fn add_directory(&mut self, path: &[u8], metadata: Metadata) -> Result<(), PackError> {
+        let entry = |fault| of_entry(path, fault);
+        let parts = self.names.parts(path).map_err(entry)?;
+        let Some((name, directories)) = parts.split_last() else {
+            self.top = metadata;
+            return Ok(());
+        };
+        let parent = self.directory(path, directories)?;
+        let plain = Bytes::from(parts.join(&b'/'));
+        if let Some((id, Kind::Directory, _)) = self.names.look(parent, name) {
+            let handed_down = self.out.describe(&plain, &metadata, true)?;
+            self.directories.push(Late {
+                id,
+                times: metadata.times,
+                handed_down,
+            });
+            return Ok(());
+        }
+        self.names.check_room(parent, name).map_err(entry)?;
+        self.make_way(path, &plain, parent, name)?;
+        self.make_directory(plain, parent, name, metadata)?;
+        Ok(())
+    }
+
+    fn make_directory(
+        &mut self,
+        path: Bytes,
+        parent: NameId,
+        name: &[u8],
+        metadata: Metadata,
+    ) -> Result<NameId, PackError> {
+        let (id, inode) = self.names.make(parent, name, Kind::Directory);
+        add(&mut self.counts.directories, 1);
+        self.out.command(command::MkDir {
+            path: path.clone(),
+            ino: ino(inode),
+        })?;
+        let handed_down = self.out.describe(&path, &metadata, true)?;
+        self.directories.push(Late {
+            id,
+            times: metadata.times,
+            handed_down,
+        });
+        Ok(id)
+    }
+
+    fn add_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), PackError> {
+        let entry = |fault| of_entry(path, fault);
+        let parts = self.names.parts(path).map_err(entry)?;
+        let (name, directories) = parts.split_last().ok_or(EntryFault::Top).map_err(entry)?;
+        let target_parts = self.names.parts(target).map_err(entry)?;
+        let shown = || Bytes::copy_from_slice(target);
+        let inode = match self.names.find(&target_parts) {
+            None => return Err(entry(EntryFault::NoTarget(shown()))),
+            Some((_, Kind::Directory, _)) => {
+                return Err(entry(EntryFault::DirectoryTarget(shown())));
+            }
+            Some((_, Kind::Other, inode)) => inode,
+        };
+        let parent = self.directory(path, directories)?;
+        self.names.check_room(parent, name).map_err(entry)?;
+        // Two names of one file already.
+        let there = self.names.look(parent, name);
+        if there.is_some_and(|(_, _, there)| there == inode) {
+            return Ok(());
+        }
+        self.names.check_links(inode).map_err(entry)?;
+        let plain = Bytes::from(parts.join(&b'/'));
+        self.make_way(path, &plain, parent, name)?;
+        self.names.link(parent, name, inode);
+        add(&mut self.counts.hard_links, 1);
+        self.out.command(command::Link {
+            path: plain,
+            path_link: target_parts.join(&b'/').into(),
+        })
+    }
+}
+
+/// Ends the stream; gives the output back, and how long the stream is.
+fn end<W: Write>(mut writer: Writer<W>) -> Result<(W, u64), WriteError> {
+    writer.write_command(&command::End {})?;
+    let len = writer.position();
+    Ok((writer.finish()?, len))
+}
+
+fn of_entry(path: &[u8], fault: EntryFault) -> PackError {
+    PackError::Entry {
+        path: Bytes::copy_from_slice(path),
+        fault,
+    }
+}
+
+fn ino(inode: u32) -> u64 {
+    FIRST_INODE.saturating_add(inode.into())
+}
+
+/// A device number as send streams and mknod(2) have it (`new_encode_dev`,
+/// include/linux/kdev_t.h).
+fn device_number(major: u32, minor: u32) -> u64 {
+    let (low, high) = (minor & 0xff, minor & 0xfff00);
+    u64::from(low | (major & 0xfff) << 8) | u64::from(high) << 12
+}
+
+fn why(fault: XattrFault) -> &'static str {
+    match fault {
+        XattrFault::Nameless => "without a name",
+        XattrFault::Name => "as there is none of this name",
+        XattrFault::Kind(why) => why,
+        XattrFault::Value => "with this value",
+        XattrFault::TooLong { .. } => "as it is too long",
+    }
+}

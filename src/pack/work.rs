@@ -1,0 +1,111 @@
+//! What the threads do: data becomes extents, and gets a digest.
+
+use bytes::Bytes;
+
+use crate::extent::{Content, EncodedExtent};
+use crate::prepare::{PrepareError, Preparer};
+use crate::rules::Target;
+use crate::rules::limits::u64_of;
+use crate::send_stream::Command;
+use crate::tree::digest::{Content as ContentHasher, ContentDigest};
+
+/// One thing to do, in the order of the stream.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A command as it is to be.
+    Command(Command),
+    /// Data of a file.
+    Data(Data),
+    /// Nothing more comes for the file of this path, which has this size, bytes.
+    EndOfFile { path: Bytes, size: u64 },
+    /// A name has gone: nothing can be cloned from there.
+    Forget,
+    /// Everything has been added.
+    End,
+}
+
+/// A run of bytes of a file, at most an extent.
+#[derive(Debug)]
+pub(super) struct Data {
+    pub(super) path: Bytes,
+    /// Offset in the file, bytes.
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The same after work.
+#[derive(Debug)]
+pub(super) enum Done {
+    Step(Step),
+    Data(Made),
+}
+
+/// What became of data.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) path: Bytes,
+    /// Offset in the file, bytes.
+    pub(super) offset: u64,
+    /// Bytes of the file.
+    pub(super) len: u64,
+    /// Of the data as if it were a whole file.
+    pub(super) digest: ContentDigest,
+    pub(super) content: Content<EncodedExtent>,
+}
+
+/// A thread's encoders.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// `None` where all data stays plain.
+    pub(super) preparer: Option<Preparer>,
+    pub(super) target: Target,
+}
+
+impl Worker {
+    pub(super) fn work(&mut self, steps: Vec<Step>) -> Result<Vec<Done>, PrepareError> {
+        let work = |step| match step {
+            Step::Data(data) => self.make(data).map(Done::Data),
+            step => Ok(Done::Step(step)),
+        };
+        steps.into_iter().map(work).collect()
+    }
+
+    fn make(&mut self, data: Data) -> Result<Made, PrepareError> {
+        let Data {
+            path,
+            offset,
+            bytes,
+        } = data;
+        let len = u64_of(bytes.len());
+        let mut hasher = ContentHasher::new();
+        hasher.update(0, &bytes);
+        let digest = hasher.finish();
+        let content = if is_zero(&bytes) {
+            Content::Hole
+        } else if let Some(preparer) = &mut self.preparer {
+            let end = offset.saturating_add(len);
+            let place = self.target.at(offset).file_size(end);
+            match preparer.prepare_for(&bytes, &place)? {
+                Content::Encoded(extent) => Content::Encoded(extent),
+                Content::Plain(_) | Content::Hole => Content::Plain(bytes.into()),
+            }
+        } else {
+            Content::Plain(bytes.into())
+        };
+        Ok(Made {
+            path,
+            offset,
+            len,
+            digest,
+            content,
+        })
+    }
+}
+
+/// Compares the data with itself, one byte on, which is as fast as memory goes.
+fn is_zero(data: &[u8]) -> bool {
+    match data.split_first() {
+        None => true,
+        Some((first, rest)) => *first == 0 && data.starts_with(rest),
+    }
+}

@@ -1,0 +1,9 @@
+//! Packing: the streams that a builder makes, judged, and received by the running kernel.
+#![allow(clippy::unwrap_used, clippy::panic)] // a failing test may panic
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod builder;
+mod kernel;
+mod work;
