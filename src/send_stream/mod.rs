@@ -10,6 +10,7 @@
 //! * [`Reader`] hands out [`RawCommand`]s: whole, in one buffer, with offset and number, the
 //!   checksum verified, the attributes as bytes;
 //! * [`RawCommand::issues`] tells what is wrong with one that can still be framed;
+//! * [`Reader::skim_command`] passes over data without reading it;
 //! * [`Command::parse`] gives the typed command;
 //! * [`Writer`] takes typed commands, raw ones and extents.
 //!
@@ -41,6 +42,7 @@ mod lint;
 mod raw;
 mod read;
 mod resync;
+mod skim;
 mod value;
 mod write;
 
@@ -53,5 +55,6 @@ pub use issue::{CommandError, Issue};
 pub use kind::{AttributeUse, CommandKind};
 pub use raw::{RawAttribute, RawCommand};
 pub use read::{IntoReader, ReadError, Reader};
+pub use skim::{Skimmed, Skip};
 pub use value::{AttributeValue, Timespec, Uuid};
 pub use write::{WriteError, Writer};

@@ -91,6 +91,19 @@ impl RawCommand {
         }
     }
 
+    /// A command from the bytes of all of it, as they stand at an offset of an input; `None` where
+    /// they are not as many as its header says.
+    #[must_use]
+    pub fn from_bytes(bytes: Bytes, version: Version, offset: u64) -> Option<Self> {
+        let (len, ..) = parse_header(&bytes)?;
+        let whole = usize::try_from(len).ok()?.checked_add(COMMAND_HEADER_LEN)?;
+        let place = Place {
+            offset,
+            ..Place::default()
+        };
+        (whole == bytes.len()).then(|| Self::new(bytes, version, place))
+    }
+
     /// The whole command, header included.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

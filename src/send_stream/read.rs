@@ -23,7 +23,7 @@ use crate::rules::limits::u64_of;
 
 /// Bytes asked of the input at a time: more than metadata needs, less than the data of a
 /// command, so that little of the next one has to be moved.
-const READ_LEN: usize = 32 * 1024;
+pub(super) const READ_LEN: usize = 32 * 1024;
 
 /// Bytes asked for at a time when a command needs more: memory is only taken for bytes that
 /// came, whatever length a command claims.
@@ -162,6 +162,8 @@ pub struct Reader<R> {
     state: State,
     max_command_len: usize,
     end_optional: bool,
+    /// Bytes asked of the input at a time, at least.
+    pub(super) read_len: usize,
     /// A read has found the end; it is not asked for again.
     input_ended: bool,
     /// Bytes that reading inside damaged commands has cost.
@@ -180,6 +182,7 @@ impl<R: Read> Reader<R> {
             state: State::Start,
             max_command_len: MAX_COMMAND_LEN,
             end_optional: false,
+            read_len: READ_LEN,
             input_ended: false,
             reread: 0,
         }
@@ -230,14 +233,26 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`ReadError`]; after one there is nothing more to read.
     pub fn read_command(&mut self) -> Result<Option<RawCommand>, ReadError> {
-        let result = self.step();
+        self.step_with(Self::read_framed)
+    }
+
+    /// The next command, taken by `framed`, for which the bytes of a header are there; or `None`
+    /// after the last stream.
+    pub(super) fn step_with<T>(
+        &mut self,
+        framed: impl FnOnce(&mut Self, Version, Lead) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
+        let result = self.step(framed);
         if !matches!(result, Ok(Some(_))) {
             self.state = State::Done;
         }
         result
     }
 
-    fn step(&mut self) -> Result<Option<RawCommand>, ReadError> {
+    fn step<T>(
+        &mut self,
+        framed: impl FnOnce(&mut Self, Version, Lead) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
         let mut lead = Lead::AsDue;
         loop {
             match self.state {
@@ -251,7 +266,7 @@ impl<R: Read> Reader<R> {
                         self.read_header()?;
                         lead = Lead::HeaderWithoutEnd;
                     } else if !at_end {
-                        return self.read_framed(version, lead).map(Some);
+                        return framed(self, version, lead).map(Some);
                     } else if self.end_optional {
                         return Ok(None);
                     } else {
@@ -305,7 +320,29 @@ impl<R: Read> Reader<R> {
     }
 
     /// Takes the next bytes for a command of the open stream.
-    fn read_framed(&mut self, version: Version, lead: Lead) -> Result<RawCommand, ReadError> {
+    pub(super) fn read_framed(
+        &mut self,
+        version: Version,
+        lead: Lead,
+    ) -> Result<RawCommand, ReadError> {
+        let (needed, number) = self.peek_frame()?;
+        let available = self.peek(needed)?.len();
+        if available < needed {
+            return Err(self.truncated(needed, available));
+        }
+        let place = self.place(lead);
+        let bytes = self.consume(needed).freeze();
+        self.count_command();
+        let command = RawCommand::new(bytes, version, place);
+        // A damaged number must not end the stream.
+        if number == CommandKind::End.number() && command.crc_ok() {
+            self.state = State::Ended(version);
+        }
+        Ok(command)
+    }
+
+    /// The length of the next command, header included, and its number.
+    pub(super) fn peek_frame(&mut self) -> Result<(usize, u16), ReadError> {
         let head = self.peek(COMMAND_HEADER_LEN)?;
         let Some((length, number, _)) = parse_header(head) else {
             let available = head.len();
@@ -319,24 +356,17 @@ impl<R: Read> Reader<R> {
                 limit,
             });
         };
-        let available = self.peek(needed)?.len();
-        if available < needed {
-            return Err(self.truncated(needed, available));
-        }
-        let place = Place {
+        Ok((needed, number))
+    }
+
+    /// Where the next command is.
+    pub(super) fn place(&self, lead: Lead) -> Place {
+        Place {
             offset: self.offset,
             index: self.commands,
             stream: self.streams.saturating_sub(1),
             lead,
-        };
-        let bytes = self.consume(needed).freeze();
-        self.commands = self.commands.saturating_add(1);
-        let command = RawCommand::new(bytes, version, place);
-        // A damaged number must not end the stream.
-        if number == CommandKind::End.number() && command.crc_ok() {
-            self.state = State::Ended(version);
         }
-        Ok(command)
     }
 
     /// True when a whole, known command with a right checksum is next. Known, because zeroes
@@ -384,7 +414,7 @@ impl<R: Read> Reader<R> {
         self.buffer.unsplit(rest);
     }
 
-    fn truncated(&self, needed: usize, available: usize) -> ReadError {
+    pub(super) fn truncated(&self, needed: usize, available: usize) -> ReadError {
         ReadError::Truncated {
             offset: self.offset,
             needed,
@@ -397,7 +427,7 @@ impl<R: Read> Reader<R> {
     pub(super) fn peek(&mut self, len: usize) -> Result<&[u8], ReadError> {
         while self.buffer.len() < len && !self.input_ended {
             let filled = self.buffer.len();
-            let want = len.saturating_sub(filled).clamp(READ_LEN, READ_MAX);
+            let want = len.saturating_sub(filled).clamp(self.read_len, READ_MAX);
             if self.buffer.capacity().saturating_sub(filled) < want {
                 self.buffer.reserve(BLOCK);
             }
@@ -419,6 +449,30 @@ impl<R: Read> Reader<R> {
         }
         let end = len.min(self.buffer.len());
         Ok(self.buffer.get(..end).unwrap_or_default())
+    }
+
+    /// Passes over bytes that come next, most of them without reading. Returns how many there were,
+    /// fewer at the end of the input.
+    pub(super) fn pass_over(
+        &mut self,
+        len: usize,
+        skip: impl FnOnce(&mut R, u64) -> io::Result<u64>,
+    ) -> Result<u64, ReadError> {
+        let buffered = u64_of(self.consume(len).len());
+        let left = u64_of(len).saturating_sub(buffered);
+        if left == 0 {
+            return Ok(buffered);
+        }
+        let offset = self.offset;
+        let error = |source| ReadError::Io { offset, source };
+        let skipped = skip(&mut self.input, left).map_err(error)?;
+        self.offset = offset.saturating_add(skipped);
+        Ok(buffered.saturating_add(skipped))
+    }
+
+    /// Counts a command that is handed out.
+    pub(super) fn count_command(&mut self) {
+        self.commands = self.commands.saturating_add(1);
     }
 
     /// Bytes that a command may have, header included.

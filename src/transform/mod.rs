@@ -37,6 +37,7 @@ pub use decompress::{DecompressOptions, PlainVersion, decompress};
 pub use error::TransformError;
 pub use escape::{Escaped, EscapedWord, Shortened};
 pub use finding::StreamFinding;
+pub(crate) use order::{Order, Subvolumes};
 pub use parents::Parents;
 pub use payload::{DecodedExtent, decode_extent};
 pub use recompress::{OnUnsound, ParseSavingError, RecompressOptions, Saving, recompress};

@@ -17,6 +17,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod assemble;
+mod chain;
 mod dump;
 mod error_objects;
 mod files;

@@ -30,7 +30,8 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 }
 
 /// Content by its name: `lines 5000`, `noise 5000`, `zeroes 5000`, `mixed`, `case NAME`,
-/// `valid NAME`, `stream`, `stream-cut-to BYTES`, `stream-damaged-at OFFSET`, or `text ...`.
+/// `valid NAME`, `stream`, `stream-cut-to BYTES`, `stream-damaged-at OFFSET`, `chain full`,
+/// `chain increment`, or `text ...`.
 pub(crate) fn content(name: &str) -> Vec<u8> {
     let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
     let number = || rest.parse().unwrap_or_else(|_| panic!("no number: {name}"));
@@ -56,6 +57,7 @@ pub(crate) fn content(name: &str) -> Vec<u8> {
             stream[number()] ^= 0xff;
             stream
         }
+        "chain" => crate::chain::stream(rest),
         "case" => payload("cases", rest).payload,
         "valid" => payload("valid", rest).payload,
         _ => panic!("no such content: {name}"),

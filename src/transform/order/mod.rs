@@ -26,11 +26,11 @@ use crate::validate::Severity::{Error, Note, Warning};
 
 pub(super) use clone::misplaced as misplaced_clone;
 use outcome::{Outcome, Trouble};
-pub(super) use subvolumes::Subvolumes;
+pub(crate) use subvolumes::Subvolumes;
 
 /// Follows the commands of an input.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(crate) struct Order {
     /// `None` before the first subvolume, and where there are too many names.
     tree: Option<Tree>,
     /// The subvolume being received.
@@ -64,7 +64,7 @@ struct Followed {
 }
 
 impl Order {
-    pub(super) fn new(known: Subvolumes, target: Target, max_names: usize) -> Self {
+    pub(crate) fn new(known: Subvolumes, target: Target, max_names: usize) -> Self {
         Self {
             tree: None,
             own: None,
@@ -87,7 +87,7 @@ impl Order {
 
     /// Follows a command; what is wrong with it is added to `findings`. Returns the size the
     /// file has before an encoded write, at least.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         raw: &RawCommand,
         command: &Command,
@@ -158,6 +158,13 @@ impl Order {
             Some(Found::Node(id)) => tree.node(id),
             _ => None,
         }
+    }
+
+    /// The next input comes: its subvolumes may have the names of those before.
+    pub(crate) fn next_input(&mut self) {
+        self.finish();
+        self.stream = None;
+        self.known.free_names();
     }
 
     /// The subvolumes that are known at the end of the input.

@@ -14,7 +14,7 @@ const NAMES_EACH: usize = 8;
 
 /// The subvolumes that are received already.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Subvolumes {
+pub(crate) struct Subvolumes {
     /// By the identity that streams name them by: the one the sender has received them with, or
     /// else their own.
     trees: HashMap<Uuid, Tree>,

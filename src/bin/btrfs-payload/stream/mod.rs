@@ -1,11 +1,13 @@
 //! `stream`: whole send streams.
 
+mod cat;
 mod check;
 mod decompress;
 mod dump;
 mod faults;
 mod io;
 mod known;
+mod ls;
 mod recompress;
 mod reframe;
 mod rewrite;
@@ -37,6 +39,10 @@ enum Command {
     Reframe(reframe::Args),
     /// List every command
     Dump(dump::Args),
+    /// List the names in stored streams: a full one and its increments
+    Ls(ls::Args),
+    /// Print files out of stored streams
+    Cat(cat::Args),
     /// Count what a stream holds, and estimate what recompressing would give
     Stats(stats::Args),
 }
@@ -48,6 +54,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         Command::Decompress(args) => decompress::run(args, output),
         Command::Reframe(args) => reframe::run(args, output),
         Command::Dump(args) => dump::run(args, output),
+        Command::Ls(args) => ls::run(args, output),
+        Command::Cat(args) => cat::run(args, output),
         Command::Stats(args) => stats::run(args, output),
     }
 }
