@@ -215,6 +215,7 @@ fn encoded_writes_go_to_regular_files_only() {
     fifo(dir.path());
     symlink("/dev/null", path("link")).unwrap();
     symlink("nowhere", path("dangling")).unwrap();
+    fs::create_dir_all(path("sub/data")).unwrap();
     for force in [&[][..], &["--force"]] {
         for dest in [
             "pipe",
@@ -236,8 +237,8 @@ fn encoded_writes_go_to_regular_files_only() {
             [&["write", "--plain-ok", "data", "dangling"], force].concat(),
         );
         assert_trouble(&write, &["dangling is a symbolic link to nothing"]);
-        let write = run(dir.path(), [&["write", "data", "."], force].concat());
-        assert_trouble(&write, &[". is a directory"]);
+        let write = run(dir.path(), [&["write", "data", "sub"], force].concat());
+        assert_trouble(&write, &["sub/data is a directory"]);
     }
     assert!(
         fs::metadata("/dev/null")

@@ -8,6 +8,7 @@
 //! * [`dump`]: a dump explains every bit of a payload, once;
 //! * [`files`]: what is replaced and what never is, and who may read what is made;
 //! * [`error_objects`]: errors in JSON name the file that they are about;
+//! * [`several`]: many inputs of `prepare` and `write`, and where their outputs go;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
 //! * [`scan`]: what is on a mounted btrfs, decoded and estimated (skipped in the same way);
@@ -30,6 +31,7 @@ mod material;
 mod on_btrfs;
 mod pages;
 mod scan;
+mod several;
 #[path = "../support/mod.rs"]
 mod support;
 mod trouble;

@@ -23,7 +23,7 @@ use crate::about::{about, bail_about};
 use crate::args::{all_cores, cannot_read, open_with_writer, payload_in};
 use crate::claims::{self, Claims};
 use crate::explain::{Explain, with_sound};
-use crate::inputs::{self, Named, Recursive, Tally};
+use crate::inputs::{self, JUDGED, Named, Recursive, Tally};
 use crate::kernels::{self, Which};
 use crate::output::{Output, add, count, input_name, remark, shown};
 use crate::progress::progress;
@@ -118,32 +118,20 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         check.end(input)?;
         return Ok(check.verdict);
     }
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(JUDGED);
     for input in args.recursive.inputs(&args.inputs, inputs::manifest_in) {
         check.start();
-        let before = std::mem::replace(&mut check.verdict, Verdict::Sound);
-        let judged = input.and_then(|Named { path, found }| {
+        let judged = input.and_then(|Named { path, found, .. }| {
             let holds_extents = check.input(&path, found, &args.claims)?;
             if holds_extents {
                 check.end(&path)?;
             }
-            Ok(holds_extents)
+            Ok(holds_extents.then_some(check.verdict))
         });
-        match judged {
-            Ok(true) => tally.add(check.verdict),
-            Ok(false) => tally.skip(),
-            Err(error) => {
-                // Where it is standard output that fails, the others cannot be reported either.
-                check.output.finish()?;
-                check.output.trouble(&error);
-                check.verdict = Verdict::Trouble;
-                tally.add(Verdict::Trouble);
-            }
-        }
-        check.verdict = check.verdict.max(before);
+        tally.add(judged, check.output)?;
     }
-    tally.print(check.output)?;
-    Ok(check.verdict)
+    tally.print("", check.output)?;
+    Ok(tally.verdict())
 }
 
 /// The work and what it has found in the present input.
@@ -286,6 +274,7 @@ impl Check<'_> {
     }
 
     fn start(&mut self) {
+        self.verdict = Verdict::Sound;
         (self.extents, self.unsound, self.payload_bytes) = (0, 0, 0);
         self.plain = 0;
         self.other_errors = 0;

@@ -1,10 +1,10 @@
-//! Several inputs, and what is in directories: a bad one does not keep the others from being judged.
+//! Several inputs, and what is in directories: a bad one does not end the work on the others.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
 use crate::Verdict;
 use crate::args::cannot_read;
@@ -24,6 +24,21 @@ pub(crate) struct Named {
     pub(crate) path: PathBuf,
     /// It was found in a directory, and may be anything.
     pub(crate) found: bool,
+    /// It is no regular file and no directory either; only where it was found.
+    pub(crate) odd: bool,
+    /// Names below the directory that was named.
+    pub(crate) depth: usize,
+}
+
+impl Named {
+    fn as_argument(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            found: false,
+            odd: false,
+            depth: 0,
+        }
+    }
 }
 
 impl Recursive {
@@ -34,28 +49,35 @@ impl Recursive {
         named: &'a [PathBuf],
         instead: fn(&Path) -> Option<PathBuf>,
     ) -> impl Iterator<Item = Result<Named>> + use<'a> {
-        named.iter().flat_map(move |path| {
-            let inputs: Box<dyn Iterator<Item = Result<Named>>> = if let Some(path) = instead(path)
-            {
-                Box::new(std::iter::once(Ok(Named { path, found: false })))
-            } else if self.recursive && path.is_dir() {
-                Box::new(below(path, instead))
-            } else {
-                let path = path.clone();
-                Box::new(std::iter::once(Ok(Named { path, found: false })))
-            };
-            inputs
-        })
+        let inputs = inputs(named, self.recursive, instead);
+        inputs.filter(|input| !input.as_ref().is_ok_and(|named| named.odd))
     }
+}
+
+/// The same, with what is no regular file as well.
+pub(crate) fn inputs(
+    named: &[PathBuf],
+    recursive: bool,
+    instead: fn(&Path) -> Option<PathBuf>,
+) -> impl Iterator<Item = Result<Named>> {
+    named.iter().flat_map(move |path| {
+        let inputs: Box<dyn Iterator<Item = Result<Named>>> = if let Some(path) = instead(path) {
+            Box::new(std::iter::once(Ok(Named::as_argument(&path))))
+        } else if recursive && path.is_dir() {
+            Box::new(below(path, instead))
+        } else {
+            Box::new(std::iter::once(Ok(Named::as_argument(path))))
+        };
+        inputs
+    })
 }
 
 /// The manifest of a directory that has one.
 pub(crate) fn manifest_in(directory: &Path) -> Option<PathBuf> {
-    let manifest = directory.join(manifest::NAME);
-    (directory.is_dir() && manifest.is_file()).then_some(manifest)
+    manifest::is_in(directory).then(|| directory.join(manifest::NAME))
 }
 
-/// Regular files below a directory, in the order of their names.
+/// What is below a directory, other than directories, in the order of their names.
 fn below(
     directory: &Path,
     instead: fn(&Path) -> Option<PathBuf>,
@@ -73,27 +95,47 @@ fn below(
                     return Some(Err(cause).with_context(|| cannot_read(&path)));
                 }
             };
-            let is = |kind: fn(&std::fs::FileType) -> bool| kind(&DirEntry::file_type(&entry));
-            if is(std::fs::FileType::is_file) {
-                let path = entry.into_path();
-                return Some(Ok(Named { path, found: true }));
+            let kind = entry.file_type();
+            let named = |path: PathBuf| Named {
+                path,
+                found: true,
+                odd: !kind.is_dir() && !kind.is_file(),
+                depth: entry.depth(),
+            };
+            if !kind.is_dir() {
+                return Some(Ok(named(entry.path().to_owned())));
             }
-            if is(std::fs::FileType::is_dir)
-                && let Some(path) = instead(entry.path())
-            {
+            if let Some(path) = instead(entry.path()) {
                 entries.skip_current_dir();
-                return Some(Ok(Named { path, found: true }));
+                return Some(Ok(named(path)));
             }
         }
     })
 }
 
-/// What was found in several inputs.
-#[derive(Debug, Default)]
+/// What is said of inputs, by what came of them.
+pub(crate) struct Words {
+    pub(crate) good: &'static str,
+    pub(crate) bad: &'static str,
+    pub(crate) failed: &'static str,
+    /// Files that were found and left out.
+    pub(crate) skipped: &'static str,
+}
+
+/// What commands that judge say.
+pub(crate) const JUDGED: Words = Words {
+    good: "sound",
+    bad: "NOT SOUND",
+    failed: "could not be judged",
+    skipped: "without extents left out",
+};
+
+/// What came of several inputs.
 pub(crate) struct Tally {
-    sound: u64,
-    not_sound: u64,
-    trouble: u64,
+    words: Words,
+    good: u64,
+    bad: u64,
+    failed: u64,
     skipped: u64,
 }
 
@@ -109,55 +151,80 @@ struct Line {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, verdict: Verdict) {
+    pub(crate) fn new(words: Words) -> Self {
+        Self {
+            words,
+            good: 0,
+            bad: 0,
+            failed: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Counts what came of an input; `None` for what was left out. An error is said, and is one
+    /// of this input only, unless it is standard output that fails.
+    pub(crate) fn add(&mut self, came: Result<Option<Verdict>>, output: &mut Output) -> Result<()> {
+        let verdict = match came {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                // Where nothing can be printed, the others cannot be reported either.
+                output.finish()?;
+                output.trouble(&error);
+                Some(Verdict::Trouble)
+            }
+        };
         let of = match verdict {
-            Verdict::Sound => &mut self.sound,
-            Verdict::NotSound => &mut self.not_sound,
-            Verdict::Trouble => &mut self.trouble,
+            None => &mut self.skipped,
+            Some(Verdict::Sound) => &mut self.good,
+            Some(Verdict::NotSound) => &mut self.bad,
+            Some(Verdict::Trouble) => &mut self.failed,
         };
         add(of, 1);
+        Ok(())
     }
 
-    /// Something without extents.
-    pub(crate) fn skip(&mut self) {
-        add(&mut self.skipped, 1);
+    /// The worst that came of any.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match (self.bad, self.failed) {
+            (0, 0) => Verdict::Sound,
+            (_, 0) => Verdict::NotSound,
+            _ => Verdict::Trouble,
+        }
     }
 
-    /// One line for all, where there are several.
-    pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
+    /// One line for all, where there are several, with the sums of all after it.
+    pub(crate) fn print(&self, sums: &str, output: &mut Output) -> Result<()> {
         let &Self {
-            sound,
-            not_sound,
-            trouble,
+            good,
+            bad,
+            failed,
             skipped,
+            ref words,
         } = self;
-        let inputs = [sound, not_sound, trouble].into_iter().sum();
+        let inputs = [good, bad, failed].into_iter().sum();
         if inputs < 2 && skipped == 0 {
             return Ok(());
         }
-        let mut parts = vec![format!("{sound} sound")];
-        if not_sound > 0 {
-            parts.push(format!("{not_sound} NOT SOUND"));
+        let mut parts = vec![format!("{good} {}", words.good)];
+        if bad > 0 {
+            parts.push(format!("{bad} {}", words.bad));
         }
-        if trouble > 0 {
-            parts.push(format!("{trouble} could not be judged"));
+        if failed > 0 {
+            parts.push(format!("{failed} {}", words.failed));
         }
         if skipped > 0 {
-            parts.push(format!(
-                "{} without extents left out",
-                count(skipped, "file")
-            ));
+            parts.push(format!("{} {}", count(skipped, "file"), words.skipped));
         }
         output.sum(
-            not_sound == 0 && trouble == 0,
-            format_args!("{}: {}", count(inputs, "input"), parts.join(", ")),
+            self.verdict() == Verdict::Sound,
+            format_args!("{}: {}{sums}", count(inputs, "input"), parts.join(", ")),
         )?;
         output.json(&Line {
             kind: "inputs",
             inputs,
-            good: sound,
-            bad: not_sound,
-            failed: trouble,
+            good,
+            bad,
+            failed,
             skipped,
         })
     }

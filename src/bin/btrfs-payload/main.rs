@@ -9,6 +9,7 @@ mod check;
 mod claims;
 mod completions;
 mod decode;
+mod destination;
 mod dump;
 mod explain;
 mod inputs;

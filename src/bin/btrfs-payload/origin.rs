@@ -74,6 +74,17 @@ pub(crate) fn directory_mode(file_mode: u32) -> u32 {
     file_mode | (file_mode & 0o444) >> 2 | 0o700
 }
 
+/// Lets those into a new directory who may enter the one that it is made after, and not those whom
+/// the umask keeps out.
+pub(crate) fn permit_directory(_: &File, source: &Metadata, made: &File) {
+    let set = made.metadata().and_then(|now| {
+        let mode = attributes::mode_for(source.mode(), now.gid() == source.gid()) & !umask();
+        made.set_permissions(Permissions::from_mode(mode | 0o700))
+    });
+    // It stays closed otherwise.
+    drop(set);
+}
+
 /// What new files are not to allow. Looking means setting: for a moment they are to allow less.
 fn umask() -> u32 {
     let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);

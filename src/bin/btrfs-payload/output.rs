@@ -330,6 +330,14 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{ending}")
 }
 
+/// So much of a whole: `51 %`; `-` where there is none.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    match part.saturating_mul(100).checked_div(whole) {
+        Some(percent) => format!("{percent} %"),
+        None => "-".to_owned(),
+    }
+}
+
 /// A remark that is neither a result nor a failure.
 pub(crate) fn remark(line: std::fmt::Arguments<'_>) {
     // One write, so that lines of other processes do not mix in. If it fails there is nowhere

@@ -1,32 +1,41 @@
 //! `write`: a file becomes compressed extents of a file on btrfs.
 
+mod report;
+
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use btrfs_payload::ioctl::{self, ExtentWriter, FallbackReason, WriteSummary};
 use btrfs_payload::prepare::{Options, PrepareFileError, prepare_file};
 use btrfs_payload::rules::limits;
-use serde::Serialize;
 
 use crate::Verdict;
 use crate::about::{about, bail_about};
 use crate::args::{Compression, cannot_read, open_file};
 use crate::attributes;
+use crate::destination::Destination;
+use crate::inputs::{Tally, Words, inputs};
 use crate::new_file::NewFile;
-use crate::output::{Output, count, remark, shown};
+use crate::output::{Output, add, remark, shown};
 use crate::progress::progress;
+use report::{Report, Sums};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// The file to write
-    src: PathBuf,
+    /// The files to write
+    #[arg(required = true)]
+    src: Vec<PathBuf>,
 
-    /// The new file, on btrfs; it appears when it is complete. Links are followed, pipes and
-    /// devices refused
+    /// The new file, on btrfs, or the directory that each file goes into under its own name, as
+    /// with cp. A file appears when it is complete. Links are followed, pipes and devices refused
     dest: PathBuf,
+
+    /// Write the files in directories too, each at its place below DEST; links are not followed
+    #[arg(short, long)]
+    recursive: bool,
 
     #[command(flatten)]
     compression: Compression,
@@ -53,63 +62,99 @@ Examples:
   btrfs-payload write disk.img /mnt/disk.img --level 15 --verify
   btrfs-payload write disk.img /mnt/disk.img --codec zstd:19,zlib:9 --force
   btrfs-payload write /mnt/disk.img /mnt/disk.img --level 19 --force --verify
+  btrfs-payload write one.img two.img /mnt/images
+  btrfs-payload write -r photos /mnt/backup
 
-The last compresses a file in place: a new one takes its name once it is whole. Snapshots and
-reflinks keep the old extents, so that space is freed only when they go. A file with several names
-(hard links) is refused, as the others would keep the old file. A symbolic link is followed.
+The third compresses a file in place: a new one takes its name once it is whole. Snapshots and
+reflinks keep the old extents, so that space is freed only when they go; how much was shared is
+said. Where DEST has several names (hard links) it is not replaced, as the others would keep the old
+file. A symbolic link is followed.
+
+With several files, or -r, DEST is a directory that exists; -r photos makes DEST/photos and what is
+in it, directories with owner and mode. Links and other special files in it are counted and left
+out, and so are directories without files. A file that cannot be written does not end the work on
+the others.
 
 Exit status:
   0  written
   1  nothing was written, as it would not be compressed (--plain-ok writes it all the same)
   2  wrong usage, or a file cannot be read or written";
 
-/// The result, as a JSON line.
-#[derive(Serialize)]
-struct Line<'a> {
-    kind: &'static str,
-    src: &'a str,
-    dest: &'a str,
-    data_bytes: u64,
-    encoded_extents: u64,
-    encoded_bytes: u64,
-    payload_bytes: u64,
-    plain_extents: u64,
-    plain_bytes: u64,
-    hole_bytes: u64,
-    fallbacks: Vec<FallbackLine>,
-    verified_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct FallbackLine {
-    reason: String,
-    extents: u64,
-    bytes: u64,
-}
+/// What is said of several files.
+const WRITTEN: Words = Words {
+    good: "written",
+    bad: "NOT written",
+    failed: "failed",
+    skipped: "that are not regular left out",
+};
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
-    let source = open_file(&args.src)?;
-    let metadata = source.metadata().with_context(|| cannot_read(&args.src))?;
-    if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
-        bail_about!(
-            &args.src,
-            "{} has data and does not tell its size; copy it to a file first",
-            shown(&args.src)
-        );
-    }
     // What is wrong with the options shows before a file is made.
     args.compression.checked_options(limits::MIN_SECTOR_SIZE)?;
-    check_names(args, &metadata)?;
-    let cannot_write = || {
-        about(
+    let several = args.src.len() > 1 || args.recursive;
+    let into = match args.dest.is_dir() {
+        true => Some(Destination::new(&args.dest, &args.src, attributes::keep)?),
+        false if several => bail_about!(
             &args.dest,
-            format_args!("cannot write {}", shown(&args.dest)),
-        )
+            "{} is no directory that exists; several files need one",
+            shown(&args.dest)
+        ),
+        false => None,
     };
-    let mut dest = NewFile::create(&args.dest, args.force)?;
-    let options = args.compression.options(sector_size_of(dest.file())?);
+    let Some(mut into) = into else {
+        let [src] = args.src.as_slice() else {
+            bail!("one file is expected");
+        };
+        return one(args, src, &args.dest, output).map(|(verdict, _)| verdict);
+    };
+    let mut tally = Tally::new(WRITTEN);
+    let mut sums = Sums::default();
+    for input in inputs(&args.src, args.recursive, |_| None) {
+        let came = input.and_then(|input| {
+            if input.odd {
+                return Ok(None);
+            }
+            let dest = into.of(&input)?;
+            let (verdict, summary) = one(args, &input.path, &dest, output)?;
+            sums.add(&summary);
+            Ok(Some(verdict))
+        });
+        tally.add(came, output)?;
+    }
+    let sums = format!("; {}", sums.text(output));
+    tally.print(&sums, output)?;
+    Ok(tally.verdict())
+}
+
+/// Writes one file.
+fn one(
+    args: &Args,
+    src: &Path,
+    dest: &Path,
+    output: &mut Output,
+) -> Result<(Verdict, WriteSummary)> {
+    if src.is_dir() {
+        bail_about!(
+            src,
+            "{} is a directory; -r writes the files in it",
+            shown(src)
+        );
+    }
+    let source = open_file(src)?;
+    let metadata = source.metadata().with_context(|| cannot_read(src))?;
+    if metadata.len() == 0 && source.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
+        bail_about!(
+            src,
+            "{} has data and does not tell its size; copy it to a file first",
+            shown(src)
+        );
+    }
+    let mut new = NewFile::create(dest, args.force)?;
+    let sharing_lost = look_at_old(dest, &metadata)?;
+    let options = args.compression.options(sector_size_of(new.file())?);
+    let cannot_write = || about(dest, format_args!("cannot write {}", shown(dest)));
     let written =
-        write(args, &source, metadata.len(), dest.file(), &options).with_context(cannot_write);
+        write(args, &source, metadata.len(), new.file(), &options).with_context(cannot_write);
     let changed = has_changed(&source, &metadata);
     let summary = match written {
         Ok(Ok(summary)) => summary,
@@ -117,42 +162,72 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             let sentence = format!(
                 "{} is not written, as it would not be compressed: {reason}; --plain-ok writes it \
                  as it is",
-                shown(&args.dest)
+                shown(dest)
             );
-            output.trouble(&about(&args.dest, sentence).into());
-            return Ok(Verdict::NotSound);
+            output.trouble(&about(dest, sentence).into());
+            return Ok((Verdict::NotSound, WriteSummary::default()));
         }
         Err(error) if changed => {
-            let sentence = format!("{} changed while it was read", shown(&args.src));
-            return Err(error.context(about(&args.src, sentence)));
+            let sentence = format!("{} changed while it was read", shown(src));
+            return Err(error.context(about(src, sentence)));
         }
         Err(error) => return Err(error),
     };
     if changed {
         remark(format_args!(
             "{} changed while it was read; {} may have some of both",
-            shown(&args.src),
-            shown(&args.dest)
+            shown(src),
+            shown(dest)
         ));
     }
-    attributes::keep(&source, &metadata, dest.file());
-    dest.finish()?;
-    report(args, metadata.len(), &summary, output)?;
-    Ok(Verdict::Sound)
+    attributes::keep(&source, &metadata, new.file());
+    new.finish()?;
+    if sharing_lost > 0 {
+        let bytes = output.size(sharing_lost);
+        output.warn(format_args!(
+            "{}: {bytes} were shared with snapshots or reflinks, which keep the old extents; that \
+             space is freed when they go",
+            shown(dest)
+        ));
+    }
+    let report = Report {
+        src,
+        dest,
+        len: metadata.len(),
+        verified: args.verify,
+        sharing_lost,
+        summary: &summary,
+    };
+    report.print(output)?;
+    Ok((Verdict::Sound, summary))
 }
 
-/// Refuses to give a file in place a new one where it has other names: they would keep the old.
-fn check_names(args: &Args, source: &Metadata) -> Result<()> {
-    let is_source = |dest: &Metadata| (dest.dev(), dest.ino()) == (source.dev(), source.ino());
-    if source.nlink() > 1 && fs::metadata(&args.dest).is_ok_and(|dest| is_source(&dest)) {
+/// Refuses to replace a file that has other names: they would keep the old one. Of a file in place
+/// the bytes that others share, which a new one shares no more.
+fn look_at_old(dest: &Path, source: &Metadata) -> Result<u64> {
+    let Ok(metadata) = fs::metadata(dest) else {
+        return Ok(0);
+    };
+    if metadata.nlink() > 1 {
         bail_about!(
-            &args.dest,
+            dest,
             "{} has {} names (hard links); the others would keep the old file",
-            shown(&args.dest),
-            source.nlink()
+            shown(dest),
+            metadata.nlink()
         );
     }
-    Ok(())
+    let mut shared = 0;
+    if (metadata.dev(), metadata.ino()) == (source.dev(), source.ino())
+        && let Ok(old) = File::open(dest)
+    {
+        // Where it cannot be found out, nothing is known of it.
+        let _ = ioctl::fiemap(&old, |extent| {
+            if extent.shared {
+                add(&mut shared, extent.len);
+            }
+        });
+    }
+    Ok(shared)
 }
 
 /// True when somebody has written to the file since.
@@ -212,74 +287,4 @@ fn write(
     } else {
         writer.finish()?
     }))
-}
-
-fn report(args: &Args, len: u64, summary: &WriteSummary, output: &mut Output) -> Result<()> {
-    let name = |path: &Path| shown(path).to_string();
-    let WriteSummary {
-        encoded,
-        plain,
-        holes,
-        ..
-    } = summary;
-    let [
-        of_file,
-        of_encoded,
-        of_payload,
-        of_plain,
-        of_holes,
-        of_verified,
-    ] = [
-        len,
-        encoded.bytes,
-        encoded.stored,
-        plain.bytes,
-        holes.bytes,
-        summary.verified,
-    ]
-    .map(|bytes| output.size(bytes));
-    let verified = match args.verify {
-        true => format!("; {of_verified} read back and compared"),
-        false => String::new(),
-    };
-    output.sum(
-        summary.fallbacks.is_empty(),
-        format_args!(
-            "{}: {of_file}: {} of {of_encoded} as {of_payload} of payload, {of_plain} plain, \
-             {of_holes} in holes{verified}",
-            shown(&args.dest),
-            count(encoded.extents, "extent"),
-        ),
-    )?;
-    for fallback in &summary.fallbacks {
-        let bytes = output.size(fallback.tally.bytes);
-        output.text(format_args!(
-            "{}: {} of {bytes} plain: {}",
-            shown(&args.dest),
-            count(fallback.tally.extents, "extent"),
-            fallback.reason
-        ))?;
-    }
-    output.json(&Line {
-        kind: "written",
-        src: &name(&args.src),
-        dest: &name(&args.dest),
-        data_bytes: len,
-        encoded_extents: encoded.extents,
-        encoded_bytes: encoded.bytes,
-        payload_bytes: encoded.stored,
-        plain_extents: plain.extents,
-        plain_bytes: plain.bytes,
-        hole_bytes: holes.bytes,
-        fallbacks: summary
-            .fallbacks
-            .iter()
-            .map(|fallback| FallbackLine {
-                reason: fallback.reason.to_string(),
-                extents: fallback.tally.extents,
-                bytes: fallback.tally.bytes,
-            })
-            .collect(),
-        verified_bytes: args.verify.then_some(summary.verified),
-    })
 }

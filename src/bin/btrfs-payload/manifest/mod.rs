@@ -40,6 +40,11 @@ pub(crate) const NAME: &str = "manifest.jsonl";
 /// The version of the format that is written; others are not read.
 pub(crate) const FORMAT: u64 = 1;
 
+/// True for a directory with a manifest.
+pub(crate) fn is_in(directory: &Path) -> bool {
+    directory.is_dir() && directory.join(NAME).is_file()
+}
+
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]

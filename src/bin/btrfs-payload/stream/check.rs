@@ -22,7 +22,7 @@ use crate::Verdict;
 use crate::about::about;
 use crate::args::{CommandSize, Filesystem, jobs};
 use crate::explain::{Explain, with_sound};
-use crate::inputs::{Named, Recursive, Tally};
+use crate::inputs::{JUDGED, Named, Recursive, Tally};
 use crate::output::{Output, count, input_name};
 use crate::page::HtmlFile;
 use crate::quota::{FindingLimit, Quota, not_printed};
@@ -152,9 +152,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     options.parents = args.known.parents(args.command_size)?;
     options.max_names = args.known.max_names();
     let mut quota = args.limit.quota();
-    let (mut tally, mut worst) = (Tally::default(), Verdict::Sound);
+    let mut tally = Tally::new(JUDGED);
     for input in args.recursive.inputs(&args.inputs, |_| None) {
-        let checked = input.and_then(|Named { path, found }| {
+        let checked = input.and_then(|Named { path, found, .. }| {
             if found && !may_be_stream(&path) {
                 return Ok(None);
             }
@@ -185,33 +185,21 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             }
             Ok(Some(verdict_of(&summary)))
         });
-        let verdict = match checked {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => {
-                tally.skip();
-                if let Some(gathered) = &mut gathered {
-                    gathered.skip();
-                }
-                continue;
+        if let Some(gathered) = &mut gathered {
+            match &checked {
+                Ok(Some(_)) => {}
+                Ok(None) => gathered.skip(),
+                Err(error) => gathered.failed(error),
             }
-            Err(error) => {
-                output.finish()?;
-                output.trouble(&error);
-                if let Some(gathered) = &mut gathered {
-                    gathered.failed(&error);
-                }
-                Verdict::Trouble
-            }
-        };
-        tally.add(verdict);
-        worst = worst.max(verdict);
+        }
+        tally.add(checked, output)?;
     }
-    tally.print(output)?;
+    tally.print("", output)?;
     if let Some((file, gathered)) = html.zip(gathered) {
         let (page, origin) = gathered.into_page(output);
         file.finish(&page, &origin)?;
     }
-    Ok(worst)
+    Ok(tally.verdict())
 }
 
 /// True for a file that begins as a stream does, or is empty: what is left of a send that never
