@@ -1,12 +1,13 @@
 //! Pages that `--html` makes: whole, closed, escaped, without anything from elsewhere.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
 
-use crate::material::content;
+use crate::material::{content, lines, noise};
+use crate::support::{self, Options, subvolume};
 use crate::{assert_trouble, run, tree};
 
 /// What a page has between its tags, and in them.
@@ -212,6 +213,63 @@ fn a_page_is_small_however_much_is_found() {
     assert!(page.len() < 200_000, "{}", page.len());
     assert!(seen.text.contains("20000"), "{}", seen.text);
     assert!(seen.text.contains("more; --format json lists them"));
+}
+
+/// The page of a scan of directories with such names, and what the scan has printed; `None` where there can be no btrfs.
+pub(crate) fn scanned(test: &str) -> Option<(String, String)> {
+    let mount = support::btrfs(test, &Options::default().mounted_with("compress=zlib"))?;
+    let top = mount.path().join("top");
+    subvolume(&top);
+    for (number, name) in NASTY.iter().enumerate() {
+        let dir = top.join(name.replace(['\0', '/'], ""));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("text"), lines(100_000 * (number + 1))).unwrap();
+        fs::write(dir.join("noise"), noise(100_000)).unwrap();
+    }
+    let holed = File::options()
+        .write(true)
+        .open(top.join("a&b;&lt;'/noise"));
+    rustix::fs::syncfs(File::open(mount.path()).unwrap()).unwrap();
+    // Of the extent on disk its second half is shown by nobody from now on.
+    holed.unwrap().set_len(50_000).unwrap();
+    rustix::fs::syncfs(File::open(mount.path()).unwrap()).unwrap();
+    let top = top.to_str().unwrap();
+    let page = mount.outside().join("page");
+    let arguments = ["scan", top, "--bytes", "--html", page.to_str().unwrap()];
+    let run = run(mount.outside(), arguments);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let mode = fs::metadata(&page).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "directories may be private");
+    Some((fs::read_to_string(page).unwrap(), run.stdout))
+}
+
+#[test]
+fn the_page_of_a_scan_has_its_numbers() {
+    let Some((page, printed)) = scanned("the_page_of_a_scan_has_its_numbers") else {
+        return;
+    };
+    let seen = strict(&page);
+    assert!(
+        seen.text
+            .contains("\\x1b[31mred\\r\\n\\xe2\\x80\\xaetxt.exe")
+    );
+    // The sums of the last line, and of each directory, are on the page too.
+    let numbers = |line: &str| -> Vec<String> {
+        let words = line.split(' ');
+        let numbers = words.filter(|word| word.len() > 4 && word.parse::<u64>().is_ok());
+        numbers.map(str::to_owned).collect()
+    };
+    let last = printed.lines().last().unwrap();
+    assert!(numbers(last).len() > 2, "{last}");
+    for number in numbers(last) {
+        assert!(seen.text.contains(&format!("{number} bytes")), "{number}");
+    }
+    let directories = printed.lines().filter(|line| line.contains("/top"));
+    assert_eq!(directories.clone().count(), NASTY.len() + 1);
+    for line in directories {
+        let on_disk = line.split_whitespace().nth(1).unwrap();
+        assert!(seen.text.contains(&format!("{on_disk} bytes")), "{line}");
+    }
 }
 
 #[test]

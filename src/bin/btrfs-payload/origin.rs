@@ -31,6 +31,14 @@ impl Origin {
         }
     }
 
+    /// What its owner alone may read.
+    pub(crate) fn private() -> Self {
+        Self {
+            denied: 0o077,
+            ..Self::default()
+        }
+    }
+
     /// With another one besides: what is made of both is for those who may read both. Members of
     /// its group are taken for others.
     pub(crate) fn and(mut self, other: &Self) -> Self {

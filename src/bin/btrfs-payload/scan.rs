@@ -1,5 +1,6 @@
 //! `scan`: what extents files on btrfs have, each counted once.
 
+mod page;
 mod verify;
 
 use std::num::NonZeroUsize;
@@ -12,7 +13,9 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::jobs;
 use crate::explain::{Explain, with_sound};
+use crate::origin::Origin;
 use crate::output::{Output, count, shown};
+use crate::page::HtmlFile;
 use crate::quota::FindingLimit;
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +34,9 @@ pub(crate) struct Args {
     verify: bool,
 
     #[command(flatten)]
+    html: HtmlFile,
+
+    #[command(flatten)]
     explain: Explain,
 
     #[command(flatten)]
@@ -45,6 +51,7 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload scan /mnt
   btrfs-payload scan /mnt/data --depth 2
+  btrfs-payload scan /mnt/data --depth 3 --html space.html
   btrfs-payload scan /mnt --verify
 
 The top of a subvolume stands for all of it and for the subvolumes and snapshots that lie in it. An
@@ -102,6 +109,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if let Some(done) = args.explain.run(output) {
         return done;
     }
+    let html = args.html.begin(output)?;
     let mut options = MapOptions::default();
     options.jobs = args.jobs;
     let map = Map::new(&args.paths, &options)?;
@@ -151,6 +159,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let plain = totals.extents_of(Kind::Plain);
         let mut quota = args.limit.quota();
         verdict = verify::run(&map, plain, args.jobs, &mut quota, output)?;
+    }
+    if let Some(html) = html {
+        let verified = args.verify.then_some(verdict);
+        let page = page::page(&map, args.depth, verified, output);
+        html.finish(&page, &Origin::private())?;
     }
     Ok(verdict)
 }

@@ -10,6 +10,8 @@ pub(crate) enum Ink {
     Lzo,
     Zstd,
     Unknown,
+    /// Space that is taken and has no data.
+    Reserved,
     /// What is not there: saved, or free.
     Saved,
 }
@@ -33,6 +35,7 @@ impl Ink {
             Self::Lzo => "lzo",
             Self::Zstd => "zstd",
             Self::Unknown => "unknown",
+            Self::Reserved => "reserved",
             Self::Saved => "saved",
         }
     }
