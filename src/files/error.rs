@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::ioctl::{QueryError, ReadError};
+use crate::prepare::PrepareError;
 
 /// Why files on a btrfs cannot be looked at.
 #[derive(Debug, Error)]
@@ -44,6 +45,9 @@ pub enum FilesError {
     /// The kernel does not hand out extents at all.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// There are no extents with such options: a level that the codec does not have.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     /// The kernel does not answer a question about the filesystem.
     #[error(transparent)]
     Query(#[from] QueryError),

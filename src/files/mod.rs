@@ -14,6 +14,7 @@
 //! | `shown` | the union of what is shown |
 //! | `directories` | what extents are counted for |
 //! | `verify` | [`verify`]: decodes every compressed extent, once |
+//! | `estimate` | [`estimate`]: what compressing them again would give |
 //! | `stored` | reads an extent as it is stored, through whatever file shows it |
 //! | `names` | [`Names`]: what the files that show an extent are called |
 //! | `error` | why it does not work |
@@ -43,6 +44,7 @@
 
 mod directories;
 mod error;
+mod estimate;
 mod item;
 mod map;
 mod names;
@@ -56,6 +58,7 @@ mod verify;
 
 pub use directories::{Directories, DirectoryId};
 pub use error::FilesError;
+pub use estimate::{EstimateOptions, Estimates, estimate};
 pub use item::{FileExtentItem, Stored};
 pub use map::{Extent, InlineSum, Map, MapOptions};
 pub use names::{Name, Names, Place};

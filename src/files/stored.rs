@@ -4,12 +4,13 @@
 //! shows the extent after it; else another file is looked for.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::error::FilesError;
 use super::item::FileExtentItem;
 use super::map::{Extent, Map};
-use super::references::References;
+use super::references::{Reference, References};
 use crate::MAX_EXTENT;
 use crate::ioctl::{self, Items, Key, QueryError, ReadError};
 use crate::rules::ExtentFields;
@@ -35,11 +36,27 @@ type Place = (u64, u64, u64);
 
 /// Reads extents; keeps a buffer and the last file.
 pub(super) struct ExtentReader<'a> {
-    top: &'a File,
     references: References<BorrowedFd<'a>>,
     items: Items<BorrowedFd<'a>>,
-    file: Option<((u64, u64), OwnedFd)>,
+    files: Opener<'a>,
     buffer: Vec<u8>,
+}
+
+/// Opens files; keeps the last one, as neighbours are often of one file.
+struct Opener<'a> {
+    top: &'a File,
+    last: Option<((u64, u64), OwnedFd)>,
+}
+
+impl Opener<'_> {
+    fn open(&mut self, root: u64, inode: u64) -> Result<&OwnedFd, QueryError> {
+        let last = self.last.take().filter(|(of, _)| *of == (root, inode));
+        let file = match last {
+            Some((_, file)) => file,
+            None => ioctl::open_inode(self.top, root, inode, None)?,
+        };
+        Ok(&self.last.insert(((root, inode), file)).1)
+    }
 }
 
 /// What came of reading through one file.
@@ -56,10 +73,9 @@ impl<'a> ExtentReader<'a> {
         let none = Key::first_of(0)..=Key::first_of(0);
         let top = map.top();
         Self {
-            top,
             references: References::new(top.as_fd()),
             items: ioctl::items(top.as_fd(), 0, none).buffer_of(0),
-            file: None,
+            files: Opener { top, last: None },
             buffer: vec![0; MAX_EXTENT],
         }
     }
@@ -100,24 +116,121 @@ impl<'a> ExtentReader<'a> {
         })
     }
 
+    /// Every place that shows an extent, where all of them are known and have checksums, so that
+    /// compressed extents may take its place; `None` elsewhere.
+    pub(super) fn movable(
+        &mut self,
+        extent: &Extent,
+    ) -> Result<Option<Vec<Reference>>, FilesError> {
+        let found = self.references.of(extent.bytenr)?;
+        if found.truncated || found.references.is_empty() {
+            return Ok(None);
+        }
+        let mut last = None;
+        for reference in &found.references {
+            let file = (reference.root, reference.inode);
+            if last != Some(file) && !self.has_checksums(file)? {
+                return Ok(None);
+            }
+            last = Some(file);
+        }
+        Ok(Some(found.references))
+    }
+
+    /// True where a file is there and is not NODATASUM: of files with NODATACOW all are.
+    fn has_checksums(&mut self, (root, inode): (u64, u64)) -> Result<bool, QueryError> {
+        /// `flags` in `struct btrfs_inode_item`.
+        const FLAGS_AT: usize = 64;
+        const NODATASUM: u64 = 1;
+        let key = Key {
+            objectid: inode,
+            item_type: Key::INODE_ITEM,
+            offset: 0,
+        };
+        self.items.restart(root, key..=key);
+        let item = match self.items.next_item() {
+            Err(QueryError::Gone { .. }) => None,
+            item => item?,
+        };
+        let flags = item.and_then(|item| item.bytes.get(FLAGS_AT..)?.first_chunk().copied());
+        Ok(flags.is_some_and(|flags| u64::from_le_bytes(flags) & NODATASUM == 0))
+    }
+
+    /// The bytes of a plain extent in a range of at most 128 KiB, as far as the files go on there;
+    /// `None` where none can be had (any more).
+    pub(super) fn read_plain(
+        &mut self,
+        extent: &Extent,
+        references: &[Reference],
+        range: &Range<u64>,
+    ) -> Result<Option<Vec<u8>>, FilesError> {
+        let mut data = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let shows = |it: &&Reference| {
+                let inside = at.checked_sub(it.extent_offset);
+                inside.is_some_and(|inside| inside < it.len)
+            };
+            let mut read = 0;
+            for reference in references.iter().filter(shows).take(PATIENCE) {
+                let inside = at.saturating_sub(reference.extent_offset);
+                let len = reference.len.saturating_sub(inside);
+                let len = len.min(range.end.saturating_sub(at));
+                read = self.read_plain_at(extent, reference, inside, len)?;
+                if read > 0 {
+                    break;
+                }
+            }
+            if read == 0 {
+                break;
+            }
+            at = at.saturating_add(u64_of(read));
+            data.extend_from_slice(self.buffer.get(..read).unwrap_or_default());
+        }
+        Ok((!data.is_empty()).then_some(data))
+    }
+
+    /// Reads so many bytes into the buffer through one reference, or fewer; 0 where it has none of
+    /// them any more.
+    fn read_plain_at(
+        &mut self,
+        extent: &Extent,
+        reference: &Reference,
+        inside: u64,
+        len: u64,
+    ) -> Result<usize, FilesError> {
+        let &Reference {
+            root,
+            inode,
+            offset,
+            ..
+        } = reference;
+        let file = match self.files.open(root, inode) {
+            Ok(file) => file,
+            Err(QueryError::Gone { .. } | QueryError::Call { .. }) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        let len = usize::try_from(len).unwrap_or(MAX_EXTENT);
+        let room = self.buffer.get_mut(..len).unwrap_or_default();
+        let read = ioctl::encoded_read(file, offset.saturating_add(inside), room);
+        if !self.shows((root, inode, offset), extent)? {
+            return Ok(0);
+        }
+        Ok(match read {
+            Ok(Some(read)) if read.is_plain() => read.payload_len,
+            _ => 0,
+        })
+    }
+
     fn try_at(&mut self, extent: &Extent, place: Place) -> Result<Tried, FilesError> {
         let (root, inode, offset) = place;
-        if self
-            .file
-            .as_ref()
-            .is_none_or(|(of, _)| *of != (root, inode))
-        {
-            match ioctl::open_inode(self.top, root, inode, None) {
-                Ok(file) => self.file = Some(((root, inode), file)),
-                Err(QueryError::Gone { .. }) => return Ok(Tried::Elsewhere),
-                Err(error @ QueryError::Call { .. }) => {
-                    return Ok(Tried::Unreadable(unreadable(&error)));
-                }
-                Err(error) => return Err(error.into()),
+        let file = match self.files.open(root, inode) {
+            Ok(file) => file,
+            Err(QueryError::Gone { .. }) => return Ok(Tried::Elsewhere),
+            Err(error @ QueryError::Call { .. }) => {
+                return Ok(Tried::Unreadable(unreadable(&error)));
             }
-        }
-        let Some((_, file)) = &self.file else {
-            return Ok(Tried::Elsewhere);
+            Err(error) => return Err(error.into()),
         };
         let read = ioctl::encoded_read(file, offset, &mut self.buffer);
         if !self.shows(place, extent)? {

@@ -11,6 +11,7 @@ mod ladder;
 mod options;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 mod regular;
+pub(crate) mod sample;
 
 pub use btrfs_payload_zstd::Checksum;
 pub use encoder::EncoderError;
@@ -19,3 +20,4 @@ pub use file::{Made, PrepareFileError, prepare_reader, prepare_reader_with};
 pub use options::{Keep, Level, Options, ParseLevelError, Zeroes, ZstdOptions};
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub use regular::{prepare_file, prepare_file_with};
+pub use sample::Estimate;

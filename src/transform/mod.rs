@@ -31,6 +31,7 @@ mod source;
 mod stats;
 mod tree;
 
+pub use crate::prepare::Estimate;
 pub use check::{BYTES_PER_NAME, Carried, CarriedBy, CheckOptions, CheckSummary, check};
 pub use codes::{explain, explanations};
 pub use decompress::{DecompressOptions, PlainVersion, decompress};
@@ -43,4 +44,4 @@ pub use payload::{DecodedExtent, decode_extent};
 pub use recompress::{OnUnsound, ParseSavingError, RecompressOptions, Saving, recompress};
 pub use reframe::{ReframeOptions, reframe};
 pub use rewrite::RewriteSummary;
-pub use stats::{CodecStats, Estimate, Stats, StatsOptions, stats};
+pub use stats::{CodecStats, Stats, StatsOptions, stats};

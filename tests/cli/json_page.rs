@@ -158,7 +158,13 @@ fn material(dir: &Path) {
 pub(crate) fn is_of_scan(field: &str) -> bool {
     let kind = field.split(' ').next().unwrap();
     ["stored", "directory", "scan", "place", "verified"].contains(&kind)
-        || field.starts_with("finding bytenr")
+        || [
+            "finding bytenr",
+            "estimate sectors_now",
+            "estimate unreachable_bytes",
+        ]
+        .into_iter()
+        .any(|of_scan| field.starts_with(of_scan))
 }
 
 #[test]

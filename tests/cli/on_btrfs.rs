@@ -191,7 +191,13 @@ fn what_is_printed_about_files_is_as_the_pages_say() {
         manifest.see(&json(&["read", path, "--out", "extents", "--force"]));
         page.see(&json(&["check", "extents/manifest.jsonl"]));
     }
-    let scan = json(&["scan", "--verify", fs.path().to_str().unwrap()]);
+    let scan = json(&[
+        "scan",
+        "--verify",
+        "--estimate",
+        "lzo",
+        fs.path().to_str().unwrap(),
+    ]);
     assert_eq!(
         scan.lines()
             .filter(|line| line.contains("\"scan\""))
@@ -199,6 +205,9 @@ fn what_is_printed_about_files_is_as_the_pages_say() {
         1
     );
     page.see(&scan);
+    // Estimates of streams have less.
+    fs::write(fs.outside().join("stream"), stream()).unwrap();
+    page.see(&json(&["stream", "stats", "stream", "--estimate", "lzo"]));
     let mut missing = page.not_seen();
     missing.retain(|missing| is_of_scan(missing));
     assert!(missing.is_empty(), "{missing:?}");

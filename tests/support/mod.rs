@@ -25,5 +25,5 @@ pub use corpus::{Sample, corpus, generated};
 pub use files::{chattr_c, create, from, unprivileged};
 pub use mount::{Mount, Options, btrfs, skip};
 pub use payloads::{extent, lzo_of_a, text, whole, zlib_of, zstd_of};
-pub use subvolumes::{snapshot, subvolume};
+pub use subvolumes::{delete_subvolume, snapshot, subvolume};
 pub use tree::assert_same_tree;

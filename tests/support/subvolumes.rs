@@ -20,3 +20,10 @@ pub fn subvolume(path: &Path) {
 pub fn snapshot(from: &Path, to: &Path, options: &[&str]) {
     btrfs(&[&["subvolume", "snapshot"], options].concat(), &[from, to]);
 }
+
+/// Deletes a subvolume, and waits until nothing of it is left.
+pub fn delete_subvolume(path: &Path) {
+    let parent = path.parent().unwrap();
+    btrfs(&["subvolume", "delete", "--commit-after"], &[path]);
+    btrfs(&["subvolume", "sync"], &[parent]);
+}

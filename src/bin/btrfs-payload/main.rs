@@ -11,6 +11,7 @@ mod completions;
 mod decode;
 mod destination;
 mod dump;
+mod estimates;
 mod explain;
 mod inputs;
 mod interrupt;

@@ -1,5 +1,6 @@
 //! `scan`: what extents files on btrfs have, each counted once.
 
+mod estimate;
 mod page;
 mod verify;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::jobs;
+use crate::estimates::Estimate;
 use crate::explain::{Explain, with_sound};
 use crate::origin::Origin;
 use crate::output::{Output, count, shown};
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     verify: bool,
 
     #[command(flatten)]
+    estimate: Estimate,
+
+    #[command(flatten)]
     html: HtmlFile,
 
     #[command(flatten)]
@@ -53,10 +58,15 @@ Examples:
   btrfs-payload scan /mnt/data --depth 2
   btrfs-payload scan /mnt/data --depth 3 --html space.html
   btrfs-payload scan /mnt --verify
+  btrfs-payload scan /mnt --estimate zstd:15,lzo
 
 The top of a subvolume stands for all of it and for the subvolumes and snapshots that lie in it. An
 extent counts once, whatever shows it, for the directory of the first file that does. Unreachable
 is what an extent holds and no file of the filesystem shows. Needs root.
+
+--estimate thinks every extent made again, once for all files of the filesystem that show it, and
+is of a sample, with its error: in 95 of 100 cases the truth is not further away. Four times the
+samples halve it. Inline and preallocated extents stay, as do those of files without checksums.
 
 --verify is a scrub that decodes: a wrong payload may have a right checksum. Each compressed extent
 is read once. Names are of all files of the filesystem: one below no path that was asked for is
@@ -154,6 +164,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             output.size(line.unreachable_bytes),
         ),
     )?;
+    let unreachable = line.unreachable_bytes;
+    estimate::run(&map, &args.estimate, unreachable, args.jobs, output)?;
     let mut verdict = Verdict::Sound;
     if args.verify {
         let plain = totals.extents_of(Kind::Plain);

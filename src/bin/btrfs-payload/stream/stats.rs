@@ -1,6 +1,5 @@
 //! `stream stats`: what a stream holds, and what recompressing it would give.
 
-mod estimated;
 mod page;
 
 use std::num::NonZeroUsize;
@@ -10,15 +9,14 @@ use anyhow::{Context, Result};
 use btrfs_payload::transform::{CodecStats, Stats, StatsOptions, stats};
 use serde::Serialize;
 
-use self::estimated::Estimated;
 use super::faults::Faults;
 use super::io::Input;
 use crate::Verdict;
 use crate::about::about;
-use crate::args::{CommandSize, Filesystem, Method, cannot_read, jobs};
+use crate::args::{CommandSize, Filesystem, cannot_read, jobs};
+use crate::estimates::{self, Estimate, Estimated, Now};
 use crate::output::{Output, add, count};
 use crate::page::HtmlFile;
-use crate::words::{codecs, words};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -27,14 +25,8 @@ pub(crate) struct Args {
     #[arg(default_value = "-")]
     input: PathBuf,
 
-    /// Estimate what recompressing would give, by compressing a sample; several, separated by commas
-    #[arg(short, long, value_name = "CODEC[:LEVEL]", value_delimiter = ',',
-          value_parser = words(str::parse::<Method>, codecs), hide_possible_values = true)]
-    estimate: Vec<Method>,
-
-    /// Pieces of up to 128 KiB that an estimate is made from, 30 at least
-    #[arg(long, default_value_t = 400, value_name = "N", value_parser = samples)]
-    samples: usize,
+    #[command(flatten)]
+    estimate: Estimate,
 
     #[command(flatten)]
     filesystem: Filesystem,
@@ -94,34 +86,14 @@ struct DataLine {
     plain_sectors: u64,
 }
 
-#[derive(Serialize)]
-struct EstimateLine {
-    kind: &'static str,
-    codec: &'static str,
-    level: String,
-    samples: u64,
-    sectors: f64,
-    standard_error: Option<f64>,
-}
-
-/// With fewer pieces the truth is further away than the error says.
-const MIN_SAMPLES: usize = 30;
-
-fn samples(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&number| number >= MIN_SAMPLES);
-    number.ok_or_else(|| format!("a number is expected, {MIN_SAMPLES} at least"))
-}
-
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let mut input = Input::open(&args.input)?;
     let html = args.html.begin(output)?;
     let (name, bar, origin) = (input.name(), input.bar(), input.origin());
     let mut options = StatsOptions::default();
     options.target = args.filesystem.target();
-    let estimates = args.estimate.iter();
-    let estimates = estimates.map(|method| (method.codec, method.level.unwrap_or_default()));
-    options.estimates = estimates.collect();
-    options.samples = args.samples;
+    options.estimates = args.estimate.methods();
+    options.samples = args.estimate.samples;
     let input = args.command_size.reader(input);
     let stats = stats(input, &options, args.jobs);
     bar.finish_and_clear();
@@ -138,10 +110,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         Err(error) => return Err(error).with_context(|| cannot_read(&args.input)),
     };
     let sector_size = args.filesystem.sector_size;
-    let estimates = stats.estimates.iter();
-    let estimates = estimates.map(|estimate| Estimated::new(estimate, sector_size, args.jobs));
-    let estimates: Vec<Estimated> = estimates.collect();
-    print(&name, &stats, &estimates, sector_size, output)?;
+    let estimated = stats.estimates.iter();
+    let estimated = estimated.map(|estimate| Estimated::new(estimate, sector_size, args.jobs));
+    let estimated: Vec<Estimated> = estimated.collect();
+    print(&name, &stats, &estimated, sector_size, output)?;
     let faults = Faults {
         header_without_end: stats.header_without_end,
         command_after_end: stats.command_after_end,
@@ -151,7 +123,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let sector = u64::from(sector_size);
         let faults = faults.words();
         let faults = faults.as_deref();
-        let page = page::page(&name, &stats, &estimates, faults, sector, output);
+        let page = page::page(&name, &stats, &estimated, faults, sector, output);
         html.finish(&page, &origin)?;
     }
     Ok(faults.say(&args.input, output))
@@ -160,7 +132,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
 fn print(
     name: &str,
     stats: &Stats,
-    estimates: &[Estimated],
+    estimated: &[Estimated],
     sector_size: u32,
     output: &mut Output,
 ) -> Result<()> {
@@ -200,34 +172,9 @@ fn print(
         add(&mut sectors, sums.sectors);
         data(codec, sums, output)?;
     }
-    for (estimate, estimated) in stats.estimates.iter().zip(estimates) {
-        let before = sectors.saturating_mul(u64::from(sector_size));
-        let [after, before] = [estimated.bytes, before].map(|bytes| output.size(bytes));
-        let error = match estimated.error {
-            Some(0) => String::new(),
-            Some(error) => format!(" +- {} (95 %)", output.size(error)),
-            None => " (error unknown)".to_owned(),
-        };
-        let line = format!(
-            "{} would take {after}{error} on disk instead of {before} ({:.1} %); {} compressed",
-            estimated.method,
-            estimate.sectors / (sectors.max(1) as f64) * 100.0,
-            count(estimate.samples, "piece"),
-        );
-        output.text(format_args!("{line}"))?;
-        output.detail(format_args!(
-            "compressing with {} would take {} here",
-            estimated.method,
-            estimated.time_text()
-        ))?;
-        output.json(&EstimateLine {
-            kind: "estimate",
-            codec: estimate.codec.name(),
-            level: estimate.level.to_string(),
-            samples: estimate.samples,
-            sectors: estimate.sectors,
-            standard_error: estimate.standard_error,
-        })?;
+    for (estimate, estimated) in stats.estimates.iter().zip(estimated) {
+        let now = Now::of_stream(sectors, sector_size);
+        estimates::print(estimate, estimated, &now, output)?;
     }
     Ok(())
 }

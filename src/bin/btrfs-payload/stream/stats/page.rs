@@ -2,7 +2,7 @@
 
 use btrfs_payload::transform::{CodecStats, Stats};
 
-use super::estimated::Estimated;
+use crate::estimates::Estimated;
 use crate::output::{Output, count};
 use crate::page::{Cell, Ink, Page, Share, Tone, percent};
 

@@ -1,0 +1,45 @@
+//! `scan --estimate`: what compressing the extents again would free.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use btrfs_payload::files::{self, EstimateOptions, Map};
+
+use crate::estimates::{self, Estimate, Estimated, Now};
+use crate::output::Output;
+use crate::progress::progress;
+
+/// Estimates and prints; `unreachable` are the bytes on disk that no file shows.
+pub(super) fn run(
+    map: &Map,
+    args: &Estimate,
+    unreachable: u64,
+    jobs: NonZeroUsize,
+    output: &mut Output,
+) -> Result<()> {
+    let mut options = EstimateOptions::default();
+    options.methods = args.methods();
+    options.samples = args.samples;
+    options.jobs = jobs;
+    if options.methods.is_empty() {
+        return Ok(());
+    }
+    let bar = progress(u64::try_from(args.samples)?);
+    let estimated = files::estimate(map, &options, |done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    let Some(estimated) = estimated? else {
+        return Ok(());
+    };
+    for estimate in &estimated.estimates {
+        let sector_size = map.filesystem.sector_size;
+        let now = Now::of_extents(estimated.sectors, sector_size, unreachable);
+        let said = Estimated::new(estimate, sector_size, jobs);
+        estimates::print(estimate, &said, &now, output)?;
+    }
+    Ok(())
+}
