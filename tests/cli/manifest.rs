@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::material::{content, lines};
-use crate::{Run, run, tree};
+use crate::support::skip;
+use crate::{Run, assert_trouble, run, tree};
 
 fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
@@ -582,6 +583,65 @@ fn every_input_is_judged() {
 }
 
 /// What `--force` may replace.
+/// `DIR/*`: what each file is, its manifest says, which is read once for all of them.
+#[test]
+fn a_manifest_is_read_once_for_all_that_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("data"), lines(4 << 20)).unwrap();
+    let prepare = "prepare data --extent-size 4096 --codec zlib --keep-smaller --out extents";
+    assert_eq!(run(dir.path(), prepare.split(' ')).code, Some(0));
+    let extents = dir.path().join("extents");
+    let size = |path: PathBuf| fs::metadata(path).unwrap().len();
+    let names = tree(&extents);
+    assert!(names.len() > 1000);
+    let all: u64 = names.iter().map(|name| size(extents.join(name))).sum();
+    for order in ["extents/*", "$(ls -r extents/*)"] {
+        // What a shell has waited for counts as read by it.
+        let script = format!(
+            "{} check --summary {order} && cat /proc/$$/io",
+            env!("CARGO_BIN_EXE_btrfs-payload")
+        );
+        let mut shell = Command::new("sh");
+        let ran = shell.args(["-c", &script]).current_dir(dir.path()).output();
+        let ran = Run::from(ran.unwrap());
+        let sums = format!("{} inputs: {0} sound\n", names.len());
+        assert!(ran.stdout.contains(&sums), "{ran:?}");
+        let read = ran
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("rchar: "));
+        let Some(read) = read else {
+            return skip(
+                "a_manifest_is_read_once_for_all_that_it_names",
+                "this kernel does not count what is read",
+            );
+        };
+        // The manifest is an input too, and so the payloads are read twice. Were it read for each
+        // payload, it would be hundreds of MB.
+        let read: u64 = read.parse().unwrap();
+        assert!(read < 3 * all + (4 << 20), "{order}: {read} of {all}");
+    }
+}
+
+/// The data of plain extents lies among the payloads, and is compared with the manifest.
+#[test]
+fn plain_data_is_checked_among_payloads() {
+    let extents = Extents::new("zstd");
+    let plain = extents.path("000000131072.plain");
+    let check = || run(extents.dir.path(), ["check", "extents/000000131072.plain"]);
+    let sound = check();
+    assert_eq!(sound.code, Some(0), "{sound:?}");
+    assert!(sound.stdout.contains("nothing to judge: 1 plain extent"));
+    let mut data = fs::read(&plain).unwrap();
+    data[1000] ^= 1;
+    fs::write(&plain, data).unwrap();
+    let changed = check();
+    assert_eq!(changed.code, Some(1), "{changed:?}");
+    assert!(changed.stdout.contains("manifest-data-digest"));
+    let decode = run(extents.dir.path(), ["decode", "extents/000000131072.plain"]);
+    assert_trouble(&decode, &["is the data of a plain extent, and no payload"]);
+}
+
 #[test]
 fn only_what_this_program_made_is_replaced() {
     let again = |extents: &Extents| {

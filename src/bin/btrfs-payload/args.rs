@@ -310,6 +310,14 @@ pub(crate) fn payload_in(input: &File, path: &Path) -> Result<Vec<u8>> {
     Ok(payload)
 }
 
+/// The directory that a file is in.
+pub(crate) fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// The beginning of every sentence about a file that cannot be read.
 pub(crate) fn cannot_read(path: &Path) -> About {
     about(path, format_args!("cannot read {}", shown(path)))

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::about::{about, bail_about};
-use crate::args::open_file;
+use crate::args::{directory_of, open_file};
 use crate::explain::{Explain, with_sound};
 use crate::manifest::{self, Encoded, Line};
 use crate::new_file::NewFile;
@@ -129,10 +129,7 @@ struct Sums {
 }
 
 fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let on_btrfs = ioctl::probe(dest).ok();
     let mut lines = manifest::Lines::new(path, input);
     let mut whole = manifest::Whole::default();

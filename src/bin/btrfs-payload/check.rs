@@ -21,7 +21,8 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::about::{about, bail_about};
 use crate::args::{all_cores, cannot_read, open_with_writer, payload_in};
-use crate::claims::{self, Claims};
+use crate::beside::{Beside, Claim};
+use crate::claims::Claims;
 use crate::explain::{Explain, with_sound};
 use crate::inputs::{self, JUDGED, Named, Recursive, Tally};
 use crate::kernels::{self, Which};
@@ -105,6 +106,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         other_errors: 0,
         payload_bytes: 0,
         is_stream: false,
+        beside: Beside::default(),
     };
     if args.claims.are_given() {
         let [input] = args.inputs.as_slice() else {
@@ -149,6 +151,7 @@ struct Check<'a> {
     payload_bytes: u64,
     /// The input is a send stream, which has sums of its own.
     is_stream: bool,
+    beside: Beside,
 }
 
 /// The compressor whose files begin as payloads do.
@@ -370,10 +373,17 @@ impl Check<'_> {
             return Ok(true);
         }
         file.rewind().with_context(|| cannot_read(input))?;
-        if let Some((fields, target)) = claims::beside(input)? {
-            let payload = payload_in(&file, input)?;
-            self.payload(input, &payload, &fields, &target)?;
-            return Ok(true);
+        match self.beside.find(input)? {
+            Some(Claim::Payload(fields, target)) => {
+                let payload = payload_in(&file, input)?;
+                self.payload(input, &payload, &fields, &target)?;
+                return Ok(true);
+            }
+            Some(Claim::Data(len, sha256)) => {
+                self.plain_data(input, len, sha256.as_deref())?;
+                return Ok(true);
+            }
+            None => {}
         }
         // An empty file is what is left of a send that never began, and is told of.
         if found && metadata.len() > 0 && matches!(ioctl::probe(&file), Err(ProbeError::NotBtrfs)) {

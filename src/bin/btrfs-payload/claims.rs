@@ -9,8 +9,8 @@ use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
 use btrfs_payload_zstd::layout::{self as zstd, FrameHeader};
 
 use crate::about::bail_about;
-use crate::args::{Filesystem, byte_count, open_file};
-use crate::manifest::{self, Encoded, Line};
+use crate::args::{Filesystem, byte_count};
+use crate::beside::{Beside, Claim};
 use crate::output::input_name;
 use crate::words::{codecs, words};
 
@@ -61,10 +61,16 @@ impl Claims {
 
     /// What is claimed of the payload in a file, and where it is to land.
     pub(crate) fn of(&self, path: &Path, payload: &[u8]) -> Result<(ExtentFields, Target)> {
-        if !self.are_given()
-            && let Some(claims) = beside(path)?
-        {
-            return Ok(claims);
+        if !self.are_given() {
+            match Beside::default().find(path)? {
+                Some(Claim::Payload(fields, target)) => return Ok((fields, target)),
+                Some(Claim::Data(..)) => bail_about!(
+                    path,
+                    "{} is the data of a plain extent, and no payload",
+                    input_name(path)
+                ),
+                None => {}
+            }
         }
         let codec = self.codec.or_else(|| codec_of(path, payload));
         let len = self.unencoded_len.or_else(|| match codec {
@@ -99,34 +105,6 @@ impl Claims {
         let target = self.filesystem.target();
         Ok((fields, target.at(self.offset).file_size(self.file_size)))
     }
-}
-
-/// What the manifest beside a payload says of it, where there is one that names it.
-pub(crate) fn beside(path: &Path) -> Result<Option<(ExtentFields, Target)>> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str))
-    else {
-        return Ok(None);
-    };
-    let manifest = directory.join(manifest::NAME);
-    let Ok(file) = open_file(&manifest) else {
-        return Ok(None);
-    };
-    let mut lines = manifest::Lines::new(&manifest, file);
-    let mut target = Target::default();
-    // A file of that name may be anything; then it says nothing.
-    while let Ok(Some((_, line))) = lines.next() {
-        match line {
-            Ok(Line::File(header)) => target = manifest::target(&header)?,
-            Ok(Line::Encoded(Encoded {
-                offset,
-                fields,
-                payload,
-                ..
-            })) if payload == name => return Ok(Some((fields, target.at(offset)))),
-            _ => {}
-        }
-    }
-    Ok(None)
 }
 
 /// The codec that a payload's name or its first bytes tell. LZO has nothing to know it by.

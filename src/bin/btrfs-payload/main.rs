@@ -5,6 +5,7 @@ mod about;
 mod args;
 mod assemble;
 mod attributes;
+mod beside;
 mod check;
 mod claims;
 mod completions;

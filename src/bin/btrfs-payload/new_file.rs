@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::about::{About, about, bail_about};
+use crate::args::directory_of;
 use crate::interrupt::Temporary;
 use crate::origin::Origin;
 use crate::output::{remark, shown};
@@ -53,10 +54,7 @@ impl Place {
             };
             old = look(&name).with_context(cannot_look)?;
         }
-        let parent = match name.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let parent = directory_of(&name);
         Ok(Self {
             asked: asked.to_owned(),
             parent: parent.to_owned(),

@@ -10,8 +10,10 @@ use btrfs_payload::validate::{decode, validate};
 
 use super::{Check, Place};
 use crate::about::bail_about;
+use crate::args::directory_of;
 use crate::claims::Claims;
 use crate::manifest::{self, Encoded, Line, fault};
+use crate::output::add;
 
 /// Lines that are none of a manifest, and are said one by one: with more of them the file is
 /// something else.
@@ -19,10 +21,7 @@ const MOST_DAMAGED: u64 = 1000;
 
 impl Check<'_> {
     pub(super) fn manifest(&mut self, input: &Path, file: File, claims: &Claims) -> Result<()> {
-        let directory = match input.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(input);
         let mut target = claims.filesystem.target();
         let mut whole = manifest::Whole::default();
         let mut names = HashSet::new();
@@ -66,7 +65,7 @@ impl Check<'_> {
                     data,
                     ..
                 } => {
-                    self.plain = self.plain.saturating_add(1);
+                    add(&mut self.plain, 1);
                     if let Some(name) = data {
                         match manifest::data(directory, &name, len, data_sha256.as_deref()) {
                             Ok(Ok(_)) => {}
@@ -89,6 +88,21 @@ impl Check<'_> {
             self.other(input, Place::default(), &finding)?;
         }
         Ok(())
+    }
+
+    /// The data of a plain extent, which is as its manifest says or not.
+    pub(super) fn plain_data(
+        &mut self,
+        input: &Path,
+        len: u64,
+        sha256: Option<&str>,
+    ) -> Result<()> {
+        add(&mut self.plain, 1);
+        let name = input.file_name().and_then(|name| name.to_str());
+        match manifest::data(directory_of(input), name.unwrap_or_default(), len, sha256)? {
+            Ok(_) => Ok(()),
+            Err(finding) => self.other(input, Place::default(), &finding),
+        }
     }
 
     /// A file that cannot be read is said, and the others are judged.
