@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::ioctl::{QueryError, ReadError};
+use crate::ioctl::{QueryError, ReadError, WriteError};
 use crate::prepare::PrepareError;
 
 /// Why files on a btrfs cannot be looked at.
@@ -51,4 +51,19 @@ pub enum FilesError {
     /// The kernel does not answer a question about the filesystem.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// No unnamed file can be made there: name a writable directory of the same filesystem.
+    #[error("cannot make a temporary file in {}", path.display())]
+    Temporary {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A new extent cannot be written.
+    #[error("cannot write to a temporary file")]
+    Encoded(#[from] WriteError),
+    /// Plain data cannot be written.
+    #[error("cannot write to a temporary file")]
+    Plain(#[source] io::Error),
 }

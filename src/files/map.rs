@@ -126,6 +126,20 @@ impl Map {
     /// # Errors
     /// [`FilesError`].
     pub fn new(paths: &[PathBuf], options: &MapOptions) -> Result<Self, FilesError> {
+        let (mut map, is_everything) = Self::made_of(paths, options)?;
+        if !is_everything && options.since == 0 {
+            map.ask_who_else()?;
+        }
+        Ok(map)
+    }
+
+    /// The same without asking who else shows an extent: what files elsewhere show is not in it.
+    pub(super) fn of_extents(paths: &[PathBuf], options: &MapOptions) -> Result<Self, FilesError> {
+        Ok(Self::made_of(paths, options)?.0)
+    }
+
+    /// With whether it has every file of the filesystem.
+    fn made_of(paths: &[PathBuf], options: &MapOptions) -> Result<(Self, bool), FilesError> {
         let scope = scope(paths)?;
         let is_everything = scope.is_everything;
         let pieces = scope.pieces.clone();
@@ -136,11 +150,8 @@ impl Map {
         let builder = Mutex::new(Builder::new(scope));
         read_all(&top, &pieces, options, &builder)?;
         let builder = builder.into_inner();
-        let mut map = builder.unwrap_or_else(PoisonError::into_inner).finish();
-        if !is_everything && options.since == 0 {
-            map.ask_who_else()?;
-        }
-        Ok(map)
+        let map = builder.unwrap_or_else(PoisonError::into_inner).finish();
+        Ok((map, is_everything))
     }
 
     /// The extents, by address.

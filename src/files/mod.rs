@@ -8,6 +8,7 @@
 //! | `map` | [`Map`]: every extent below some paths, what is shown of it, a file that shows it |
 //! | `totals` | [`Totals`]: sums per kind of extent and per directory |
 //! | `references` | [`References`]: every place where a file, in any snapshot, shows an extent |
+//! | `squeeze` | [`Squeeze`]: makes extents smaller, in every file that shows them |
 //! | `item` | [`FileExtentItem`]: what part of which extent a file shows, as the tree has it |
 //! | `scope` | what a path means |
 //! | `read` | reads the items of files, in pieces |
@@ -52,6 +53,7 @@ mod read;
 mod references;
 mod scope;
 mod shown;
+mod squeeze;
 mod stored;
 mod totals;
 mod verify;
@@ -64,5 +66,6 @@ pub use map::{Extent, InlineSum, Map, MapOptions};
 pub use names::{Name, Names, Place};
 pub use references::{Found, Reference, References};
 pub use scope::Included;
+pub use squeeze::{Left, Share, Squeeze, SqueezeOptions, SqueezeSummary, Squeezed};
 pub use totals::{Kind, Sum, Totals};
 pub use verify::{Event, Unsound, Verified, Where, verify};

@@ -21,6 +21,8 @@ pub struct Reference {
     pub extent_offset: u64,
     /// It reads as zeroes, whatever the extent has.
     pub preallocated: bool,
+    /// Bytes on disk of the extent.
+    pub disk_bytes: u64,
 }
 
 /// What [`References::of`] found.
@@ -79,6 +81,7 @@ impl<F: AsFd + Copy> References<F> {
                     len: item.len,
                     extent_offset: item.extent_offset,
                     preallocated: item.stored == Stored::Preallocated,
+                    disk_bytes: item.disk_bytes,
                 });
             }
         }

@@ -16,9 +16,9 @@
 //! | `error` | every error number as a cause and what to do |
 //! | `tree` | [`items`]: the items of a tree |
 //! | `references` | [`inodes_of`] an extent, [`paths_of`] an inode |
-//! | `open` | [`open_inode`]: a file by its number, in any subvolume |
+//! | `open` | [`open_inode`]: a file by its number, in any subvolume; [`is_open_for_writing`] |
 //! | `subvolume` | [`subvolume`], [`subvolume_id`], [`directory_path`] |
-//! | `space` | [`filesystem`], [`space_used`] |
+//! | `space` | [`filesystem`], [`space_used`], [`commit`] |
 //! | `fiemap` | [`fiemap`]: the extents of a file, for who is not root |
 //! | `dedupe` | [`dedupe`]: has the kernel compare ranges and share what is equal |
 //!
@@ -94,11 +94,11 @@ mod writer;
 pub use dedupe::{Deduped, Destination, MAX_DEDUPE, dedupe};
 pub use error::{ProbeError, QueryError, ReadError, WriteError};
 pub use fiemap::{FiemapExtent, fiemap};
-pub use open::open_inode;
+pub use open::{is_open_for_writing, open_inode};
 pub use probe::{EncodedIo, Probe, probe};
 pub use read::{EncodedRead, Extents, encoded_read, extents};
 pub use references::{InodeReference, InodeReferences, inodes_of, paths_of};
-pub use space::{Filesystem, SpaceUsed, filesystem, space_used};
+pub use space::{Filesystem, SpaceUsed, commit, filesystem, space_used};
 pub use subvolume::{Subvolume, directory_path, subvolume, subvolume_id};
 pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
 pub use tree::{Item, Items, Key, items};

@@ -58,3 +58,19 @@ fn inode_generation(fd: impl AsFd, root: u64, inode: u64) -> Result<Option<u64>,
     let generation = item.and_then(|item| item.bytes.first_chunk().copied());
     Ok(generation.map(u64::from_le_bytes))
 }
+
+/// Whether anybody has the file of this descriptor, which is open for reading only, open for
+/// writing: asked by a lease that is given back at once (`fcntl`, `F_SETLEASE`). Needs to own the
+/// file, or `CAP_LEASE`.
+///
+/// # Errors
+/// [`QueryError`].
+#[doc(alias = "F_SETLEASE")]
+pub fn is_open_for_writing(fd: impl AsFd) -> Result<bool, QueryError> {
+    let fd = fd.as_fd();
+    match sys::lease::try_read_lease(fd) {
+        Ok(()) => Ok(false),
+        Err(Errno::AGAIN) => Ok(true),
+        Err(errno) => Err(QueryError::new("F_SETLEASE", fd, errno)),
+    }
+}

@@ -86,3 +86,19 @@ pub fn filesystem(fd: impl AsFd) -> Result<Filesystem, QueryError> {
         node_size: info.nodesize,
     })
 }
+
+/// `ioctl(fd, BTRFS_IOC_START_SYNC)` and `BTRFS_IOC_WAIT_SYNC`, after `syncfs`: writes everything
+/// to disk, and gives the number of the transaction that has it. What is made later has a greater
+/// one. Needs no privilege.
+///
+/// # Errors
+/// [`QueryError`].
+#[doc(alias = "BTRFS_IOC_WAIT_SYNC")]
+pub fn commit(fd: impl AsFd) -> Result<u64, QueryError> {
+    let fd = fd.as_fd();
+    let error = |call| move |errno| QueryError::new(call, fd, errno);
+    rustix::fs::syncfs(fd).map_err(error("syncfs"))?;
+    let transaction = sys::space::start_sync(fd).map_err(error("BTRFS_IOC_START_SYNC"))?;
+    sys::space::wait_sync(fd, transaction).map_err(error("BTRFS_IOC_WAIT_SYNC"))?;
+    Ok(transaction)
+}

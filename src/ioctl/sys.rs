@@ -27,6 +27,7 @@
 pub(super) mod dedupe;
 pub(super) mod fiemap;
 pub(super) mod handle;
+pub(super) mod lease;
 pub(super) mod names;
 pub(super) mod space;
 pub(super) mod tree;

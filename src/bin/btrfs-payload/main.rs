@@ -14,6 +14,7 @@ mod destination;
 mod dump;
 mod estimates;
 mod explain;
+mod file_names;
 mod inputs;
 mod interrupt;
 mod kernels;
@@ -28,6 +29,7 @@ mod progress;
 mod quota;
 mod read;
 mod scan;
+mod squeeze;
 mod stored;
 mod stream;
 mod utc;
@@ -134,6 +136,8 @@ enum Command {
     Assemble(assemble::Args),
     /// Count the extents of files on btrfs: codecs, shared, unreachable
     Scan(scan::Args),
+    /// Make files on btrfs smaller, in all snapshots, and change nothing else
+    Squeeze(squeeze::Args),
     /// Check, recompress, decompress, reframe and list send streams
     Stream(stream::Args),
     /// Say what the code of a finding means, and what to do
@@ -208,6 +212,7 @@ fn main() -> ExitCode {
         Command::Read(args) => read::run(args, &mut output),
         Command::Assemble(args) => assemble::run(args, &mut output),
         Command::Scan(args) => scan::run(args, &mut output),
+        Command::Squeeze(args) => squeeze::run(args, &mut output),
         Command::Stream(args) => stream::run(args, &mut output),
         Command::Explain(args) => explain::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),

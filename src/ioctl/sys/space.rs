@@ -7,7 +7,7 @@ use linux_raw_sys::btrfs::{
     btrfs_ioctl_fs_info_args, btrfs_ioctl_space_args, btrfs_ioctl_space_info,
 };
 use rustix::io::Result;
-use rustix::ioctl::{self, Getter, Opcode, opcode};
+use rustix::ioctl::{self, Getter, Opcode, Setter, opcode};
 
 use super::{MAGIC, call_in_buffer, u64_at};
 
@@ -21,6 +21,10 @@ const _: () = {
     assert!(size_of::<btrfs_ioctl_space_args>() == HEADER);
     assert!(size_of::<btrfs_ioctl_space_info>() == ENTRY);
 };
+
+/// `BTRFS_IOC_START_SYNC` and `BTRFS_IOC_WAIT_SYNC` (include/uapi/linux/btrfs.h).
+pub(super) const START_SYNC: Opcode = opcode::read::<u64>(MAGIC, 24);
+pub(super) const WAIT_SYNC: Opcode = opcode::write::<u64>(MAGIC, 22);
 
 const HEADER: usize = 16;
 const ENTRY: usize = 24;
@@ -55,4 +59,16 @@ pub(in super::super) fn space_info(fd: BorrowedFd<'_>) -> Result<Vec<(u64, u64)>
     Ok(entries
         .map(|entry| (u64_at(entry, 0), u64_at(entry, 16)))
         .collect())
+}
+
+/// `BTRFS_IOC_START_SYNC`: begins to commit; the number of that transaction. Needs no privilege.
+pub(in super::super) fn start_sync(fd: BorrowedFd<'_>) -> Result<u64> {
+    // SAFETY: the opcode is that of an ioctl which writes a u64.
+    unsafe { ioctl::ioctl(fd, Getter::<START_SYNC, u64>::new()) }
+}
+
+/// `BTRFS_IOC_WAIT_SYNC`: waits until that transaction is committed. Needs no privilege.
+pub(in super::super) fn wait_sync(fd: BorrowedFd<'_>, transaction: u64) -> Result<()> {
+    // SAFETY: the opcode is that of an ioctl which reads a u64.
+    unsafe { ioctl::ioctl(fd, Setter::<WAIT_SYNC, u64>::new(transaction)) }
 }

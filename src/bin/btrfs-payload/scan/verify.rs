@@ -1,9 +1,7 @@
 //! `scan --verify`: every compressed extent is decoded, and whoever shows a bad one is named.
 
-use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Result;
 use btrfs_payload::files::{self, Event, Map, Name, Names, Unsound, Verified, Where};
@@ -11,8 +9,9 @@ use btrfs_payload::validate::{Finding, Severity};
 use serde::Serialize;
 
 use crate::Verdict;
+use crate::file_names::spelled;
 use crate::interrupt::Gently;
-use crate::output::{Output, count, shown};
+use crate::output::{Output, count};
 use crate::progress::progress;
 use crate::quota::{Quota, not_printed};
 
@@ -236,17 +235,6 @@ fn print(
         })?;
     }
     Ok(())
-}
-
-/// A file's name for people: a path where it is below one that was asked for, else with its
-/// subvolume in brackets.
-fn spelled(name: &Name, root: u64, inode: u64) -> String {
-    let bytes = |path: &[u8]| shown(OsStr::from_bytes(path)).to_string();
-    match name {
-        Name::Path(path) => bytes(path),
-        Name::Elsewhere { subvolume, path } => format!("[/{}]/{}", bytes(subvolume), bytes(path)),
-        _ => format!("inode {inode} of subvolume {root}"),
-    }
 }
 
 fn sums(

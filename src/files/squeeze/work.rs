@@ -1,0 +1,324 @@
+//! What a thread does with a stretch of extents.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, PoisonError};
+
+use super::give::{Given, Giver};
+use super::opened::OpenFiles;
+use super::options::SqueezeOptions;
+use super::outcome::{Left, Share, Squeezed};
+use super::pace::{Pace, Patience};
+use super::recode::{RecodeError, Recoded, Recoder};
+use super::run::{Old, Run};
+use super::scratch::Scratch;
+use crate::files::{Extent, FileExtentItem, FilesError, Map, References, Stored};
+use crate::ioctl::{self, Items, Key};
+use crate::prepare::Preparer;
+use crate::rules::limits::{MAX_EXTENT, u64_of};
+
+/// What an extent more takes in the metadata, bytes: its item and that of its checksum, and for
+/// each reference a file extent item (include/uapi/linux/btrfs_tree.h, with their headers).
+const ITEM: u64 = 90;
+const ITEM_PER_REFERENCE: u64 = 78;
+
+/// What all threads know.
+pub(super) struct Shared {
+    /// Addresses of new extents.
+    pub(super) made: Mutex<HashSet<u64>>,
+    pub(super) patience: Patience,
+    pub(super) pace: Pace,
+}
+
+impl Shared {
+    pub(super) fn has_made(&self, bytenr: u64) -> bool {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.contains(&bytenr)
+    }
+}
+
+/// Works on stretches; keeps its buffers and its unnamed files.
+pub(super) struct Worker<'a> {
+    options: &'a SqueezeOptions,
+    sector_size: u64,
+    references: References<BorrowedFd<'a>>,
+    files: OpenFiles<'a>,
+    recoder: Recoder<'a>,
+    /// Where unnamed files are made; `None` where nothing is to be changed.
+    directory: Option<&'a File>,
+    /// A file may end inside a sector, and then nothing else fits into it: there are several.
+    scratches: Vec<Scratch>,
+    /// Its items.
+    items: Items<BorrowedFd<'a>>,
+    shared: &'a Shared,
+}
+
+/// A run that is written and not given yet.
+struct Written {
+    run: Run,
+    recoded: Recoded,
+    /// Which unnamed file has it.
+    scratch: usize,
+    /// Where in it.
+    base: u64,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        map: &'a Map,
+        options: &'a SqueezeOptions,
+        directory: Option<&'a File>,
+        shared: &'a Shared,
+    ) -> Result<Self, FilesError> {
+        let top = map.top().as_fd();
+        let sector_size = u64::from(map.filesystem.sector_size);
+        let none = Key::first_of(0)..=Key::first_of(0);
+        Ok(Self {
+            options,
+            sector_size,
+            references: References::new(top),
+            files: OpenFiles::new(top, options.skip_busy),
+            recoder: Recoder::new(Preparer::new(&options.prepare)?, sector_size, &shared.pace),
+            directory,
+            scratches: Vec::new(),
+            items: ioctl::items(top, 0, none),
+            shared,
+        })
+    }
+
+    /// Squeezes a stretch.
+    pub(super) fn work(&mut self, stretch: Vec<Extent>) -> Result<Vec<Squeezed>, FilesError> {
+        let mut done = Vec::new();
+        let mut olds = Vec::new();
+        for extent in &stretch {
+            let is_known = extent.compression.0 == 0 || extent.compression.codec().is_some();
+            let asked = match is_known {
+                true => Old::ask(
+                    extent,
+                    &mut self.references,
+                    &mut self.files,
+                    self.sector_size,
+                )?,
+                false => Err(Left::UnknownType),
+            };
+            match asked {
+                Ok(Some(old)) if self.options.reclaim || old.is_all_shown(self.sector_size) => {
+                    olds.push(old);
+                }
+                Ok(Some(_)) => done.push(left(extent, Left::NoSaving)),
+                Ok(None) => {}
+                Err(reason) => done.push(left(extent, reason)),
+            }
+        }
+        let mut written = Vec::new();
+        let mut scratch = 0;
+        for run in Run::of(olds, self.sector_size) {
+            self.write(run, &mut scratch, &mut written, &mut done)?;
+        }
+        for written in written {
+            self.give(written, &mut done)?;
+        }
+        for scratch in &mut self.scratches {
+            scratch.reset().map_err(FilesError::Plain)?;
+        }
+        self.files.close();
+        Ok(done)
+    }
+
+    /// Writes the new extents of a run, if they save enough.
+    fn write(
+        &mut self,
+        run: Run,
+        scratch: &mut usize,
+        written: &mut Vec<Written>,
+        done: &mut Vec<Squeezed>,
+    ) -> Result<(), FilesError> {
+        let best = Recoded {
+            disk_bytes: run
+                .len
+                .div_ceil(MAX_EXTENT)
+                .saturating_mul(self.sector_size),
+            extents: 1,
+        };
+        if !self.is_worth_it(&run, &best) {
+            done.push(left_run(&run, Left::NoSaving));
+            return Ok(());
+        }
+        if let Some(directory) = self.directory
+            && self.scratches.len() <= *scratch
+        {
+            let new = Scratch::new(directory).map_err(FilesError::Plain)?;
+            self.scratches.push(new);
+        }
+        let mut is_enough = false;
+        let least = self.options.min_saving.unwrap_or(self.sector_size);
+        let result = self.recoder.recode(
+            &run,
+            &mut self.files,
+            self.scratches.get(*scratch),
+            |recoded| {
+                is_enough = saves(&run, recoded, least);
+                is_enough
+            },
+        );
+        let recoded = match result {
+            Ok(recoded) => recoded,
+            Err(RecodeError::Files(error)) => return Err(error),
+            Err(RecodeError::Left(reason)) => {
+                // A part may be written.
+                *scratch = scratch.saturating_add(1);
+                done.push(left_run(&run, reason));
+                return Ok(());
+            }
+        };
+        if !is_enough {
+            done.push(left_run(&run, Left::NoSaving));
+            // A part of a long one may be written.
+            *scratch = scratch.saturating_add(usize::from(run.len > MAX_EXTENT));
+            return Ok(());
+        }
+        let Some(file) = self.scratches.get_mut(*scratch) else {
+            done.push(squeezed(&run, &recoded, None));
+            return Ok(());
+        };
+        let base = file.end();
+        file.end_at(base.saturating_add(run.len), self.sector_size);
+        let index = *scratch;
+        if !run.len.is_multiple_of(self.sector_size) {
+            *scratch = scratch.saturating_add(1);
+        }
+        written.push(Written {
+            run,
+            recoded,
+            scratch: index,
+            base,
+        });
+        Ok(())
+    }
+
+    fn give(&mut self, written: Written, done: &mut Vec<Squeezed>) -> Result<(), FilesError> {
+        let Written {
+            run, recoded, base, ..
+        } = &written;
+        let Some(scratch) = self.scratches.get(written.scratch) else {
+            return Ok(());
+        };
+        let given = Giver {
+            references: &mut self.references,
+            files: &mut self.files,
+            scratch,
+            patience: &self.shared.patience,
+            sector_size: self.sector_size,
+            allow_growth: self.options.allow_growth,
+        }
+        .give(run, *base)?;
+        let squeezed = match given {
+            Given::All => squeezed(run, recoded, None),
+            Given::Left { left, moved, freed } => {
+                let mut squeezed = left_run(run, left);
+                let all = &mut squeezed.after.disk_bytes;
+                if moved {
+                    *all = all.saturating_sub(freed).saturating_add(recoded.disk_bytes);
+                }
+                squeezed
+            }
+        };
+        let (from, to) = (*base, base.saturating_add(run.len));
+        self.remember(written.scratch, from, to)?;
+        done.push(squeezed);
+        Ok(())
+    }
+
+    /// Remembers the new extents between two offsets of an unnamed file.
+    fn remember(&mut self, scratch: usize, from: u64, to: u64) -> Result<(), FilesError> {
+        let Some(scratch) = self.scratches.get(scratch) else {
+            return Ok(());
+        };
+        let file = scratch.file();
+        let inode = file.metadata().map_err(FilesError::Plain)?.ino();
+        let key = |offset| Key {
+            objectid: inode,
+            item_type: Key::EXTENT_DATA,
+            offset,
+        };
+        let root = ioctl::subvolume_id(file)?;
+        self.items
+            .restart(root, key(from)..=key(to.saturating_sub(1)));
+        let mut made = Vec::new();
+        while let Some(item) = self.items.next_item()? {
+            let item = FileExtentItem::parse(item.bytes);
+            made.extend(item.filter(|item| item.stored == Stored::Regular));
+        }
+        let all = self.shared.made.lock();
+        all.unwrap_or_else(PoisonError::into_inner)
+            .extend(made.iter().map(|item| item.bytenr));
+        Ok(())
+    }
+
+    fn is_worth_it(&self, run: &Run, recoded: &Recoded) -> bool {
+        let least = self.options.min_saving.unwrap_or(self.sector_size);
+        saves(run, recoded, least)
+    }
+}
+
+/// Whether a run becomes smaller by `least` bytes, with what its extents take in the metadata.
+fn saves(run: &Run, recoded: &Recoded, least: u64) -> bool {
+    let before = u64_of(run.extents.len());
+    let references = u64_of(run.references()).div_ceil(before.max(1));
+    let per_extent = ITEM.saturating_add(ITEM_PER_REFERENCE.saturating_mul(references));
+    let more = recoded.extents.saturating_sub(before);
+    let after = recoded
+        .disk_bytes
+        .saturating_add(more.saturating_mul(per_extent));
+    run.disk_bytes()
+        .checked_sub(after)
+        .is_some_and(|saved| saved >= least && saved > 0)
+}
+
+fn left(extent: &Extent, left: Left) -> Squeezed {
+    let share = Share::new(1, extent.disk_bytes);
+    Squeezed {
+        root: extent.root,
+        inode: extent.inode,
+        offset: extent.offset,
+        before: share,
+        after: share,
+        left: Some(left),
+    }
+}
+
+fn left_run(run: &Run, left: Left) -> Squeezed {
+    let before = Share::new(u64_of(run.extents.len()), run.disk_bytes());
+    let (root, inode, offset) = first(run);
+    Squeezed {
+        root,
+        inode,
+        offset,
+        before,
+        after: before,
+        left: Some(left),
+    }
+}
+
+fn squeezed(run: &Run, recoded: &Recoded, left: Option<Left>) -> Squeezed {
+    let before = Share::new(u64_of(run.extents.len()), run.disk_bytes());
+    let (root, inode, offset) = first(run);
+    Squeezed {
+        root,
+        inode,
+        offset,
+        before,
+        after: Share::new(recoded.extents, recoded.disk_bytes),
+        left,
+    }
+}
+
+/// The first file that shows a run, and where.
+fn first(run: &Run) -> (u64, u64, u64) {
+    let first = run.extents.first();
+    first.map_or((0, 0, 0), |old| {
+        (old.extent.root, old.extent.inode, old.extent.offset)
+    })
+}

@@ -1,0 +1,488 @@
+//! Squeezing files on a real btrfs: nothing changes but the space that they take.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers fail as tests do
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use btrfs_payload::files::{Left, Map, MapOptions, Squeeze, SqueezeOptions, Squeezed};
+use btrfs_payload::ioctl::{self, SpaceUsed};
+use btrfs_payload::prepare::{Level, Options};
+use btrfs_payload::rules::{Codec, OnDiskId};
+use rustix::fs::FallocateFlags;
+use support::{Mount, chattr_c, corpus, create, snapshot, subvolume, text};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+fn mounted(test: &str) -> Option<Mount> {
+    support::btrfs(test, &support::Options::default())
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap()
+}
+
+/// Bytes that nothing shrinks (xorshift64), different ones for each seed.
+fn noise(len: u64, seed: u64) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let words = std::iter::from_fn(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Some(state.to_le_bytes())
+    });
+    words.flatten().take(size(len)).collect()
+}
+
+fn written(path: &Path, data: &[u8]) -> File {
+    let file = create(path);
+    file.write_all_at(data, 0).unwrap();
+    file.sync_all().unwrap();
+    file
+}
+
+fn zstd(level: i32) -> SqueezeOptions {
+    options(Codec::Zstd, Level::Number(level))
+}
+
+fn options(codec: Codec, level: Level) -> SqueezeOptions {
+    let mut options = SqueezeOptions::new(Options::new(codec, level));
+    options.jobs = NonZeroUsize::new(2).unwrap();
+    options.patience = Duration::from_millis(300);
+    options
+}
+
+/// What is used on disk, by the filesystem's own account.
+fn used(fs: &Mount) -> SpaceUsed {
+    let top = File::open(fs.path()).unwrap();
+    ioctl::commit(&top).unwrap();
+    // What is deleted in a transaction is free after it.
+    ioctl::commit(&top).unwrap();
+    ioctl::space_used(&top).unwrap()
+}
+
+fn squeezed(path: &Path, options: SqueezeOptions) -> (Squeeze, Vec<Squeezed>) {
+    let mut squeeze = Squeeze::new(&[path.to_owned()], options).unwrap();
+    let mut all = Vec::new();
+    squeeze
+        .run(|| false, |squeezed, _| all.push(*squeezed))
+        .unwrap();
+    (squeeze, all)
+}
+
+/// Everything that is to stay: by path, the times, owner and so on, and the contents.
+fn state(root: &Path) -> BTreeMap<PathBuf, (Vec<i64>, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let mut numbers = vec![
+                metadata.mtime(),
+                metadata.mtime_nsec(),
+                metadata.ctime(),
+                metadata.ctime_nsec(),
+            ];
+            numbers.extend([metadata.mode(), metadata.uid(), metadata.gid()].map(i64::from));
+            numbers.extend(
+                [metadata.nlink(), metadata.size()].map(|number| i64::try_from(number).unwrap()),
+            );
+            let contents = match metadata.is_file() {
+                true => fs::read(&path).unwrap(),
+                false => Vec::new(),
+            };
+            if metadata.is_dir() {
+                directories.push(path.clone());
+            }
+            all.insert(path, (numbers, contents));
+        }
+    }
+    all
+}
+
+fn stream_len(parent: &Path, child: &Path) -> usize {
+    let mut send = Command::new("btrfs");
+    send.arg("send").arg("-q").arg("-p").arg(parent).arg(child);
+    let output = send.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout.len()
+}
+
+/// Files of every kind in `live`, and two read-only snapshots with a change in between.
+fn tree(fs: &Mount) -> PathBuf {
+    let live = fs.join("live");
+    subvolume(&live);
+    for sample in corpus(size(8 * MIB)) {
+        written(&live.join(&sample.name), &sample.data);
+    }
+    let text = text(size(3 * MIB) + 1234);
+    written(&live.join("text"), &text);
+    written(&live.join("noise"), &noise(2 * MIB, 1));
+    // Compressible and not, by turns, in one extent.
+    let mut mixed = Vec::new();
+    for turn in 0..8 {
+        mixed.extend(&text[..size(256 * KIB)]);
+        mixed.extend(noise(192 * KIB, turn));
+    }
+    written(&live.join("mixed"), &mixed);
+    let bookend = written(&live.join("bookend"), &text[..size(2 * MIB)]);
+    let sparse = create(live.join("sparse"));
+    sparse.write_all_at(&text[..100_000], 1024 * KIB).unwrap();
+    sparse.set_len(4 * MIB).unwrap();
+    sparse.sync_all().unwrap();
+    // Grown by small pieces, each an extent.
+    let log = create(live.join("log"));
+    for at in 0..40 {
+        let from = at * 5000;
+        log.write_all_at(&text[from..from + 5000], from as u64)
+            .unwrap();
+        log.sync_all().unwrap();
+    }
+    written(&live.join("inline"), b"a few bytes");
+    let clone = create(live.join("clone"));
+    rustix::fs::ioctl_ficlone(&clone, File::open(live.join("text")).unwrap()).unwrap();
+    fs::hard_link(live.join("text"), live.join("link")).unwrap();
+    // Within itself, one part twice, and parts of another.
+    let patched = written(&live.join("patched"), &text[..size(MIB)]);
+    for (from, to, len) in [(64 * KIB, 512 * KIB, 128 * KIB), (0, 768 * KIB, 40 * KIB)] {
+        clone_range(&patched, from, len, &patched, to);
+    }
+    clone_range(
+        &File::open(live.join("mixed")).unwrap(),
+        128 * KIB,
+        512 * KIB,
+        &patched,
+        MIB,
+    );
+    patched.sync_all().unwrap();
+    snapshot(&live, &fs.join("s1"), &["-r"]);
+    // In the middle of one extent, without its snapshot and with it.
+    bookend.write_all_at(&noise(MIB, 9), 512 * KIB).unwrap();
+    bookend.sync_all().unwrap();
+    let file = fs::OpenOptions::new()
+        .append(true)
+        .open(live.join("text"))
+        .unwrap();
+    std::io::Write::write_all(&mut &file, b"one line more\n").unwrap();
+    file.sync_all().unwrap();
+    fs::remove_file(live.join("sparse")).unwrap();
+    snapshot(&live, &fs.join("s2"), &["-r"]);
+    snapshot(&live, &fs.join("writable"), &[]);
+    used(fs);
+    live
+}
+
+/// Clones, as btrfs does for this call.
+fn clone_range(from: &File, at: u64, len: u64, to: &File, offset: u64) {
+    let (mut at, mut offset) = (at, offset);
+    let copied = rustix::fs::copy_file_range(from, Some(&mut at), to, Some(&mut offset), size(len));
+    assert_eq!(copied.unwrap(), size(len));
+}
+
+/// Each codec to each other, and from none: contents, times and sharing stay, and as much space
+/// is free as was promised.
+#[test]
+fn nothing_changes_but_the_space() {
+    let Some(fs) = mounted("nothing_changes_but_the_space") else {
+        return;
+    };
+    tree(&fs);
+    let before = state(&fs.path());
+    let increment = stream_len(&fs.join("s1"), &fs.join("s2"));
+    let references = |fs: &Mount| {
+        let map = Map::new(&[fs.path()], &MapOptions::default()).unwrap();
+        (map.referenced_bytes, map.files, map.hole_bytes)
+    };
+    let shown = references(&fs);
+    let steps = [
+        (Codec::Zstd, Level::Number(1)),
+        (Codec::Zlib, Level::Number(9)),
+        (Codec::Lzo, Level::Number(9)),
+        (Codec::Zstd, Level::Auto),
+        (Codec::Zlib, Level::Smallest),
+        (Codec::Lzo, Level::Auto),
+        (Codec::Zstd, Level::Smallest),
+    ];
+    for (step, (codec, level)) in steps.into_iter().enumerate() {
+        let mut options = options(codec, level);
+        // So that each codec replaces the one before it.
+        let enough = used(&fs).data;
+        options.min_saving = (step > 0).then_some(0);
+        let (squeeze, _) = squeezed(&fs.path(), options);
+        let now = used(&fs);
+        let summary = squeeze.summary();
+        assert_eq!(
+            enough - now.data,
+            summary.freed_bytes(),
+            "{codec} {level}: {summary:?}"
+        );
+        assert_eq!(summary.grown_bytes, 0);
+        assert!(step > 0 || summary.freed_bytes() > 4 * MIB, "{summary:?}");
+        assert_eq!(state(&fs.path()), before, "{codec} {level}");
+        assert_eq!(references(&fs), shown, "{codec} {level}");
+        let sent = stream_len(&fs.join("s1"), &fs.join("s2"));
+        // A write may be cut elsewhere, which is a header more or less.
+        assert!(
+            sent.abs_diff(increment) < size(4 * KIB),
+            "{increment} became {sent}"
+        );
+        // Only what nothing can be done about is not compressed.
+        let map = Map::new(&[fs.path()], &MapOptions::default()).unwrap();
+        for extent in map.extents() {
+            assert_eq!(map.unreachable(extent), 0, "{extent:?}");
+        }
+    }
+    fs.remount();
+    assert_eq!(state(&fs.path()), before);
+    let scrub = Command::new("btrfs")
+        .args(["scrub", "start", "-B"])
+        .arg(fs.path())
+        .output();
+    assert!(scrub.unwrap().status.success());
+    fs.edit(|_| {
+        let check = Command::new("btrfs")
+            .arg("check")
+            .arg(fs.image())
+            .output()
+            .unwrap();
+        assert!(check.status.success(), "{check:?}");
+    });
+}
+
+/// Where a file cannot be given new extents, every other keeps the old ones.
+#[test]
+fn what_cannot_be_moved_is_left_whole() {
+    let Some(fs) = mounted("what_cannot_be_moved_is_left_whole") else {
+        return;
+    };
+    let text = text(size(MIB));
+    let [nocow, reserved, immutable] = ["nocow", "reserved", "immutable"].map(|name| fs.join(name));
+    chattr_c(&nocow).write_all_at(&text, 0).unwrap();
+    let file = create(&reserved);
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, MIB).unwrap();
+    file.write_all_at(&text[..size(512 * KIB)], 0).unwrap();
+    written(&immutable, &text);
+    let clone = create(fs.join("clone"));
+    rustix::fs::ioctl_ficlone(&clone, File::open(&immutable).unwrap()).unwrap();
+    let chattr = |flag: &str| {
+        let status = Command::new("chattr").arg(flag).arg(&immutable).status();
+        assert!(status.unwrap().success());
+    };
+    used(&fs);
+    chattr("+i");
+    let before = state(&fs.path());
+    let space = used(&fs);
+    let (squeeze, _) = squeezed(&fs.path(), zstd(3));
+    chattr("-i");
+    let left: Vec<_> = squeeze
+        .summary()
+        .left
+        .iter()
+        .map(|(left, share)| (*left, share.extents))
+        .collect();
+    let all = [
+        (Left::NoChecksums, 1),
+        (Left::Preallocated, 1),
+        (Left::Immutable, 1),
+    ];
+    assert_eq!(left, all);
+    assert_eq!(used(&fs).data, space.data);
+    chattr("+i");
+    let mut after = state(&fs.path());
+    chattr("-i");
+    // chattr sets its ctime.
+    let times = before[&immutable].0.clone();
+    after.get_mut(&immutable).unwrap().0 = times;
+    assert_eq!(after, before);
+}
+
+/// While a snapshot is sent, what it shows is left; afterwards it is squeezed.
+#[test]
+fn a_snapshot_that_is_being_sent_is_waited_for() {
+    let Some(fs) = mounted("a_snapshot_that_is_being_sent_is_waited_for") else {
+        return;
+    };
+    let live = fs.join("live");
+    subvolume(&live);
+    written(&live.join("text"), &text(size(4 * MIB)));
+    snapshot(&live, &fs.join("s"), &["-r"]);
+    let space = used(&fs);
+    let mut send = Command::new("btrfs");
+    let mut send = send
+        .arg("send")
+        .arg("-q")
+        .arg(fs.join("s"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = send.stdout.take().unwrap();
+    // It is under way, and goes on only when more is read.
+    pipe.read_exact(&mut [0; 4096]).unwrap();
+    let (squeeze, _) = squeezed(&fs.path(), zstd(3));
+    let left: Vec<_> = squeeze.summary().left.keys().copied().collect();
+    assert_eq!(left, [Left::Busy]);
+    assert_eq!(squeeze.summary().freed_bytes(), 0);
+    assert_eq!(used(&fs).data, space.data, "nothing has grown");
+    let mut rest = Vec::new();
+    pipe.read_to_end(&mut rest).unwrap();
+    assert!(send.wait().unwrap().success());
+    let (squeeze, _) = squeezed(&fs.path(), zstd(3));
+    assert!(squeeze.summary().left.is_empty(), "{:?}", squeeze.summary());
+    assert_eq!(space.data - used(&fs).data, squeeze.summary().freed_bytes());
+}
+
+/// A writer who changes a file all the time loses nothing.
+#[test]
+fn no_write_is_lost() {
+    let Some(fs) = mounted("no_write_is_lost") else {
+        return;
+    };
+    let live = fs.join("live");
+    subvolume(&live);
+    let path = live.join("busy");
+    let mut expected = text(size(2 * MIB) + 777);
+    written(&path, &expected);
+    snapshot(&live, &fs.join("s"), &["-r"]);
+    let original = expected.clone();
+    let stop = AtomicBool::new(false);
+    let mut rounds = 0;
+    thread::scope(|scope| {
+        let squeezer = scope.spawn(|| {
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let level = 1 + rounds % 3;
+                let mut options = zstd(level);
+                options.min_saving = Some(0);
+                squeezed(&fs.path(), options);
+                rounds += 1;
+            }
+            rounds
+        });
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        let mut random = 88_172_645_463_325_252_u64;
+        for write in 0..10_000_u32 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let at = usize::try_from(random % (2 * MIB)).unwrap();
+            let len = usize::try_from(random >> 40).unwrap() % 9000 + 1;
+            let end = (at + len).min(expected.len());
+            let data = format!("{write:>9}").repeat(1001);
+            expected[at..end].copy_from_slice(&data.as_bytes()[..end - at]);
+            file.write_all_at(&expected[at..end], at as u64).unwrap();
+            match write % 50 {
+                0 => file.sync_data().unwrap(),
+                1 => thread::sleep(Duration::from_millis(3)),
+                _ => {}
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        rounds = squeezer.join().unwrap();
+    });
+    assert!(rounds > 1, "nothing was squeezed while it was written");
+    assert!(fs::read(&path).unwrap() == expected);
+    used(&fs);
+    fs.remount();
+    assert!(fs::read(&path).unwrap() == expected);
+    assert!(fs::read(fs.join("s").join("busy")).unwrap() == original);
+}
+
+/// A run after another has next to nothing to do: short extents that have become neighbours in all
+/// files that show them. With the generation that the last one named it reads no file.
+#[test]
+fn the_next_run_finds_nothing() {
+    let Some(fs) = mounted("the_next_run_finds_nothing") else {
+        return;
+    };
+    let live = tree(&fs);
+    let (first, _) = squeezed(&fs.path(), zstd(6));
+    let all = first.summary().before.extents;
+    let (second, _) = squeezed(&fs.path(), zstd(6));
+    let found = second.summary().before.extents;
+    assert!(found < all / 50, "{found} after {all}");
+    let space = used(&fs);
+    let (third, _) = squeezed(&fs.path(), zstd(6));
+    assert_eq!(third.summary().before.extents, 0, "{:?}", third.summary());
+    assert_eq!(used(&fs).data, space.data);
+    let next = first.next_generation().unwrap();
+    let since = |since| {
+        let mut options = zstd(6);
+        options.since = since;
+        squeezed(&fs.path(), options)
+    };
+    // What the second run made is not what the first knows.
+    let (fourth, _) = since(next);
+    let next = fourth.next_generation().unwrap();
+    let (fifth, seen) = since(next);
+    assert_eq!(fifth.planned().extents, 0);
+    assert!(seen.is_empty());
+    // What is made now is found, and nothing else.
+    written(&live.join("new"), &text(size(MIB)));
+    let (sixth, seen) = since(fifth.next_generation().unwrap());
+    assert_eq!(sixth.summary().before.extents, 1, "{seen:?}");
+    let (seventh, _) = since(sixth.next_generation().unwrap());
+    assert_eq!(seventh.planned().extents, 0);
+}
+
+/// Where a mount option would cut plain data into pieces, it stays in one.
+#[test]
+fn plain_data_stays_in_long_extents() {
+    let options = support::Options::default().mounted_with("compress-force=zstd:3");
+    let Some(fs) = support::btrfs("plain_data_stays_in_long_extents", &options) else {
+        return;
+    };
+    let mut data = noise(8 * MIB, 3);
+    data.extend(text(size(8 * MIB)));
+    written(&fs.join("file"), &data);
+    let map = |fs: &Mount| Map::new(&[fs.path()], &MapOptions::default()).unwrap();
+    let plain = |map: &Map| {
+        let plain = map
+            .extents()
+            .iter()
+            .filter(|extent| extent.compression == OnDiskId(0));
+        plain.map(|extent| extent.disk_bytes).collect::<Vec<_>>()
+    };
+    // In one extent before, so that all of it has to be made again.
+    fs.edit(|_| {});
+    let file = File::options().write(true).open(fs.join("file")).unwrap();
+    file.set_len(0).unwrap();
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 16 * MIB).unwrap();
+    file.write_all_at(&data, 0).unwrap();
+    file.sync_all().unwrap();
+    assert_eq!(map(&fs).extents().len(), 1, "{:?}", map(&fs).extents());
+    let (squeeze, _) = squeezed(&fs.path(), zstd(3));
+    assert_eq!(squeeze.summary().before.extents, 1);
+    assert_eq!(plain(&map(&fs)), [8 * MIB]);
+    assert!(fs::read(fs.join("file")).unwrap() == data);
+}
+
+/// Without a change it says what would be saved, to the byte.
+#[test]
+fn a_dry_run_says_what_would_be_saved() {
+    let Some(fs) = mounted("a_dry_run_says_what_would_be_saved") else {
+        return;
+    };
+    tree(&fs);
+    let space = used(&fs);
+    let mut dry = zstd(3);
+    dry.dry_run = true;
+    let (dry, _) = squeezed(&fs.path(), dry);
+    assert_eq!(used(&fs), space);
+    let (real, _) = squeezed(&fs.path(), zstd(3));
+    assert_eq!(dry.summary(), real.summary());
+}
