@@ -18,6 +18,7 @@
 //! | `estimate` | [`estimate`]: what compressing them again would give |
 //! | `stored` | reads an extent as it is stored, through whatever file shows it |
 //! | `names` | [`Names`]: what the files that show an extent are called |
+//! | `beneath` | [`Beneath`]: opens and makes what is in a directory, and nothing outside it |
 //! | `error` | why it does not work |
 //!
 //! A path to the top of a subvolume means the subvolume and all subvolumes and snapshots that lie
@@ -43,6 +44,7 @@
 //! All of this needs `CAP_SYS_ADMIN`. The filesystem may change meanwhile: the map has some of
 //! before and some of after, and whoever acts on it asks [`References`] about each extent.
 
+mod beneath;
 mod directories;
 mod error;
 mod estimate;
@@ -58,6 +60,7 @@ mod stored;
 mod totals;
 mod verify;
 
+pub use beneath::Beneath;
 pub use directories::{Directories, DirectoryId};
 pub use error::FilesError;
 pub use estimate::{EstimateOptions, Estimates, estimate};

@@ -20,6 +20,7 @@
 //! | `subvolume` | [`subvolume`], [`subvolume_id`], [`directory_path`] |
 //! | `space` | [`filesystem`], [`space_used`], [`commit`] |
 //! | `fiemap` | [`fiemap`]: the extents of a file, for who is not root |
+//! | `clone` | [`clone_range`]: shows a range of a file elsewhere, without copying |
 //! | `dedupe` | [`dedupe`]: has the kernel compare ranges and share what is equal |
 //!
 //! ```no_run
@@ -75,6 +76,7 @@
 //! the end of the file, put a hole there. A write that succeeds is not on disk yet: errors of
 //! the device appear in `fsync`, or not before the data is read; see [`ExtentWriter`].
 
+mod clone;
 mod dedupe;
 mod error;
 mod fiemap;
@@ -91,6 +93,7 @@ mod verify;
 mod write;
 mod writer;
 
+pub use clone::clone_range;
 pub use dedupe::{Deduped, Destination, MAX_DEDUPE, dedupe};
 pub use error::{ProbeError, QueryError, ReadError, WriteError};
 pub use fiemap::{FiemapExtent, fiemap};

@@ -331,6 +331,7 @@ mod tests {
             (names::LOGICAL_INO, header::BTRFS_IOC_LOGICAL_INO_V2),
             (names::SUBVOL_INFO, header::BTRFS_IOC_GET_SUBVOL_INFO),
             (dedupe::DEDUPE, header::FIDEDUPERANGE),
+            (dedupe::CLONE, header::FICLONERANGE),
             (fiemap::FIEMAP, header::FS_IOC_FIEMAP),
         ];
         for (ours, theirs) in numbers {

@@ -12,6 +12,7 @@
 //! | `data` | [`Extent`]: where the data of a file is |
 //! | `walk` | [`Walk`]: all entries, each directory before what is in it |
 //! | `read` | [`Data`]: the bytes of an extent |
+//! | `unpack` | [`unpack()`]: files in a directory |
 //! | `digest` | [`digest`]: one number for a tree, whatever the streams it comes from |
 //! | `error` | [`TreeError`] |
 //!
@@ -30,6 +31,8 @@ mod follow;
 mod inode;
 mod names;
 mod read;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+mod unpack;
 mod walk;
 
 pub use chain::{Chain, Options, Parent, Source, Subvolume};
@@ -39,4 +42,6 @@ pub use follow::{BYTES_PER_CHANGE, BYTES_PER_EXTENT, BYTES_PER_NAME};
 pub use inode::{Inode, Kind, Times};
 pub use names::Tree;
 pub use read::{Data, ReadAt};
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+pub use unpack::{FLAGS_XATTR, Flags, LeftOut, UnpackError, UnpackOptions, UnpackSummary, unpack};
 pub use walk::{MAX_DEPTH, Step, Visit, Walk};

@@ -80,6 +80,14 @@ impl Tree {
         self.names.is_empty()
     }
 
+    /// Bytes of data of all files, without holes; what is shared counts for each.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        let files = self.inodes.values();
+        let data = files.flat_map(|inode| inode.extents());
+        data.map(|extent| extent.len).fold(0, u64::saturating_add)
+    }
+
     /// What is at a path; `None` where there is nothing. The empty path is the subvolume itself.
     #[must_use]
     pub fn at(&self, path: &[u8]) -> Option<&Arc<Inode>> {

@@ -51,6 +51,17 @@ pub struct Data<'a, R> {
     last: Option<(u32, u64, Bytes)>,
 }
 
+/// Of the same inputs, with nothing decoded yet.
+impl<R> Clone for Data<'_, R> {
+    fn clone(&self) -> Self {
+        Self {
+            sources: self.sources,
+            inputs: self.inputs,
+            last: None,
+        }
+    }
+}
+
 /// A command that has been read again, and is not decoded yet.
 #[derive(Debug, Clone)]
 pub(super) struct Fetched {

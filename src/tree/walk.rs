@@ -44,7 +44,7 @@ pub struct Walk<'a> {
 /// A directory on the way.
 struct Open<'a> {
     visit: Visit<'a>,
-    rest: Box<dyn Iterator<Item = (&'a Arc<[u8]>, NodeId)> + 'a>,
+    rest: Box<dyn Iterator<Item = (&'a Arc<[u8]>, NodeId)> + Send + 'a>,
     /// Bytes of its path.
     path_len: usize,
 }

@@ -32,6 +32,7 @@ mod scan;
 mod squeeze;
 mod stored;
 mod stream;
+mod unpack;
 mod utc;
 mod version;
 mod words;
@@ -140,6 +141,8 @@ enum Command {
     Squeeze(squeeze::Args),
     /// Check, recompress, decompress, reframe and list send streams
     Stream(stream::Args),
+    /// Unpack stored send streams into a directory of any filesystem
+    Unpack(unpack::Args),
     /// Say what the code of a finding means, and what to do
     Explain(explain::Args),
     /// Print completions for a shell
@@ -214,6 +217,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(args, &mut output),
         Command::Squeeze(args) => squeeze::run(args, &mut output),
         Command::Stream(args) => stream::run(args, &mut output),
+        Command::Unpack(args) => unpack::run(args, &mut output),
         Command::Explain(args) => explain::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
         Command::Man(args) => completions::man(args, &mut output),

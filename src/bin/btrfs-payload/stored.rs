@@ -106,6 +106,14 @@ impl Opened {
         Data::new(&self.chain, &self.inputs)
     }
 
+    /// Bytes of data that the subvolume has, for a bar.
+    pub(crate) fn len(&self) -> u64 {
+        let Ok(subvolume) = self.subvolume() else {
+            return 0;
+        };
+        subvolume.tree.data_bytes()
+    }
+
     /// The names of the inputs.
     pub(crate) fn name(&self) -> String {
         let names: Vec<&str> = self.inputs.iter().map(|input| &input.name[..]).collect();

@@ -1,15 +1,17 @@
-//! `FIDEDUPERANGE`.
+//! `FIDEDUPERANGE` and `FICLONERANGE`.
 
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use linux_raw_sys::general::{file_dedupe_range, file_dedupe_range_info};
+use linux_raw_sys::general::{file_clone_range, file_dedupe_range, file_dedupe_range_info};
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{Opcode, opcode};
+use rustix::ioctl::{self, Opcode, Setter, opcode};
 
 use super::{call_in_buffer, u32_at, u64_at};
 
 pub(super) const DEDUPE: Opcode = opcode::read_write::<file_dedupe_range>(0x94, 54);
+
+pub(super) const CLONE: Opcode = opcode::write::<file_clone_range>(0x94, 13);
 
 const HEADER: usize = size_of::<file_dedupe_range>();
 const ENTRY: usize = size_of::<file_dedupe_range_info>();
@@ -51,4 +53,23 @@ pub(in super::super) fn dedupe(
         (u64_at(entry, 16), status)
     });
     Ok(results.collect())
+}
+
+/// Shows a range of a file in another.
+pub(in super::super) fn clone_range(
+    from: BorrowedFd<'_>,
+    offset: u64,
+    len: u64,
+    to: BorrowedFd<'_>,
+    to_offset: u64,
+) -> Result<()> {
+    let argument = file_clone_range {
+        src_fd: from.as_raw_fd().into(),
+        src_offset: offset,
+        src_length: len,
+        dest_offset: to_offset,
+    };
+    // SAFETY: the opcode takes this structure and changes nothing of it; the descriptor in it is
+    // open for as long as it is borrowed.
+    unsafe { ioctl::ioctl(to, Setter::<CLONE, _>::new(argument)) }
 }

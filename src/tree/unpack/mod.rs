@@ -1,0 +1,180 @@
+//! Unpacking: a tree becomes files in a directory, on any filesystem.
+//!
+//! Nothing is written outside the directory, and nothing through a symbolic link:
+//! [`Beneath`](crate::files::Beneath) opens every path. First everything is made, with its data; what is
+//! about directories, and what would stand in the way, comes last.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `plan` | what is to be made, in which order, and what is shared |
+//! | `write` | makes it |
+//! | `attributes` | owners, modes, times, extended attributes, flags |
+//! | `error` | [`UnpackError`] |
+
+mod attributes;
+mod error;
+mod plan;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+pub use error::UnpackError;
+
+use super::names::Tree;
+use super::read::{Data, ReadAt};
+use crate::files::Beneath;
+use crate::ioctl::{self, EncodedIo, Probe};
+use crate::pipeline;
+
+/// What becomes of the flags of inodes (`FILEATTR`), which `btrfs receive` drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flags {
+    /// They are set where the filesystem has them: NOCOW before there is data, immutable at last.
+    Apply,
+    /// They become an extended attribute, [`FLAGS_XATTR`], with the number as text.
+    Xattr,
+    /// They are dropped.
+    #[default]
+    Drop,
+}
+
+/// The extended attribute of [`Flags::Xattr`].
+pub const FLAGS_XATTR: &str = "user.btrfs.flags";
+
+/// How to unpack.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct UnpackOptions {
+    /// Owners and groups are set. Without privilege only one's own can be.
+    pub same_owner: bool,
+    /// What becomes of the flags of inodes.
+    pub flags: Flags,
+    /// Waits until everything is on the disk.
+    pub sync: bool,
+    /// The directory may have something in it, which is replaced where it has the same path.
+    pub force: bool,
+}
+
+impl Default for UnpackOptions {
+    fn default() -> Self {
+        Self {
+            same_owner: rustix::process::geteuid().is_root(),
+            flags: Flags::default(),
+            sync: true,
+            force: false,
+        }
+    }
+}
+
+/// What could not be kept, as the process may not set it or the filesystem does not have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LeftOut {
+    /// Owner or group.
+    Owner,
+    /// Set-user-ID or set-group-ID, as the owner is another one.
+    SetId,
+    /// A device node: it is not there.
+    Device,
+    /// An extended attribute.
+    Xattr,
+    /// Flags of an inode.
+    Flags,
+    /// Permissions.
+    Mode,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Owner => "owner",
+            Self::SetId => "set-id bit",
+            Self::Device => "device node",
+            Self::Xattr => "extended attribute",
+            Self::Flags => "file attribute",
+            Self::Mode => "mode",
+        })
+    }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnpackSummary {
+    /// Directories, without the one that everything is in.
+    pub directories: u64,
+    /// Regular files, each once.
+    pub files: u64,
+    /// Further names of files.
+    pub links: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Devices, pipes, sockets.
+    pub specials: u64,
+    /// Bytes of data, without holes.
+    pub data: u64,
+    /// Those of them that are shared with what was there already.
+    pub shared: u64,
+    /// Those of them that were written encoded.
+    pub encoded: u64,
+    /// What was left out, and how many times.
+    pub left_out: BTreeMap<LeftOut, u64>,
+}
+
+/// Unpacks what is at some paths of a tree, with the directories they are in; all of it where no
+/// path is named. The directory is made where nothing is.
+///
+/// On btrfs, with `CAP_SYS_ADMIN`, extents are written encoded as they are. `progress` is told of
+/// data that is written, bytes.
+///
+/// # Errors
+/// [`UnpackError`] with the path. What was unpacked until then stays.
+pub fn unpack<R: ReadAt + Sync>(
+    tree: &Tree,
+    data: &Data<'_, R>,
+    paths: &[&[u8]],
+    directory: &Path,
+    options: &UnpackOptions,
+    jobs: NonZeroUsize,
+    progress: impl FnMut(u64),
+) -> Result<UnpackSummary, UnpackError> {
+    let selection = plan::Selection::new(tree, paths)?;
+    let beneath = prepare(directory, options.force).map_err(UnpackError::Directory)?;
+    let probe = ioctl::probe(beneath.top()).ok();
+    let encodes = |probe: &Probe| probe.encoded_io == EncodedIo::Supported;
+    let target = probe.filter(encodes).map(|probe| probe.target(0));
+    // Until the filesystem says that it cannot.
+    let shares = AtomicBool::new(true);
+    let mut plan = plan::Plan::new(&selection, data.clone(), &shares)?;
+    let mut writer = write::Writer::new(beneath, options, data.clone(), &shares, target, progress);
+    pipeline::ordered(
+        jobs,
+        || plan.next(),
+        || Ok(|batch: plan::Batch| batch.work(target.as_ref())),
+        |batch| writer.write(batch),
+    )?;
+    writer.finish(&selection)
+}
+
+/// Opens the directory, which has to be empty or not there.
+fn prepare(directory: &Path, force: bool) -> io::Result<Beneath> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let beneath = Beneath::open(directory)?;
+    if !force && fs::read_dir(directory)?.next().is_some() {
+        return Err(io::Error::new(
+            io::ErrorKind::DirectoryNotEmpty,
+            "it is not empty; --force replaces what has the same path",
+        ));
+    }
+    Ok(beneath)
+}

@@ -1,0 +1,406 @@
+//! Makes files, directories and the like, and writes data.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::super::data::Extent;
+use super::super::inode::{Inode, Kind};
+use super::super::read::{Data, ReadAt};
+use super::super::walk::{Step, Visit};
+use super::attributes::{self, Attributes};
+use super::error::UnpackError;
+use super::plan::{Selection, Todo};
+use super::{LeftOut, UnpackOptions, UnpackSummary};
+use crate::extent::EncodedExtent;
+use crate::files::Beneath;
+use crate::ioctl::{self, WriteError};
+use crate::rules::Target;
+use crate::rules::limits::u64_of;
+use crate::rules::sums::add;
+
+/// What a file or directory has until all of it is there: nobody else may look inside.
+const PRIVATE: u32 = 0o600;
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// A file being written.
+struct Open {
+    path: Arc<[u8]>,
+    inode: Arc<Inode>,
+    fd: OwnedFd,
+}
+
+/// Does what is planned.
+pub(super) struct Writer<'a, R, P> {
+    beneath: Beneath,
+    options: &'a UnpackOptions,
+    data: Data<'a, R>,
+    shares: &'a AtomicBool,
+    /// Where encoded extents can be written.
+    target: Option<Target>,
+    progress: P,
+    summary: UnpackSummary,
+    file: Option<Open>,
+    /// The file that data was shared from last.
+    from: Option<(Arc<[u8]>, OwnedFd)>,
+}
+
+impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
+    pub(super) fn new(
+        beneath: Beneath,
+        options: &'a UnpackOptions,
+        data: Data<'a, R>,
+        shares: &'a AtomicBool,
+        target: Option<Target>,
+        progress: P,
+    ) -> Self {
+        Self {
+            beneath,
+            options,
+            data,
+            shares,
+            target,
+            progress,
+            summary: UnpackSummary::default(),
+            file: None,
+            from: None,
+        }
+    }
+
+    pub(super) fn write(&mut self, steps: Vec<Todo>) -> Result<(), UnpackError> {
+        steps.into_iter().try_for_each(|step| self.step(step))
+    }
+
+    fn step(&mut self, step: Todo) -> Result<(), UnpackError> {
+        match step {
+            Todo::Make(path, inode) => self.make(&path, &inode),
+            Todo::Link(path, first) => self.link(&path, &first),
+            Todo::Begin(path, inode) => self.begin(path, inode),
+            Todo::End => self.end(),
+            Todo::Plain(extent, bytes) => {
+                self.plain(&extent, &bytes)?;
+                self.count(extent.len);
+                Ok(())
+            }
+            Todo::Encoded(extent, encoded) => self.encoded(&extent, &encoded),
+            Todo::Shared(extent, from, offset) => self.shared(&extent, &from, offset),
+            Todo::Failed(error) => {
+                let path = self.file.as_ref().map_or(&[][..], |file| &file.path);
+                Err(UnpackError::data(path, error))
+            }
+        }
+    }
+
+    fn count(&mut self, data: u64) {
+        add(&mut self.summary.data, data);
+        (self.progress)(data);
+    }
+
+    /// Does what makes something under a path; what is there is removed first where that is wished.
+    fn under<T>(
+        &mut self,
+        path: &[u8],
+        make: impl Fn(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>,
+    ) -> Result<T, UnpackError> {
+        let error = |source: io::Error| UnpackError::io("make", path, source);
+        let (directory, name) = self.beneath.parent(path).map_err(error)?;
+        let made = make(directory.as_fd(), name);
+        if !self.options.force || !matches!(made, Err(Errno::EXIST)) {
+            return made.map_err(|errno| error(errno.into()));
+        }
+        rustix::fs::unlinkat(&*directory, name, AtFlags::empty())
+            .and_then(|()| make(directory.as_fd(), name))
+            .map_err(|errno| error(errno.into()))
+    }
+
+    fn make(&mut self, path: &[u8], inode: &Inode) -> Result<(), UnpackError> {
+        match inode.kind() {
+            Kind::Directory => return self.directory(path, inode),
+            Kind::Symlink { target } => {
+                let target = OsStr::from_bytes(target);
+                self.under(path, |directory, name| {
+                    rustix::fs::symlinkat(target, directory, name)
+                })?;
+                add(&mut self.summary.symlinks, 1);
+            }
+            kind => {
+                let (file_type, device) = match *kind {
+                    Kind::CharDevice { major, minor } => {
+                        (FileType::CharacterDevice, rustix::fs::makedev(major, minor))
+                    }
+                    Kind::BlockDevice { major, minor } => {
+                        (FileType::BlockDevice, rustix::fs::makedev(major, minor))
+                    }
+                    Kind::Socket => (FileType::Socket, 0),
+                    _ => (FileType::Fifo, 0),
+                };
+                let mode = Mode::from_raw_mode(PRIVATE);
+                let made = self.under(path, |directory, name| {
+                    match rustix::fs::mknodat(directory, name, file_type, mode, device) {
+                        Err(Errno::PERM) if device != 0 => Ok(false),
+                        made => made.map(|()| true),
+                    }
+                })?;
+                if !made {
+                    self.left_out(LeftOut::Device);
+                    return Ok(());
+                }
+                add(&mut self.summary.specials, 1);
+            }
+        }
+        let (directory, name) = self.parent(path)?;
+        let mut attributes = Attributes::new(self.options, &mut self.summary);
+        attributes
+            .of_name(directory.as_fd(), name, inode)
+            .map_err(|source| UnpackError::io("set the attributes of", path, source))
+    }
+
+    fn directory(&mut self, path: &[u8], inode: &Inode) -> Result<(), UnpackError> {
+        let mode = Mode::from_raw_mode(PRIVATE_DIRECTORY);
+        let force = self.options.force;
+        self.under(path, |directory, name| {
+            match rustix::fs::mkdirat(directory, name, mode) {
+                Err(Errno::EXIST) if force && is_directory(directory, name) => Ok(()),
+                made => made,
+            }
+        })?;
+        add(&mut self.summary.directories, 1);
+        let fd = self.beneath.directory(path);
+        let fd = fd.map_err(|source| UnpackError::io("make", path, source))?;
+        Attributes::new(self.options, &mut self.summary).before_data(fd.as_fd(), inode);
+        Ok(())
+    }
+
+    fn parent<'p>(
+        &mut self,
+        path: &'p [u8],
+    ) -> Result<(std::rc::Rc<OwnedFd>, &'p OsStr), UnpackError> {
+        let parent = self.beneath.parent(path);
+        parent.map_err(|source| UnpackError::io("make", path, source))
+    }
+
+    fn link(&mut self, path: &[u8], first: &[u8]) -> Result<(), UnpackError> {
+        let (from, old) = self.parent(first)?;
+        let linked = self.under(path, |directory, name| {
+            match rustix::fs::linkat(&*from, old, directory, name, AtFlags::empty()) {
+                // The first name is that of a device which was left out.
+                Err(Errno::NOENT) => Ok(false),
+                linked => linked.map(|()| true),
+            }
+        })?;
+        if linked {
+            add(&mut self.summary.links, 1);
+        } else {
+            self.left_out(LeftOut::Device);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, path: Arc<[u8]>, inode: Arc<Inode>) -> Result<(), UnpackError> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(PRIVATE);
+        let fd = self.under(&path, |directory, name| {
+            // A name without a slash, that is not there yet: it leads nowhere.
+            rustix::fs::openat(directory, name, flags, mode)
+        })?;
+        Attributes::new(self.options, &mut self.summary).before_data(fd.as_fd(), &inode);
+        add(&mut self.summary.files, 1);
+        self.file = Some(Open { path, inode, fd });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), UnpackError> {
+        let Some(Open { path, inode, fd }) = self.file.take() else {
+            return Ok(());
+        };
+        let error = |source: io::Error| UnpackError::io("write", &path, source);
+        let size = rustix::fs::fstat(&fd)
+            .map_err(|errno| error(errno.into()))?
+            .st_size;
+        if u64::try_from(size).unwrap_or(0) != inode.size() {
+            rustix::fs::ftruncate(&fd, inode.size()).map_err(|errno| error(errno.into()))?;
+        }
+        let mut attributes = Attributes::new(self.options, &mut self.summary);
+        attributes.of_file(fd.as_fd(), &inode).map_err(error)
+    }
+
+    fn plain(&mut self, extent: &Extent, bytes: &[u8]) -> Result<(), UnpackError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let (mut rest, mut at) = (bytes, extent.offset);
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&file.fd, rest, at));
+            let written = match written {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written.map_err(io::Error::from),
+            };
+            let written = written.map_err(|source| UnpackError::io("write", &file.path, source))?;
+            rest = rest.get(written..).unwrap_or_default();
+            at = at.saturating_add(u64_of(written));
+        }
+        Ok(())
+    }
+
+    /// Where the kernel does not take the extent, its data is written; where it never will, others
+    /// are not tried.
+    fn encoded(&mut self, extent: &Extent, encoded: &EncodedExtent) -> Result<(), UnpackError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        if self.target.is_some() {
+            match ioctl::encoded_write(&file.fd, extent.offset, encoded) {
+                Ok(_) => {
+                    add(&mut self.summary.encoded, extent.len);
+                    self.count(extent.len);
+                    return Ok(());
+                }
+                Err(WriteError::NotBtrfs | WriteError::Unsupported | WriteError::NotPermitted) => {
+                    self.target = None;
+                }
+                Err(_) => {}
+            }
+        }
+        self.copy(extent)
+    }
+
+    /// Writes the data of an extent that no worker has decoded.
+    fn copy(&mut self, extent: &Extent) -> Result<(), UnpackError> {
+        let bytes = self.data.bytes(extent);
+        let bytes = bytes.map_err(|error| {
+            let path = self.file.as_ref().map_or(&[][..], |file| &file.path);
+            UnpackError::data(path, error)
+        })?;
+        self.plain(extent, &bytes)?;
+        self.count(extent.len);
+        Ok(())
+    }
+
+    fn shared(
+        &mut self,
+        extent: &Extent,
+        from: &Arc<[u8]>,
+        offset: u64,
+    ) -> Result<(), UnpackError> {
+        if !self.shares.load(Ordering::Relaxed) {
+            return self.copy(extent);
+        }
+        match self.share(extent, from, offset) {
+            Ok(()) => {
+                add(&mut self.summary.shared, extent.len);
+                self.count(extent.len);
+                Ok(())
+            }
+            Err(error) => {
+                // The filesystem cannot; no other extent is tried.
+                let errno = Errno::from_io_error(&error);
+                if matches!(errno, Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS)) {
+                    self.shares.store(false, Ordering::Relaxed);
+                }
+                self.copy(extent)
+            }
+        }
+    }
+
+    fn share(&mut self, extent: &Extent, from: &Arc<[u8]>, offset: u64) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        if *from == file.path {
+            return ioctl::clone_range(&file.fd, offset, extent.len, &file.fd, extent.offset);
+        }
+        let source = match self.from.take() {
+            Some((path, fd)) if path == *from => fd,
+            _ => self.beneath.file(from, OFlags::RDONLY, Mode::empty())?,
+        };
+        let shared = ioctl::clone_range(&source, offset, extent.len, &file.fd, extent.offset);
+        self.from = Some((Arc::clone(from), source));
+        shared
+    }
+
+    fn left_out(&mut self, what: LeftOut) {
+        attributes::left_out(&mut self.summary, what);
+    }
+
+    /// What is about directories, and what would have stood in the way of others; at last all has
+    /// to be on the disk.
+    pub(super) fn finish(
+        mut self,
+        selection: &Selection<'_>,
+    ) -> Result<UnpackSummary, UnpackError> {
+        self.from = None;
+        for mut walk in selection.walks() {
+            while let Some(step) = walk.next()? {
+                match step {
+                    Step::Leave(Visit { inode, .. })
+                        if !walk.path().is_empty() || selection.is_all() =>
+                    {
+                        let path = walk.path().to_vec();
+                        self.finish_directory(&path, inode)?;
+                    }
+                    Step::Enter(Visit { inode, .. })
+                        if *inode.kind() == Kind::File
+                            && Attributes::locks(self.options, inode) =>
+                    {
+                        let fd = self
+                            .beneath
+                            .file(walk.path(), OFlags::RDONLY, Mode::empty());
+                        let fd = fd.map_err(|error| UnpackError::io("open", walk.path(), error))?;
+                        Attributes::new(self.options, &mut self.summary).lock(fd.as_fd(), inode);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for path in selection.above.iter().rev() {
+            if let Some(inode) = selection.tree.at(path) {
+                self.finish_directory(path, inode)?;
+            }
+        }
+        if self.options.sync {
+            self.sync(selection)?;
+        }
+        Ok(self.summary)
+    }
+
+    fn finish_directory(&mut self, path: &[u8], inode: &Inode) -> Result<(), UnpackError> {
+        let error = |source| UnpackError::io("set the attributes of", path, source);
+        let fd = self.beneath.directory(path).map_err(error)?;
+        let mut attributes = Attributes::new(self.options, &mut self.summary);
+        attributes.of_file(fd.as_fd(), inode).map_err(error)?;
+        attributes.lock(fd.as_fd(), inode);
+        Ok(())
+    }
+
+    /// The filesystem as a whole is faster than each file; where that fails, the file is looked for.
+    fn sync(&mut self, selection: &Selection<'_>) -> Result<(), UnpackError> {
+        let Err(failed) = rustix::fs::syncfs(self.beneath.top()) else {
+            return Ok(());
+        };
+        for mut walk in selection.walks() {
+            while let Some(step) = walk.next()? {
+                if let Step::Enter(Visit { inode, .. }) = step
+                    && *inode.kind() == Kind::File
+                {
+                    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                    let synced = self.beneath.file(walk.path(), flags, Mode::empty());
+                    let synced = synced.and_then(|fd| Ok(rustix::fs::fsync(fd)?));
+                    synced.map_err(|source| UnpackError::io("write", walk.path(), source))?;
+                }
+            }
+        }
+        Err(UnpackError::Sync(failed.into()))
+    }
+}
+
+fn is_directory(directory: BorrowedFd<'_>, name: &OsStr) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+}
