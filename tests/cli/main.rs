@@ -3,6 +3,7 @@
 //! * [`golden`]: what it prints, in files beside their cases;
 //! * [`findings_page`], [`json_page`]: docs/findings.md, json.md and manifest.md are what is printed;
 //! * [`html_pages`]: pages of `--html` are closed, escaped, and load nothing;
+//! * [`browser`]: the same pages in Chromium: nothing is wider than the window, everything can be read;
 //! * [`pages`]: help, manual pages and completions;
 //! * [`manifest`]: manifests as a whole, and what `check` makes of several inputs;
 //! * [`dump`]: a dump explains every bit of a payload, once;
@@ -18,6 +19,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod assemble;
+mod browser;
 mod chain;
 mod dump;
 mod error_objects;

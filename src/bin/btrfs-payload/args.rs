@@ -283,11 +283,6 @@ pub(crate) fn open_file(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Reads a payload, `-` for standard input.
-pub(crate) fn read_payload(path: &Path) -> Result<Vec<u8>> {
-    payload_in(&open_input(path)?, path)
-}
-
 /// Reads a payload from an open file of that name. More than any payload can be is refused
 /// before it is read.
 pub(crate) fn payload_in(input: &File, path: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! `dump`: every byte of a payload explained.
 
 mod hex;
+mod page;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,10 +11,12 @@ use btrfs_payload::validate::{DumpLine, Finding, Piece, Structure, dump};
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::read_payload;
+use crate::args::{open_input, payload_in};
 use crate::claims::Claims;
 use crate::explain::{Explain, with_sound};
-use crate::output::{FindingLine, Output};
+use crate::origin::Origin;
+use crate::output::{FindingLine, Output, input_name};
+use crate::page::HtmlFile;
 
 /// Raw bytes shown of one structure.
 const SHOWN: usize = 8;
@@ -31,6 +34,9 @@ pub(crate) struct Args {
     hex: bool,
 
     #[command(flatten)]
+    html: HtmlFile,
+
+    #[command(flatten)]
     claims: Claims,
 
     #[command(flatten)]
@@ -45,6 +51,7 @@ const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload dump extents/000000000000.zstd
   btrfs-payload dump --hex payload.zlib --unencoded-len 3000 | less -R
+  btrfs-payload dump extents/000000000000.zstd --html payload.html
   btrfs-payload dump payload --codec lzo --unencoded-len 64K --format json
   btrfs-payload dump --explain lzo-header-straddles
 
@@ -71,8 +78,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return done;
     }
     let path = args.payload.as_deref().context("a payload is expected")?;
-    let payload = read_payload(path)?;
+    let input = open_input(path)?;
+    let payload = payload_in(&input, path)?;
     let (fields, target) = args.claims.of(path, &payload)?;
+    let html = args.html.begin(output)?;
     // Nothing is printed after the first failure to print.
     let mut printed = Ok(());
     if args.hex {
@@ -94,6 +103,20 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         }
     });
     printed?;
+    if let Some(html) = html {
+        let mut gathered = page::Gathered::default();
+        dump(&payload, &fields, &target, &mut |line| match line {
+            DumpLine::Structure(piece) => {
+                let raw = first_bytes(&payload, piece.bytes());
+                gathered.structure(&piece, place_of(&piece), raw);
+            }
+            DumpLine::Finding(finding) => gathered.finding(finding),
+            _ => {}
+        });
+        let name = input_name(path);
+        let page = gathered.page(&name, payload.len(), &fields, &report, output);
+        html.finish(&page, &Origin::of(&input))?;
+    }
     Ok(if report.is_sound() {
         Verdict::Sound
     } else {
@@ -115,11 +138,7 @@ fn print_finding(finding: &Finding, output: &mut Output) -> Result<()> {
 
 fn print_structure(payload: &[u8], piece: &Piece<Structure>, output: &mut Output) -> Result<()> {
     let (offset, bit) = (piece.bits.start / 8, piece.bits.start % 8);
-    let place = if bit == 0 {
-        format!("{offset:#08x}")
-    } else {
-        format!("{offset:#08x}.{bit}")
-    };
+    let place = place_of(piece);
     let line = Line {
         kind: "piece",
         offset,
@@ -131,6 +150,16 @@ fn print_structure(payload: &[u8], piece: &Piece<Structure>, output: &mut Output
     let Line { raw, meaning, .. } = &line;
     output.text(format_args!("{place:<11}{raw:<28}{meaning}"))?;
     output.json(&line)
+}
+
+/// Where a structure begins: the byte, and the bit where it is not the first.
+fn place_of(piece: &Piece<Structure>) -> String {
+    let (offset, bit) = (piece.bits.start / 8, piece.bits.start % 8);
+    if bit == 0 {
+        format!("{offset:#08x}")
+    } else {
+        format!("{offset:#08x}.{bit}")
+    }
 }
 
 /// The first of some bytes, in hexadecimal.

@@ -14,6 +14,15 @@ pub(crate) enum Ink {
     Reserved,
     /// What is not there: saved, or free.
     Saved,
+    /// What bytes of a payload are for; in a map, the later of these is shown of two.
+    Padding,
+    Data,
+    Unexplained,
+    Table,
+    Header,
+    Checksum,
+    /// Where a rule is broken.
+    Broken,
 }
 
 impl Ink {
@@ -37,6 +46,13 @@ impl Ink {
             Self::Unknown => "unknown",
             Self::Reserved => "reserved",
             Self::Saved => "saved",
+            Self::Padding => "padding",
+            Self::Data => "data",
+            Self::Unexplained => "unexplained",
+            Self::Table => "codes",
+            Self::Header => "head",
+            Self::Checksum => "checksum",
+            Self::Broken => "broken",
         }
     }
 }

@@ -11,11 +11,13 @@
 //! | `ink` | [`Ink`]: the colours, by what they stand for |
 //! | `bars` | bars of shares, with their legend |
 //! | `table` | tables, which are lists of cards where there is little room |
+//! | `bytes` | a map of bytes beside the explanation of its parts |
 //! | `findings` | [`Findings`]: by their codes, with what to do; a bounded number of places |
 //! | `file` | [`HtmlFile`]: the option `--html`, and the file |
 //! | `style.css` | how it looks |
 
 mod bars;
+mod bytes;
 mod document;
 mod file;
 mod findings;
@@ -24,6 +26,7 @@ mod table;
 mod text;
 
 pub(crate) use bars::{Share, percent};
+pub(crate) use bytes::Line;
 pub(crate) use document::{Page, Tone};
 pub(crate) use file::HtmlFile;
 pub(crate) use findings::{Findings, Place};
