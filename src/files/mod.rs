@@ -16,6 +16,7 @@
 //! | `directories` | what extents are counted for |
 //! | `verify` | [`verify`]: decodes every compressed extent, once |
 //! | `estimate` | [`estimate`]: what compressing them again would give |
+//! | `survey` | [`survey`]: what anybody may see, by FIEMAP |
 //! | `stored` | reads an extent as it is stored, through whatever file shows it |
 //! | `names` | [`Names`]: what the files that show an extent are called |
 //! | `beneath` | [`Beneath`]: opens and makes what is in a directory, and nothing outside it |
@@ -41,8 +42,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! All of this needs `CAP_SYS_ADMIN`. The filesystem may change meanwhile: the map has some of
-//! before and some of after, and whoever acts on it asks [`References`] about each extent.
+//! All of this but [`survey`] needs `CAP_SYS_ADMIN`. The filesystem may change meanwhile: the map
+//! has some of before and some of after, and whoever acts on it asks [`References`] about each
+//! extent.
 
 mod beneath;
 mod directories;
@@ -57,6 +59,7 @@ mod scope;
 mod shown;
 mod squeeze;
 mod stored;
+mod survey;
 mod totals;
 mod verify;
 
@@ -70,5 +73,6 @@ pub use names::{Name, Names, Place};
 pub use references::{Found, Reference, References};
 pub use scope::Included;
 pub use squeeze::{Left, Share, Squeeze, SqueezeOptions, SqueezeSummary, Squeezed};
+pub use survey::{Survey, survey};
 pub use totals::{Kind, Sum, Totals};
 pub use verify::{Event, Unsound, Verified, Where, verify};

@@ -1,4 +1,4 @@
-//! Which bytes of an extent files show: ranges that are united.
+//! Which bytes of an extent, or of the disk, files show: ranges that are united.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,6 +27,12 @@ impl Ranges {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().map(|(&start, &end)| start..end)
+    }
+
+    /// Bytes in all of them.
+    pub(super) fn sum(&self) -> u64 {
+        let lengths = self.0.iter().map(|(start, end)| end.saturating_sub(*start));
+        lengths.fold(0, u64::saturating_add)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,6 +73,8 @@ mod tests {
                         "{a:?} {b:?} {c:?}"
                     );
                     assert_eq!(ranges.len(), expected.len());
+                    let set = bytes.iter().filter(|set| **set).count();
+                    assert_eq!(ranges.sum(), u64::try_from(set).unwrap());
                 }
             }
         }

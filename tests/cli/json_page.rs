@@ -161,6 +161,7 @@ pub(crate) fn is_of_filesystems(field: &str) -> bool {
         "stored",
         "directory",
         "scan",
+        "survey",
         "place",
         "verified",
         "squeezed",

@@ -1,12 +1,13 @@
 //! `scan` on a mounted btrfs.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::IoSlice;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use btrfs_payload::ioctl::{self, Submission};
@@ -14,6 +15,7 @@ use btrfs_payload::rules::{EncodedIoId, ExtentFields};
 use rustix::fs::{FallocateFlags, fallocate};
 use serde_json::Value;
 
+use crate::json_page::Page;
 use crate::material::{content, lines, noise};
 use crate::support::{self, Mount, Options, create, snapshot, subvolume, zlib_of};
 use crate::{Run, program, run};
@@ -372,4 +374,265 @@ fn an_interrupt_says_what_was_done() {
         }
     }
     panic!("it always ended before the interrupt, or had done nothing");
+}
+
+/// The program as a user who is nobody: a copy of it where everybody may run it.
+fn as_nobody(fs: &Mount, arguments: &[&str]) -> Run {
+    let program = fs.outside().join("program");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_btrfs-payload"), &program).unwrap();
+        let everybody = Permissions::from_mode(0o755);
+        fs::set_permissions(fs.outside(), everybody).unwrap();
+    }
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let mut command = Command::new("setpriv");
+    command.args(nobody).arg(program).args(arguments);
+    command.current_dir("/").output().unwrap().into()
+}
+
+/// Without root: each place on disk once, and what is not known is said.
+#[test]
+fn without_root_it_says_what_anybody_may_see() {
+    let name = "without_root_it_says_what_anybody_may_see";
+    let options = Options::default().mounted_with("compress-force=zstd");
+    let Some(fs) = support::btrfs(name, &options) else {
+        return;
+    };
+    let live = fs.join("live");
+    subvolume(&live);
+    fs::create_dir(live.join("sub")).unwrap();
+    subvolume(&live.join("sub/nested"));
+    fs::write(live.join("noise"), noise(1 << 20)).unwrap();
+    fs::write(live.join("sub/nested/text"), lines(1 << 20)).unwrap();
+    fs::write(live.join("inline"), b"four").unwrap();
+    fs::hard_link(live.join("noise"), live.join("sub/link")).unwrap();
+    std::os::unix::fs::symlink("noise", live.join("symlink")).unwrap();
+    let reserved = create(live.join("reserved"));
+    fallocate(&reserved, FallocateFlags::empty(), 0, 256 << 10).unwrap();
+    reserved.sync_all().unwrap();
+    sync(&fs);
+    // The same extents again, the first half of one of them, and a snapshot of most.
+    let text = File::open(live.join("sub/nested/text")).unwrap();
+    let clone = create(live.join("clone"));
+    rustix::fs::ioctl_ficlone(&clone, &text).unwrap();
+    let half = create(live.join("half"));
+    rustix::fs::copy_file_range(&text, Some(&mut 0), &half, Some(&mut 0), 65_536).unwrap();
+    snapshot(&live, &fs.join("frozen"), &["-r"]);
+    sync(&fs);
+    let path = fs.path().to_str().unwrap().to_owned();
+
+    let seen = as_nobody(&fs, &["scan", &path, "--format", "json"]);
+    assert_eq!((seen.code, seen.stderr.as_str()), (Some(0), ""), "{seen:?}");
+    let mut page = Page::json();
+    page.see(&seen.stdout);
+    let missing = page.not_seen().into_iter();
+    let missing: Vec<_> = missing
+        .filter(|field| field.starts_with("survey "))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let survey = &of_kind(&seen, "survey")[0];
+    let number = |field: &str| survey[field].as_u64().unwrap();
+    // Root sees the same, and more.
+    let root = run(fs.outside(), ["scan", &path, "--format", "json"]);
+    let stored = of_kind(&root, "stored");
+    let of = |kind: &str, inline: bool, field: &str| {
+        let of_kind = |line: &&Value| line["stored"] == kind && line["inline"] == inline;
+        stored.iter().find(of_kind).unwrap()[field]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(number("plain_bytes"), of("plain", false, "disk_bytes"));
+    assert_eq!(number("compressed_extents"), of("zstd", false, "extents"));
+    assert_eq!(
+        number("compressed_shown_bytes"),
+        of("zstd", false, "decoded_bytes")
+    );
+    assert_eq!(
+        number("preallocated_bytes"),
+        of("preallocated", false, "disk_bytes")
+    );
+    assert_eq!(number("inline_extents"), of("plain", true, "extents"));
+    let scan = &of_kind(&root, "scan")[0];
+    assert_eq!(
+        (&survey["files"], &survey["referenced_bytes"]),
+        (&scan["files"], &scan["referenced_bytes"])
+    );
+    // All of it is in the snapshot too.
+    assert_eq!(number("shared_plain_bytes"), 1 << 20);
+    assert_eq!(number("shared_compressed_extents"), 8);
+    // However often it is asked for.
+    let sub = live.join("sub").to_str().unwrap().to_owned();
+    let twice = as_nobody(
+        &fs,
+        &["scan", &sub, &path, &path, &sub, "--format", "json", "-j3"],
+    );
+    assert_eq!(seen, twice);
+
+    let text = as_nobody(&fs, &["scan", &path]);
+    assert_eq!(text.code, Some(0));
+    let last = text.stdout.lines().last().unwrap();
+    assert!(last.starts_with("without root it is not known: "), "{last}");
+    let wants_root = ["--verify", "--estimate=lzo", "--html=/dev/null"];
+    for more in wants_root {
+        let denied = as_nobody(&fs, &["scan", &path, more]);
+        assert_eq!(
+            (denied.code, denied.stdout.as_str()),
+            (Some(2), ""),
+            "{denied:?}"
+        );
+        assert!(denied.stderr.contains("root"), "{denied:?}");
+    }
+
+    // What may not be read is counted, and no more than that.
+    let private = Permissions::from_mode(0o600);
+    fs::set_permissions(live.join("noise"), private.clone()).unwrap();
+    fs::set_permissions(live.join("sub"), private).unwrap();
+    let denied = as_nobody(&fs, &["scan", live.to_str().unwrap(), "--format", "json"]);
+    assert_eq!(
+        (denied.code, denied.stderr.as_str()),
+        (Some(2), ""),
+        "{denied:?}"
+    );
+    let survey = &of_kind(&denied, "survey")[0];
+    assert_eq!(
+        (&survey["files"], &survey["denied"]),
+        (&4.into(), &2.into())
+    );
+    let denied = as_nobody(&fs, &["scan", live.to_str().unwrap()]);
+    assert_eq!(
+        denied.stderr,
+        "btrfs-payload: 2 files and directories may not be read, and what is in them is not \
+         counted\n"
+    );
+}
+
+/// Directories and snapshots come and go; nobody is kept from an answer by that.
+#[test]
+fn what_goes_away_meanwhile_stops_nothing() {
+    let name = "what_goes_away_meanwhile_stops_nothing";
+    let options = Options::default().mounted_with("compress-force=zstd:1");
+    let Some(fs) = support::btrfs(name, &options) else {
+        return;
+    };
+    let live = fs.join("live");
+    subvolume(&live);
+    fs::write(live.join("stays"), lines(1 << 20)).unwrap();
+    sync(&fs);
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let data = lines(200_000);
+            let mut number = 0;
+            while !ends.load(Ordering::Relaxed) {
+                number += 1;
+                let path = live.join(format!("{}", number % 7));
+                let below = path.join("a/b/c");
+                fs::create_dir_all(&below).unwrap();
+                for file in 0..20 {
+                    fs::write(below.join(format!("{file}")), &data).unwrap();
+                    fs::write(path.join(format!("{file}")), &data[..1000]).unwrap();
+                }
+                if number % 3 == 0 {
+                    sync(&fs);
+                    snapshot(&live, &fs.join("frozen"), &["-r"]);
+                    support::delete_subvolume(&fs.join("frozen"));
+                }
+                fs::remove_dir_all(&path).unwrap();
+            }
+        });
+        // Also where one of them panics.
+        let _ends = EndsOnDrop(&ends);
+        let path = fs.path().to_str().unwrap().to_owned();
+        for round in 0..20 {
+            let arguments: &[&str] = match round % 4 {
+                0 => &["--verify"],
+                1 => &["--estimate", "lzo", "--samples", "30"],
+                _ => &[],
+            };
+            let all = [&["scan", &path, "--format", "json"], arguments].concat();
+            let run = if round % 4 == 2 {
+                as_nobody(&fs, &all)
+            } else {
+                run(fs.outside(), all)
+            };
+            assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+            for verified in of_kind(&run, "verified") {
+                assert!(verified["extents"].as_u64().unwrap() >= 8, "{verified}");
+            }
+        }
+    });
+}
+
+struct EndsOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Against compsize, where it is installed; in the memory that the documentation of `Map` allows.
+#[test]
+fn a_hundred_thousand_files_are_counted_as_compsize_counts_them() {
+    const FILES: u64 = 100_000;
+    let name = "a_hundred_thousand_files_are_counted_as_compsize_counts_them";
+    // Regular extents only, so that there is one for each file.
+    let options = Options::default().mounted_with("compress-force=lzo");
+    let Some(fs) = support::btrfs(name, &options.mounted_with("max_inline=0").sized(3 << 30))
+    else {
+        return;
+    };
+    let data = lines(9000);
+    for directory in 0..100 {
+        let path = fs.join(format!("{directory}"));
+        fs::create_dir(&path).unwrap();
+        for file in 0..FILES / 100 {
+            let len = 1 + usize::try_from((directory * 1000 + file) * 7919 % 9000).unwrap();
+            fs::write(path.join(format!("{file}")), &data[..len]).unwrap();
+        }
+    }
+    sync(&fs);
+    let path = fs.path().to_str().unwrap().to_owned();
+    let limit = (64 << 20) + 300 * FILES;
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--data={limit}"));
+    command.arg(env!("CARGO_BIN_EXE_btrfs-payload"));
+    let arguments = ["scan", &path, "--format", "json", "--jobs", "1"];
+    let bounded = Run::from(command.args(arguments).output().unwrap());
+    assert_eq!(bounded.code, Some(0), "{bounded:?}");
+    let scan = &of_kind(&bounded, "scan")[0];
+    assert_eq!(scan["files"], FILES);
+    // A few are written in two pieces.
+    let extents = scan["extents"].as_u64().unwrap();
+    assert!((FILES..FILES + 5000).contains(&extents), "{scan}");
+    assert_eq!(
+        bounded,
+        run(
+            fs.outside(),
+            ["scan", &path, "--format", "json", "--jobs", "3"]
+        )
+    );
+    let survey = as_nobody(&fs, &["scan", &path, "--format", "json"]);
+    let survey = &of_kind(&survey, "survey")[0];
+    assert_eq!(survey["files"], FILES, "{survey}");
+    let Ok(output) = Command::new("compsize").args(["-b", &path]).output() else {
+        support::skip(name, "compsize is not installed; the rest was tested");
+        return;
+    };
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let total = printed
+        .lines()
+        .find(|line| line.starts_with("TOTAL"))
+        .unwrap();
+    let numbers: Vec<u64> = total
+        .split_whitespace()
+        .skip(2)
+        .map(|n| n.parse().unwrap())
+        .collect();
+    let ours = ["disk_bytes", "decoded_bytes", "referenced_bytes"];
+    assert_eq!(
+        numbers,
+        ours.map(|field| scan[field].as_u64().unwrap()),
+        "{printed}"
+    );
 }

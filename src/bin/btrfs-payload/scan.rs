@@ -2,13 +2,15 @@
 
 mod estimate;
 mod page;
+mod survey;
 mod verify;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use btrfs_payload::files::{Kind, Map, MapOptions, Sum, Totals};
+use btrfs_payload::files::{FilesError, Kind, Map, MapOptions, Sum, Totals};
+use btrfs_payload::ioctl::QueryError;
 use serde::Serialize;
 
 use crate::Verdict;
@@ -52,6 +54,13 @@ pub(crate) struct Args {
     jobs: NonZeroUsize,
 }
 
+impl Args {
+    /// Nothing is wanted that only root can do.
+    fn is_simple(&self) -> bool {
+        !self.verify && !self.html.is_wanted() && self.estimate.methods().is_empty()
+    }
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload scan /mnt
@@ -62,7 +71,11 @@ Examples:
 
 The top of a subvolume stands for all of it and for the subvolumes and snapshots that lie in it. An
 extent counts once, whatever shows it, for the directory of the first file that does. Unreachable
-is what an extent holds and no file of the filesystem shows. Needs root.
+is what an extent holds and no file of the filesystem shows.
+
+Without root it is less: whether extents are plain, compressed, preallocated, inline or shared, and
+where they are, each place on disk counted once; not the codec, not the size on disk of what is
+compressed, not what is unreachable. --estimate, --verify and --html need root.
 
 --estimate thinks every extent made again, once for all files of the filesystem that show it, and
 is of a sample, with its error: in 95 of 100 cases the truth is not further away. Four times the
@@ -75,7 +88,7 @@ shown with its subvolume in brackets, from the top of the filesystem. -v prints 
 Exit status:
   0  done
   1  with --verify: an extent is not sound
-  2  wrong usage, or a path cannot be read";
+  2  wrong usage, or a path cannot be read; without root, neither can a file below it";
 
 /// Extents of one kind, as a JSON line.
 #[derive(Serialize)]
@@ -122,7 +135,13 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let html = args.html.begin(output)?;
     let mut options = MapOptions::default();
     options.jobs = args.jobs;
-    let map = Map::new(&args.paths, &options)?;
+    let map = match Map::new(&args.paths, &options) {
+        // There is something for everybody.
+        Err(FilesError::Query(QueryError::NotPermitted { .. })) if args.is_simple() => {
+            return survey::run(&args.paths, args.jobs, output);
+        }
+        map => map?,
+    };
     let totals = Totals::new(&map, args.depth);
     output.row(format_args!(
         "{:<20}{:>10}{:>16}{:>16}{:>7}",

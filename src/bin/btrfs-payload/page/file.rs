@@ -24,6 +24,11 @@ pub(crate) struct HtmlFile {
 }
 
 impl HtmlFile {
+    /// A page is asked for.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.html.is_some()
+    }
+
     /// Begins the file, where one is asked for: what cannot be made is said before the work.
     pub(crate) fn begin(&self, output: &mut Output) -> Result<Option<PageFile>> {
         let Some(name) = &self.html else {
