@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::work::Step;
 use super::write::{Sink, Summary, version};
 use crate::prepare::Preparer;
+use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 use crate::rules::xattr::{self, XattrFault, XattrOn};
 use crate::send_stream::format::NANOSECONDS;
@@ -290,6 +291,7 @@ impl<W: Write + Send + 'static> Builder<W> {
             special: counts.special,
             implied_directories: counts.implied_directories,
             replaced: counts.replaced,
+            xattrs_left_out: counts.xattrs_left_out,
             ..summary
         };
         summary.count_holes();
@@ -311,7 +313,7 @@ impl<W: Write + Send + 'static> Builder<W> {
     }
 
     /// The metadata as it goes into the stream.
-    fn checked(&self, metadata: &Metadata, on: XattrOn) -> Result<Metadata, EntryFault> {
+    fn checked(&mut self, metadata: &Metadata, on: XattrOn) -> Result<Metadata, EntryFault> {
         let mut metadata = metadata.clone();
         metadata.mode &= 0o7777;
         let Times {
@@ -327,6 +329,14 @@ impl<W: Write + Send + 'static> Builder<W> {
         }
         if let Some(latest) = self.options.latest {
             metadata.times = metadata.times.at_most(latest);
+        }
+        if self.options.leave_out_xattrs {
+            let all = metadata.xattrs.len();
+            metadata
+                .xattrs
+                .retain(|(name, _)| xattr::name_fault(name, on).is_none());
+            let left_out = all.saturating_sub(metadata.xattrs.len());
+            add(&mut self.counts.xattrs_left_out, u64_of(left_out));
         }
         let target = &self.options.extents.target;
         let node_size = target.node_size.max(target.sector_size);

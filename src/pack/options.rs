@@ -40,6 +40,9 @@ pub struct Options {
     pub dedupe: bool,
     /// No time is later than this.
     pub latest: Option<Timespec>,
+    /// Extended attributes that btrfs has not, or not there, are left out and counted; otherwise they
+    /// are refused. Wrong values are refused in any case.
+    pub leave_out_xattrs: bool,
     /// Names that a tree may have: each is remembered, with some hundred bytes.
     pub max_names: usize,
     /// Threads that compress. Their number changes no byte.
@@ -58,6 +61,7 @@ impl Options {
             plain: false,
             dedupe: true,
             latest: None,
+            leave_out_xattrs: false,
             max_names: 16 << 20,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }

@@ -41,6 +41,8 @@ pub struct Summary {
     pub implied_directories: u64,
     /// Names that came again, and whose first owner has gone.
     pub replaced: u64,
+    /// Extended attributes that btrfs has not.
+    pub xattrs_left_out: u64,
     /// Sizes of files.
     pub data_bytes: u64,
     /// Of them, what is in holes.

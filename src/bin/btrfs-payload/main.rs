@@ -23,6 +23,7 @@ mod new_directory;
 mod new_file;
 mod origin;
 mod output;
+mod pack;
 mod page;
 mod prepare;
 mod progress;
@@ -139,6 +140,8 @@ enum Command {
     Scan(scan::Args),
     /// Make files on btrfs smaller, in all snapshots, and change nothing else
     Squeeze(squeeze::Args),
+    /// Pack a directory or a tar archive into a send stream, without root
+    Pack(pack::Args),
     /// Check, recompress, decompress, reframe and list send streams
     Stream(stream::Args),
     /// Unpack stored send streams into a directory of any filesystem
@@ -216,6 +219,7 @@ fn main() -> ExitCode {
         Command::Assemble(args) => assemble::run(args, &mut output),
         Command::Scan(args) => scan::run(args, &mut output),
         Command::Squeeze(args) => squeeze::run(args, &mut output),
+        Command::Pack(args) => pack::run(args, &mut output),
         Command::Stream(args) => stream::run(args, &mut output),
         Command::Unpack(args) => unpack::run(args, &mut output),
         Command::Explain(args) => explain::run(args, &mut output),

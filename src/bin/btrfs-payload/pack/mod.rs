@@ -1,0 +1,331 @@
+//! `pack`: a directory or an archive becomes a send stream.
+
+mod adjust;
+mod compressed;
+mod destination;
+mod directory;
+mod member;
+mod packing;
+mod tar;
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use btrfs_payload::bytes::Bytes;
+use btrfs_payload::pack::{Identity, Options, PackError, Summary};
+use btrfs_payload::send_stream::{Timespec, Uuid};
+use serde::Serialize;
+
+use self::adjust::{Adjust, Exclude, ModeChange, OwnerMap};
+use self::destination::Destination;
+use self::packing::Packing;
+use crate::Verdict;
+use crate::args::{Methods, byte_count, cannot_read, jobs, open_input, sector_size};
+use crate::origin::Origin;
+use crate::output::{Output, count, input_name, shown};
+use crate::progress::stream_progress;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// A directory, or a tar archive (also .gz, .xz and .zst); `-` for an archive on standard input
+    input: PathBuf,
+
+    /// Write to this file, which appears when it is whole; `-` for standard output. Links are
+    /// followed, pipes and devices written to as they are
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: PathBuf,
+
+    /// Replace a regular file that exists
+    #[arg(short, long, help_heading = "Output")]
+    force: bool,
+
+    /// Name of the subvolume [default: that of the input, without .tar and the like]
+    #[arg(long, help_heading = "Output")]
+    name: Option<String>,
+
+    /// The UUID of the subvolume at its sender [default: made from what is packed]
+    ///
+    /// With one, a pack into a pipe goes out while it is made. Without one it is held in a temporary
+    /// file until its UUID is known.
+    #[arg(long, value_parser = uuid, help_heading = "Output")]
+    uuid: Option<Uuid>,
+
+    #[command(flatten)]
+    methods: Methods,
+
+    /// A stream of version 1, with all data plain, for a compressor with a long window
+    #[arg(long, help_heading = "Compression")]
+    plain: bool,
+
+    /// Send what is there twice twice
+    #[arg(long, help_heading = "Compression")]
+    no_dedupe: bool,
+
+    /// Sector size of the filesystem that is to receive the stream: 4K to 64K
+    #[arg(long, default_value = "4K", value_name = "BYTES", value_parser = sector_size, help_heading = "Filesystem")]
+    sector_size: u32,
+
+    /// Everything belongs to root
+    #[arg(long, conflicts_with = "owner_map", help_heading = "Metadata")]
+    all_root: bool,
+
+    /// Users and groups of these numbers get others: 1000:0, or a range 100000-165535:0; u1000:0 for
+    /// users, g100:0 for groups only
+    #[arg(long, value_name = "FROM:TO", help_heading = "Metadata")]
+    owner_map: Vec<OwnerMap>,
+
+    /// Change permissions, as chmod does: 644, go-w, a+rX,u+w
+    #[arg(long, value_name = "CHANGE", value_parser = ModeChange::parse_all, help_heading = "Metadata")]
+    mode: Vec<std::vec::Vec<ModeChange>>,
+
+    /// All times of a directory's files, not only that of the last change of their content, which
+    /// then stands for all
+    #[arg(long, help_heading = "Metadata")]
+    all_times: bool,
+
+    /// Leave out what has such a name, or such a path where there is a slash in the pattern, with all
+    /// inside
+    #[arg(long, value_name = "GLOB", help_heading = "What is packed")]
+    exclude: Vec<String>,
+
+    /// Leave out what other filesystems hold; the directories where they begin stay
+    #[arg(short = 'x', long, help_heading = "What is packed")]
+    one_file_system: bool,
+
+    /// Names of one file become files of their own (of a directory, not of an archive)
+    #[arg(long, help_heading = "What is packed")]
+    hard_dereference: bool,
+
+    /// Memory that names may take, 256 bytes each; more is refused
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "4G")]
+    memory: u64,
+
+    /// Threads that compress, 1024 at most; 0 for all cores
+    #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
+    jobs: NonZeroUsize,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  btrfs-payload pack rootfs/ -o rootfs.stream --all-root
+  btrfs-payload pack rootfs.tar.zst -o rootfs.stream --level 15
+  docker export box | btrfs-payload pack - --name box -o box.stream
+  btrfs-payload pack rootfs/ -o - --plain | zstd -19 --long > rootfs.stream.zst
+
+Needs neither root nor btrfs; `btrfs receive` takes what it makes. The same input gives the same
+bytes, whoever packs it where: a directory in the order of names, an archive in its own order. Times
+later than SOURCE_DATE_EPOCH, where that is set, become SOURCE_DATE_EPOCH. Extended attributes that
+btrfs has not are left out. Where a name comes again in an archive, the last one counts.
+
+Exit status:
+  0  done
+  1  the archive is damaged, or something in it cannot be packed
+  2  wrong usage, or a file cannot be read or written";
+
+/// Bytes that a name is taken for.
+const BYTES_PER_NAME: u64 = 256;
+
+/// What was packed, as a JSON line.
+#[derive(Serialize)]
+struct PackedLine<'a> {
+    kind: &'static str,
+    input: &'a str,
+    subvolume: &'a str,
+    uuid: String,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
+    if args.output == Path::new("-") {
+        output.give_up_stdout();
+        if io::stdout().is_terminal() {
+            bail!("a send stream is not written to a terminal; use -o FILE or a pipe");
+        }
+    }
+    let adjust = Adjust {
+        all_root: args.all_root,
+        owners: args.owner_map.clone(),
+        modes: args.mode.concat(),
+        exclude: Exclude::new(&args.exclude)?,
+    };
+    let options = options(args)?;
+    let input = open_input(&args.input)?;
+    let found = input.metadata().with_context(|| cannot_read(&args.input))?;
+    if !found.is_dir() && args.hard_dereference {
+        bail!("--hard-dereference is for directories: an archive has the content of a file once");
+    }
+    let (origin, size) = if found.is_dir() {
+        (Origin::default(), 0)
+    } else {
+        (Origin::of(&input), found.len())
+    };
+    let name = input_name(&args.input);
+    let mut destination = Destination::create(&args.output, args.force)?;
+    let bar = stream_progress(size);
+    let mut packing = Packing::new(destination.builder(&options)?, adjust);
+    let added = if found.is_dir() {
+        let how = directory::How {
+            hard_dereference: args.hard_dereference,
+            one_file_system: args.one_file_system,
+            all_times: args.all_times,
+        };
+        directory::add(&args.input, how, &bar, &mut packing)
+    } else {
+        tar::add(bar.wrap_read(input), &mut packing)
+    };
+    let finished = added.and_then(|()| packing.finish());
+    bar.finish_and_clear();
+    let summary = match finished {
+        Ok(summary) => summary,
+        Err(error) if is_of_input(&error, found.is_dir()) => {
+            output.trouble(&error.context(name));
+            return Ok(Verdict::NotSound);
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot pack {name}")),
+    };
+    destination.finish(&origin)?;
+    sums(&name, &options, &summary, output)?;
+    Ok(Verdict::Sound)
+}
+
+fn options(args: &Args) -> Result<Options> {
+    let mut options = Options::new(match &args.name {
+        Some(name) => Bytes::copy_from_slice(name.as_bytes()),
+        None => default_name(&args.input)?,
+    });
+    options.identity = match args.uuid {
+        Some(uuid) => Identity::Given(uuid),
+        None => Identity::OfContent,
+    };
+    options.extents = args.methods.options(args.sector_size);
+    options.plain = args.plain;
+    options.dedupe = !args.no_dedupe;
+    options.leave_out_xattrs = true;
+    options.latest = latest()?;
+    options.max_names = usize::try_from(args.memory / BYTES_PER_NAME).unwrap_or(usize::MAX);
+    options.jobs = args.jobs;
+    Ok(options)
+}
+
+/// What the environment says that no time is later than
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
+fn latest() -> Result<Option<Timespec>> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty())
+    else {
+        return Ok(None);
+    };
+    let seconds = value.to_str().and_then(|value| value.parse().ok());
+    let seconds = seconds.with_context(|| {
+        format!(
+            "SOURCE_DATE_EPOCH is {}, which is no number of seconds",
+            shown(&value)
+        )
+    })?;
+    Ok(Some(Timespec {
+        seconds,
+        nanoseconds: 0,
+    }))
+}
+
+/// The name of the input without what says that it is an archive.
+fn default_name(input: &Path) -> Result<Bytes> {
+    if input == Path::new("-") {
+        bail!("standard input has no name for the subvolume; --name gives one");
+    }
+    let real = std::fs::canonicalize(input).with_context(|| cannot_read(input))?;
+    // The name as the user has it, unless that is `.` or the like.
+    let name = match input.components().next_back() {
+        Some(Component::Normal(name)) => name,
+        _ => real.file_name().unwrap_or(OsStr::new("root")),
+    };
+    let name = name.as_bytes();
+    let endings = [
+        ".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tgz", ".txz", ".tzst",
+    ];
+    let ending = endings
+        .iter()
+        .find(|ending| name.ends_with(ending.as_bytes()));
+    let len = name.len().saturating_sub(match ending {
+        Some(ending) if real.is_file() => ending.len(),
+        _ => 0,
+    });
+    Ok(Bytes::copy_from_slice(name.get(..len).unwrap_or(name)))
+}
+
+fn uuid(text: &str) -> Result<Uuid, String> {
+    let digits: String = text.chars().filter(|&c| c != '-').collect();
+    let number = u128::from_str_radix(&digits, 16).ok();
+    number
+        .filter(|_| digits.len() == 32 && digits.bytes().all(|c| c.is_ascii_hexdigit()))
+        .map(|number| Uuid(number.to_be_bytes()))
+        .ok_or_else(|| "32 hexadecimal digits are expected, with hyphens or without".to_owned())
+}
+
+/// True where what is packed is at fault: an archive that is damaged, something that cannot stand
+/// in a tree. What the system says is not.
+fn is_of_input(error: &anyhow::Error, is_directory: bool) -> bool {
+    let is_entry = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(PackError::Entry { .. }))
+    };
+    let of_system = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.raw_os_error().is_some())
+    };
+    if is_directory {
+        return error.chain().any(is_entry);
+    }
+    !error.chain().any(of_system)
+}
+
+fn sums(input: &str, options: &Options, summary: &Summary, output: &mut Output) -> Result<()> {
+    let subvolume = shown(OsStr::from_bytes(&options.subvolume)).to_string();
+    output.json(&PackedLine {
+        kind: "packed",
+        input,
+        subvolume: &subvolume,
+        uuid: summary.uuid.to_string(),
+        summary,
+    })?;
+    let [stream, data, cloned, holes] = [
+        summary.stream_bytes,
+        summary.data_bytes,
+        summary.cloned_bytes,
+        summary.hole_bytes,
+    ]
+    .map(|bytes| output.size(bytes));
+    output.sum(
+        true,
+        format_args!(
+            "{input}: {}, {}, {} and {} became {stream}; {data} of data, {cloned} cloned, {holes} in \
+             holes",
+            count(summary.files, "file"),
+            if summary.directories == 1 {
+                "1 directory".to_owned()
+            } else {
+                format!("{} directories", summary.directories)
+            },
+            count(summary.symlinks, "symbolic link"),
+            count(
+                summary.special.saturating_add(summary.hard_links),
+                "other name"
+            ),
+        ),
+    )?;
+    output.sum(
+        true,
+        format_args!("{input}: subvolume {subvolume}, UUID {}", summary.uuid),
+    )?;
+    if summary.xattrs_left_out > 0 {
+        let attributes = count(summary.xattrs_left_out, "extended attribute");
+        output.warn(format_args!(
+            "{input}: left out: {attributes} that btrfs has not"
+        ));
+    }
+    Ok(())
+}
