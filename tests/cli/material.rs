@@ -30,7 +30,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 }
 
 /// Content by its name: `lines 5000`, `noise 5000`, `zeroes 5000`, `mixed`, `case NAME`,
-/// `valid NAME`, `stream`, `stream-cut-to BYTES`, `stream-damaged-at OFFSET`, `chain full`,
+/// `valid NAME`, `stream`, `stream-cut-to BYTES`, `stream-damaged-at OFFSET`, `chain full`, `archive`,
 /// `chain increment`, or `text ...`.
 pub(crate) fn content(name: &str) -> Vec<u8> {
     let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
@@ -57,11 +57,32 @@ pub(crate) fn content(name: &str) -> Vec<u8> {
             stream[number()] ^= 0xff;
             stream
         }
+        // A tar archive: a file in a directory, the same once more, and a hole of zeroes.
+        "archive" => archive(),
         "chain" => crate::chain::stream(rest),
         "case" => payload("cases", rest).payload,
         "valid" => payload("valid", rest).payload,
         _ => panic!("no such content: {name}"),
     }
+}
+
+fn archive() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind, content: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(0o750);
+        header.set_uid(1000);
+        header.set_gid(1000);
+        header.set_mtime(1_700_000_000);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, name, content).unwrap();
+    };
+    add("directory/", tar::EntryType::Directory, b"");
+    add("directory/lines", tar::EntryType::Regular, &lines(100_000));
+    add("directory/again", tar::EntryType::Regular, &lines(100_000));
+    add("directory/zeroes", tar::EntryType::Regular, &[0; 50_000]);
+    archive.into_inner().unwrap()
 }
 
 /// A send stream with encoded writes.

@@ -10,7 +10,7 @@ use btrfs_payload::rules::Codec;
 use crate::support::{self, Mount};
 use crate::work::{self, options, pack};
 
-fn receive(fs: &Mount, stream: &[u8], into: &str, more: &[&str]) {
+pub(crate) fn receive(fs: &Mount, stream: &[u8], into: &str, more: &[&str]) {
     let (input, into) = (fs.outside().join("stream"), fs.join(into));
     fs::write(&input, stream).unwrap();
     fs::create_dir(&into).unwrap();

@@ -5,5 +5,9 @@
 mod support;
 
 mod builder;
+#[cfg(feature = "cli")]
+mod hostile;
 mod kernel;
+#[cfg(feature = "cli")]
+mod program;
 mod work;

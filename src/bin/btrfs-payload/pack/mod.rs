@@ -135,7 +135,7 @@ const BYTES_PER_NAME: u64 = 256;
 struct PackedLine<'a> {
     kind: &'static str,
     input: &'a str,
-    subvolume: &'a str,
+    name: &'a str,
     uuid: String,
     #[serde(flatten)]
     summary: &'a Summary,
@@ -288,7 +288,7 @@ fn sums(input: &str, options: &Options, summary: &Summary, output: &mut Output) 
     output.json(&PackedLine {
         kind: "packed",
         input,
-        subvolume: &subvolume,
+        name: &subvolume,
         uuid: summary.uuid.to_string(),
         summary,
     })?;
@@ -302,19 +302,8 @@ fn sums(input: &str, options: &Options, summary: &Summary, output: &mut Output) 
     output.sum(
         true,
         format_args!(
-            "{input}: {}, {}, {} and {} became {stream}; {data} of data, {cloned} cloned, {holes} in \
-             holes",
+            "{input}: {} with {data} became {stream}; {cloned} cloned, {holes} in holes",
             count(summary.files, "file"),
-            if summary.directories == 1 {
-                "1 directory".to_owned()
-            } else {
-                format!("{} directories", summary.directories)
-            },
-            count(summary.symlinks, "symbolic link"),
-            count(
-                summary.special.saturating_add(summary.hard_links),
-                "other name"
-            ),
         ),
     )?;
     output.sum(

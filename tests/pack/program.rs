@@ -1,0 +1,383 @@
+//! The program: directories and archives, whoever packs them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::kernel::receive;
+use crate::support::{self, Mount};
+use crate::work::{self, assert_sound};
+
+/// Nobody, in every distribution.
+const NOBODY: u32 = 65_534;
+
+/// A run of the program in an environment of its own.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btrfs-payload"));
+    command.env_clear().env("PATH", "/usr/bin:/bin");
+    command.stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+pub(crate) fn done(output: Output) -> Vec<u8> {
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+/// Packs into standard output with these arguments; the stream has to be sound.
+#[track_caller]
+pub(crate) fn packed(arguments: &[&OsStr]) -> Vec<u8> {
+    let mut command = program();
+    let command = command.arg("pack").args(arguments).args(["-o", "-"]);
+    let stream = done(command.output().unwrap());
+    assert_sound(&stream);
+    stream
+}
+
+pub(crate) fn words<'a>(input: &'a Path, more: &'a [&'a str]) -> Vec<&'a OsStr> {
+    let more = more.iter().map(OsStr::new);
+    std::iter::once(input.as_os_str()).chain(more).collect()
+}
+
+/// Can a program be run as nobody, and devices be made?
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A tree with everything that a tree can have, as far as the user may make it.
+fn make_tree(top: &Path) {
+    let file = |name: &str, content: &[u8]| {
+        let path = top.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let text = support::text(600_000);
+    file("usr/share/text", &text);
+    file("usr/share/copy", &text);
+    file("usr/share/noise", &work::noise(200_000));
+    file("etc/short", b"a few words\n");
+    file("etc/empty", b"");
+    file("a name with \u{e4}, 'quotes' and \n", b"x");
+    let long = "n".repeat(200);
+    file(&format!("{long}/{long}/{long}"), b"deep");
+    let sparse = file("var/sparse", &text[..100_000]);
+    File::options()
+        .write(true)
+        .open(&sparse)
+        .unwrap()
+        .set_len(40_000_000)
+        .unwrap();
+    let pieces = File::options().write(true).open(&sparse).unwrap();
+    for piece in 10..40 {
+        use std::os::unix::fs::FileExt;
+        pieces
+            .write_all_at(&text[..5_000], piece * 1_000_000)
+            .unwrap();
+    }
+    symlink("../usr/share/text", top.join("etc/link")).unwrap();
+    symlink("l".repeat(300), top.join("etc/long link")).unwrap();
+    fs::hard_link(top.join("etc/short"), top.join("etc/another")).unwrap();
+    fs::hard_link(top.join("etc/short"), top.join("usr/share/a third")).unwrap();
+    fs::create_dir(top.join("tmp")).unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("tmp", 0o1777);
+    mode("etc/empty", 0o4755);
+    mode("usr/share/noise", 0o2755);
+    let fifo = rustix::fs::FileType::Fifo;
+    let make = |name: &str, kind, device| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o640);
+        rustix::fs::mknodat(rustix::fs::CWD, top.join(name), kind, mode, device).unwrap();
+    };
+    make("tmp/fifo", fifo, 0);
+    let xattr = |name: &str, attribute: &str, value: &[u8]| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(top.join(name), attribute, value, flags).unwrap();
+    };
+    if is_root() {
+        let makedev = rustix::fs::makedev;
+        make("tmp/disk", rustix::fs::FileType::BlockDevice, makedev(8, 1));
+        let odd = makedev(0xabc, 0xf_1234);
+        make("tmp/odd", rustix::fs::FileType::CharacterDevice, odd);
+        for (n, name) in ["etc/short", "usr", "tmp/fifo", "usr/share/noise"]
+            .iter()
+            .enumerate()
+        {
+            let id = Some(1000 + u32::try_from(n).unwrap());
+            std::os::unix::fs::lchown(top.join(name), id, Some(77)).unwrap();
+        }
+        std::os::unix::fs::lchown(top.join("etc/link"), Some(5), Some(6)).unwrap();
+        // After the owners, which take them away.
+        mode("etc/empty", 0o4755);
+        mode("usr/share/noise", 0o2755);
+        xattr("usr/share/noise", "security.capability", work::CAPABILITY);
+        xattr("usr/share/text", "trusted.overlay.x", b"\0\n=\n\xff");
+        xattr("etc/short", "system.posix_acl_access", work::ACL);
+        xattr("usr", "system.posix_acl_default", work::ACL);
+    }
+    xattr("usr/share/copy", "user.line", b"feed\nin it\n");
+    // Times of directories come last; all are different.
+    let mut paths = Vec::new();
+    let mut stack = vec![top.to_owned()];
+    while let Some(path) = stack.pop() {
+        if path.symlink_metadata().unwrap().is_dir() {
+            stack.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+        paths.push(path);
+    }
+    paths.sort();
+    for (n, path) in paths.iter().enumerate() {
+        let time = rustix::fs::Timespec {
+            tv_sec: 1_000_000_000 + i64::try_from(n).unwrap(),
+            tv_nsec: 123_456_789,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
+    }
+}
+
+fn tar(directory: &Path, archive: &Path, more: &[&str]) {
+    let mut command = Command::new("tar");
+    command.arg("-C").arg(directory).arg("-cf").arg(archive);
+    done(command.args(more).arg(".").output().unwrap());
+}
+
+/// What GNU tar can be told to keep.
+const EVERYTHING: [&str; 7] = [
+    "--format=posix",
+    "--xattrs",
+    "--xattrs-include=*",
+    "--acls",
+    "--numeric-owner",
+    "--sparse",
+    "--sort=name",
+];
+
+#[test]
+fn nobody_packs_what_root_unpacks() {
+    let test = "nobody_packs_what_root_unpacks";
+    let Some(fs) = support::btrfs(test, &support::Options::default()) else {
+        return;
+    };
+    let tree = fs.join("tree");
+    fs::create_dir(&tree).unwrap();
+    make_tree(&tree);
+    let archive = fs.join("tree.tar");
+    tar(&tree, &archive, &EVERYTHING);
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o644)).unwrap();
+    // What is there before is not looked at: this is what root makes of the archive.
+    let unpacked = fs.join("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    let mut command = Command::new("tar");
+    command.arg("-C").arg(&unpacked).arg("-xf").arg(&archive);
+    let options = [
+        "--xattrs",
+        "--xattrs-include=*",
+        "--acls",
+        "--numeric-owner",
+        "-p",
+        "--same-owner",
+    ];
+    done(command.args(options).output().unwrap());
+    support::assert_same_tree(&tree, &unpacked);
+
+    let mut nobody = program();
+    nobody.args(["pack", "-", "--name", "packed", "-o", "-"]);
+    nobody
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .stdin(File::open(&archive).unwrap());
+    let of_archive = done(nobody.output().unwrap());
+    // It holds the archive open.
+    drop(nobody);
+    assert_sound(&of_archive);
+    let of_tree = packed(&words(&tree, &["--name", "packed"]));
+    let compare = |stream: &[u8], into: &str, more: &[&str]| {
+        receive(&fs, stream, into, more);
+        fs.remount();
+        support::assert_same_tree(&unpacked, &fs.join(into).join("packed"));
+    };
+    compare(&of_archive, "encoded", &[]);
+    compare(&of_archive, "decoded", &["--force-decompress"]);
+    compare(&of_tree, "of tree", &[]);
+    assert!(blocks(&fs, "encoded") < 1_000, "{}", blocks(&fs, "encoded"));
+}
+
+/// Of the sparse file.
+fn blocks(fs: &Mount, into: &str) -> u64 {
+    let path = fs.join(into).join("packed/var/sparse");
+    fs::metadata(path).unwrap().blocks()
+}
+
+/// Every form of archive that says the same gives the same tree, and sparse ones keep their holes.
+#[test]
+fn forms_of_archives_make_no_difference() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    make_tree(&tree);
+    let archive = |name: &str, options: &[&str]| -> PathBuf {
+        let path = directory.path().join(name);
+        tar(&tree, &path, options);
+        path
+    };
+    let stream = |archive: &Path| packed(&words(archive, &["--name", "packed"]));
+    let posix = archive("posix.tar", &EVERYTHING);
+    let whole = stream(&posix);
+    for (ending, program) in [("gz", "gzip"), ("xz", "xz"), ("zst", "zstd")] {
+        let Ok(output) = Command::new(program).arg("-c").arg(&posix).output() else {
+            support::skip(&format!("archives that are .{ending}"), "no such program");
+            continue;
+        };
+        let path = directory.path().join(format!("posix.tar.{ending}"));
+        fs::write(&path, done(output)).unwrap();
+        assert!(stream(&path) == whole, "{ending}");
+        let mut stdin = program_with_stdin(&path);
+        assert!(done(stdin.output().unwrap()) == whole, "{ending} in a pipe");
+    }
+    // Every form has times in seconds but pax, and extended attributes are pax's.
+    let plain = ["--numeric-owner", "--sort=name", "--mtime=@7"];
+    let form = |name: &str, more: &[&str]| stream(&archive(name, &[&plain[..], more].concat()));
+    let gnu = form("gnu.tar", &["--format=gnu"]);
+    let pax = ["--format=posix", "--pax-option=delete=atime,delete=ctime"];
+    assert!(form("pax.tar", &pax) == gnu);
+    let sparse = form("gnu-sparse.tar", &["--format=gnu", "--sparse"]);
+    assert!(sparse != gnu);
+    for version in ["0.0", "0.1", "1.0"] {
+        let name = format!("sparse-{version}.tar");
+        let version = format!("--sparse-version={version}");
+        let options = [&pax[..], &["--sparse", &version]].concat();
+        assert!(form(&name, &options) == sparse, "{version}");
+    }
+}
+
+fn program_with_stdin(input: &Path) -> Command {
+    let mut command = program();
+    command.args(["pack", "-", "--name", "packed", "-o", "-"]);
+    command.stdin(File::open(input).unwrap());
+    command
+}
+
+/// Who packs, where, when and with what around him is not to be seen.
+#[test]
+fn the_same_tree_gives_the_same_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (here, there) = (
+        directory.path().join("here"),
+        directory.path().join("some/where/else"),
+    );
+    fs::create_dir(&here).unwrap();
+    make_tree(&here);
+    fs::create_dir_all(there.parent().unwrap()).unwrap();
+    done(
+        Command::new("cp")
+            .arg("-a")
+            .arg(&here)
+            .arg(&there)
+            .output()
+            .unwrap(),
+    );
+    let whole = packed(&words(&here, &["--name", "packed"]));
+    assert!(packed(&words(&there, &["--name", "packed"])) == whole);
+    for jobs in ["1", "2", "5"] {
+        assert!(
+            packed(&words(&here, &["--name", "packed", "-j", jobs])) == whole,
+            "{jobs}"
+        );
+    }
+    let file = directory.path().join("stream");
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_btrfs-payload"));
+    command
+        .args(["pack", "else", "--name", "packed", "-o"])
+        .arg(&file);
+    command.current_dir(there.parent().unwrap());
+    command
+        .env("LANG", "tr_TR.UTF-8")
+        .env("LC_ALL", "C")
+        .env("TZ", "Asia/Kathmandu");
+    done(command.output().unwrap());
+    assert!(fs::read(&file).unwrap() == whole);
+    // One who has no right to see `trusted.` attributes sees no others besides.
+    if is_root() {
+        for path in [directory.path(), &here] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        done(
+            Command::new("setfattr")
+                .args(["-x", "trusted.overlay.x"])
+                .arg(here.join("usr/share/text"))
+                .output()
+                .unwrap(),
+        );
+        let whole = packed(&words(&here, &["--name", "packed"]));
+        let mut nobody = program();
+        nobody
+            .arg("pack")
+            .args(words(&here, &["--name", "packed"]))
+            .args(["-o", "-"]);
+        nobody.uid(NOBODY).gid(NOBODY).env("TMPDIR", "/tmp");
+        assert!(done(nobody.output().unwrap()) == whole);
+    }
+}
+
+#[test]
+fn owners_modes_times_and_names_are_changed_as_asked() {
+    use btrfs_payload::send_stream::Command as Sent;
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    make_tree(&tree);
+    let mut command = program();
+    command.arg("pack").args(words(
+        &tree,
+        &["--all-root", "--mode", "go-rwx", "--hard-dereference"],
+    ));
+    command.args([
+        "--exclude",
+        "share/noise",
+        "--exclude",
+        "/usr/share/noise",
+        "--exclude",
+        "n*n",
+        "-o",
+        "-",
+    ]);
+    command.env("SOURCE_DATE_EPOCH", "1000000003");
+    let stream = done(command.output().unwrap());
+    assert_sound(&stream);
+    let mut names = 0;
+    for command in work::commands(&stream) {
+        match command {
+            Sent::Subvol(c) => assert_eq!(c.path, "tree"),
+            Sent::Chown(c) => assert_eq!((c.uid, c.gid), (0, 0)),
+            Sent::Chmod(c) => assert_eq!(c.mode & 0o077, 0, "{c:?}"),
+            Sent::Utimes(c) => {
+                names += 1;
+                assert!(c.mtime.seconds <= 1_000_000_003, "{c:?}");
+                assert!(
+                    !c.path.ends_with(b"noise") && !c.path.starts_with(b"nn"),
+                    "{c:?}"
+                );
+            }
+            Sent::Link(c) => panic!("{c:?}"),
+            _ => {}
+        }
+    }
+    assert!(names > 15, "{names}");
+}
