@@ -106,7 +106,9 @@ impl ModeChange {
 
     fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         let (whom, action, letters) = match self {
-            Self::To(mode) => return *mode,
+            // chmod(1) leaves these of a directory as they are, unless it is told of them in letters.
+            Self::To(to) if is_directory => return *to | mode & 0o6000,
+            Self::To(to) => return *to,
             Self::Some {
                 whom,
                 action,
@@ -261,7 +263,7 @@ mod tests {
     #[test]
     fn modes_change_as_chmod_does() {
         for (change, file, directory) in [
-            ("644", 0o644, 0o644),
+            ("644", 0o644, 0o2644),
             ("go-rwx", 0o2700, 0o2700),
             ("a+rX", 0o2755, 0o2755),
             ("o=", 0o2750, 0o2750),
