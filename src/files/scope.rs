@@ -302,7 +302,12 @@ impl<'a> Finder<'a> {
         let mut roots: Vec<u64> = self.whole.iter().copied().collect();
         roots.sort_unstable();
         for root in roots {
-            let last = self.last_inode(root)?;
+            let last = match self.last_inode(root) {
+                Ok(last) => last,
+                // It was deleted meanwhile.
+                Err(QueryError::Gone { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             let step = (last.saturating_sub(Key::FIRST) / PIECES).saturating_add(1);
             let mut first = Key::FIRST;
             for _ in 1..PIECES {

@@ -1,5 +1,7 @@
 //! Old extents, what files show of them, and which of them become new extents together.
 
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 
 use super::opened::OpenFiles;
@@ -70,7 +72,7 @@ impl Old {
     /// Asks who shows the extent; or why it is to be left as it is. `None` where nobody does.
     pub(super) fn ask(
         extent: &Extent,
-        references: &mut References<std::os::fd::BorrowedFd<'_>>,
+        references: &mut References<BorrowedFd<'_>>,
         files: &mut OpenFiles<'_>,
         sector_size: u64,
     ) -> Result<Result<Option<Self>, Left>, QueryError> {
@@ -149,7 +151,7 @@ impl Old {
 /// Every place that shows an extent; or why it is to be left as it is.
 pub(super) fn ask_places(
     extent: &Extent,
-    references: &mut References<std::os::fd::BorrowedFd<'_>>,
+    references: &mut References<BorrowedFd<'_>>,
     files: &mut OpenFiles<'_>,
 ) -> Result<Result<Vec<Place>, Left>, QueryError> {
     let found = references.of(extent.bytenr)?;
@@ -260,6 +262,13 @@ impl Run {
     pub(super) fn references(&self) -> usize {
         let extents = self.extents.iter();
         extents.fold(0, |sum, old| sum.saturating_add(old.places.len()))
+    }
+
+    /// Subvolumes that show them.
+    pub(super) fn subvolumes(&self) -> usize {
+        let places = self.extents.iter().flat_map(|old| &old.places);
+        let roots: HashSet<u64> = places.map(|place| place.reference.root).collect();
+        roots.len()
     }
 
     /// Who has which bytes, in order.

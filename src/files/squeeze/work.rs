@@ -19,8 +19,8 @@ use crate::ioctl::{self, Items, Key};
 use crate::prepare::Preparer;
 use crate::rules::limits::{MAX_EXTENT, u64_of};
 
-/// What an extent more takes in the metadata, bytes: its item and that of its checksum, and for
-/// each reference a file extent item (include/uapi/linux/btrfs_tree.h, with their headers).
+/// What an extent takes in the metadata, bytes: its item and that of its checksum, and for each
+/// reference a file extent item (include/uapi/linux/btrfs_tree.h, with their headers).
 const ITEM: u64 = 90;
 const ITEM_PER_REFERENCE: u64 = 78;
 
@@ -264,17 +264,25 @@ impl<'a> Worker<'a> {
 }
 
 /// Whether a run becomes smaller by `least` bytes, with what its extents take in the metadata.
+///
+/// A snapshot shares the leaves of its tree with others until something in them changes: what is
+/// given to it makes them its own. They are taken for shared by all that show the run, and so is
+/// everything in them only once before, and in each subvolume afterwards.
 fn saves(run: &Run, recoded: &Recoded, least: u64) -> bool {
-    let before = u64_of(run.extents.len());
-    let references = u64_of(run.references()).div_ceil(before.max(1));
-    let per_extent = ITEM.saturating_add(ITEM_PER_REFERENCE.saturating_mul(references));
-    let more = recoded.extents.saturating_sub(before);
+    let old = u64_of(run.extents.len());
+    let references = u64_of(run.references()).div_ceil(old.max(1));
+    let shared = references.div_ceil(u64_of(run.subvolumes()).max(1));
+    let items = |extents: u64, references| {
+        let per_extent = ITEM.saturating_add(ITEM_PER_REFERENCE.saturating_mul(references));
+        extents.saturating_mul(per_extent)
+    };
+    let before = run.disk_bytes().saturating_add(items(old, shared));
     let after = recoded
         .disk_bytes
-        .saturating_add(more.saturating_mul(per_extent));
-    run.disk_bytes()
+        .saturating_add(items(recoded.extents, references));
+    before
         .checked_sub(after)
-        .is_some_and(|saved| saved >= least && saved > 0)
+        .is_some_and(|saved| saved >= least && saved > 0 && recoded.disk_bytes < run.disk_bytes())
 }
 
 fn left(extent: &Extent, left: Left) -> Squeezed {
