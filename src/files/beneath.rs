@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -23,9 +23,9 @@ const TRIES: usize = 16;
 /// A directory that is never left.
 #[derive(Debug)]
 pub struct Beneath {
-    top: Rc<OwnedFd>,
+    top: Arc<OwnedFd>,
     /// The directory that was opened last.
-    last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    last: Option<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
 impl Beneath {
@@ -38,7 +38,7 @@ impl Beneath {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(path, flags, Mode::empty())?;
         let beneath = Self {
-            top: Rc::new(top),
+            top: Arc::new(top),
             last: None,
         };
         let probe = OFlags::PATH | OFlags::DIRECTORY;
@@ -64,24 +64,24 @@ impl Beneath {
     /// # Errors
     /// What opening gives: ELOOP where a part of the path is a symbolic link, EXDEV where it would
     /// lead outside.
-    pub fn directory(&mut self, path: &[u8]) -> io::Result<Rc<OwnedFd>> {
+    pub fn directory(&mut self, path: &[u8]) -> io::Result<Arc<OwnedFd>> {
         if path.is_empty() {
-            return Ok(Rc::clone(&self.top));
+            return Ok(Arc::clone(&self.top));
         }
         if let Some((last, directory)) = &self.last
             && last == path
         {
-            return Ok(Rc::clone(directory));
+            return Ok(Arc::clone(directory));
         }
-        let mut directory = Rc::clone(&self.top);
+        let mut directory = Arc::clone(&self.top);
         let mut rest = path;
         while !rest.is_empty() {
             let (step, after) = split(rest);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            directory = Rc::new(open_in(directory.as_fd(), step, flags, Mode::empty())?);
+            directory = Arc::new(open_in(directory.as_fd(), step, flags, Mode::empty())?);
             rest = after;
         }
-        self.last = Some((path.to_vec(), Rc::clone(&directory)));
+        self.last = Some((path.to_vec(), Arc::clone(&directory)));
         Ok(directory)
     }
 
@@ -89,7 +89,7 @@ impl Beneath {
     ///
     /// # Errors
     /// As [`Beneath::directory`]; EINVAL for what is no name.
-    pub fn parent<'a>(&mut self, path: &'a [u8]) -> io::Result<(Rc<OwnedFd>, &'a OsStr)> {
+    pub fn parent<'a>(&mut self, path: &'a [u8]) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
         let (directory, name) = match path.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => {
                 let (directory, name) = path.split_at(slash);

@@ -129,3 +129,51 @@ impl TreeError {
         }
     }
 }
+
+/// Why a tree and a directory cannot be read to their ends: which path, and why.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// The data of a file is not sound, or not to be had.
+    #[error("{}", Shortened(path))]
+    Data {
+        /// The file.
+        path: Bytes,
+        /// Why.
+        #[source]
+        source: TreeError,
+    },
+    /// The directory, or a file in it, cannot be read.
+    #[error("cannot read {}", Shortened(if path.is_empty() { b"the directory" } else { path }))]
+    Directory {
+        /// The path in the directory; empty for itself.
+        path: Bytes,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The tree cannot be walked through.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl PathError {
+    /// True where the streams are at fault, and not what was asked for.
+    #[must_use]
+    pub fn is_of_stream(&self) -> bool {
+        match self {
+            Self::Data { source, .. } | Self::Tree(source) => source.is_of_stream(),
+            Self::Directory { .. } => false,
+        }
+    }
+
+    pub(super) fn data(path: &[u8], source: TreeError) -> Self {
+        let path = Bytes::copy_from_slice(path);
+        Self::Data { path, source }
+    }
+
+    pub(super) fn directory(path: &[u8], source: io::Error) -> Self {
+        let path = Bytes::copy_from_slice(path);
+        Self::Directory { path, source }
+    }
+}

@@ -1,12 +1,14 @@
 //! What a tree says of one file, directory or the like.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::data::{DataMap, Extent};
 use crate::send_stream::Timespec;
+use crate::transform::Escaped;
 
 /// What an inode is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,20 @@ pub enum Kind {
     Fifo,
     /// A socket.
     Socket,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory => f.write_str("a directory"),
+            Self::File => f.write_str("a regular file"),
+            Self::Symlink { target } => write!(f, "a symbolic link to {}", Escaped(target)),
+            Self::CharDevice { major, minor } => write!(f, "the character device {major},{minor}"),
+            Self::BlockDevice { major, minor } => write!(f, "the block device {major},{minor}"),
+            Self::Fifo => f.write_str("a named pipe"),
+            Self::Socket => f.write_str("a socket"),
+        }
+    }
 }
 
 /// The times of an inode.

@@ -13,6 +13,10 @@
 //! | `walk` | [`Walk`]: all entries, each directory before what is in it |
 //! | `read` | [`Data`]: the bytes of an extent |
 //! | `unpack` | [`unpack()`]: files in a directory |
+//! | `directory` | a directory of a filesystem as a tree |
+//! | `compare` | [`compare()`]: a chain beside a directory |
+//! | `sum` | [`tree_digest`], [`directory_digest`] |
+//! | `content` | the content of files, digested and compared |
 //! | `digest` | [`digest`]: one number for a tree, whatever the streams it comes from |
 //! | `error` | [`TreeError`] |
 //!
@@ -24,24 +28,36 @@
 //! changes.
 
 mod chain;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+mod compare;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+mod content;
 mod data;
 pub mod digest;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+mod directory;
 mod error;
 mod follow;
 mod inode;
 mod names;
 mod read;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+mod sum;
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 mod unpack;
 mod walk;
 
 pub use chain::{Chain, Options, Parent, Source, Subvolume};
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+pub use compare::{Compared, Difference, compare};
 pub use data::{Content, Extent, Place};
-pub use error::TreeError;
+pub use error::{PathError, TreeError};
 pub use follow::{BYTES_PER_CHANGE, BYTES_PER_EXTENT, BYTES_PER_NAME};
 pub use inode::{Inode, Kind, Times};
 pub use names::Tree;
 pub use read::{Data, ReadAt};
+#[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
+pub use sum::{directory_digest, tree_digest};
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub use unpack::{FLAGS_XATTR, Flags, LeftOut, UnpackError, UnpackOptions, UnpackSummary, unpack};
 pub use walk::{MAX_DEPTH, Step, Visit, Walk};

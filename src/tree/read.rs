@@ -79,6 +79,15 @@ impl<'a, R: ReadAt> Data<'a, R> {
         }
     }
 
+    /// Of no stream: there is no extent to be read.
+    pub(super) fn of_nothing(inputs: &'a [R]) -> Self {
+        Self {
+            sources: &[],
+            inputs,
+            last: None,
+        }
+    }
+
     /// The bytes of an extent. The checksum of its command is verified.
     ///
     /// # Errors

@@ -22,6 +22,13 @@ pub(crate) struct Stored {
     #[arg(required = true, value_name = "CHAIN")]
     inputs: Vec<PathBuf>,
 
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// How a chain is read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reading {
     /// The subvolume of this name or UUID, not the last
     #[arg(long, value_name = "NAME")]
     subvol: Option<OsString>,
@@ -59,10 +66,22 @@ pub(crate) struct Input {
 }
 
 impl Stored {
+    /// See [`Reading::open`].
+    pub(crate) fn open(
+        &self,
+        wanted: Wanted,
+        output: &mut Output,
+    ) -> Result<Result<Opened, Verdict>> {
+        self.reading.open(&self.inputs, wanted, output)
+    }
+}
+
+impl Reading {
     /// Reads the streams, without their data. What is wrong with them is said: `Err` with the
     /// verdict then.
     pub(crate) fn open(
         &self,
+        inputs: &[PathBuf],
         wanted: Wanted,
         output: &mut Output,
     ) -> Result<Result<Opened, Verdict>> {
@@ -70,8 +89,8 @@ impl Stored {
         options.max_memory = self.memory;
         options.max_command_len = usize::try_from(self.max_command_size).unwrap_or(usize::MAX);
         let mut chain = Chain::new(options);
-        let mut inputs = Vec::new();
-        for path in &self.inputs {
+        let mut opened = Vec::new();
+        for path in inputs {
             let mut input = Input::open(path, wanted)?;
             let bar = stream_progress(input.len(path));
             let read = chain.read(Shown {
@@ -82,12 +101,12 @@ impl Stored {
             if let Err(error) = read {
                 return said(error, &input.name, output).map(Err);
             }
-            inputs.push(input);
+            opened.push(input);
         }
         warn_of_changed_parents(&chain);
         Ok(Ok(Opened {
             chain,
-            inputs,
+            inputs: opened,
             subvol: self.subvol.clone(),
         }))
     }

@@ -177,10 +177,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         Ok(())
     }
 
-    fn parent<'p>(
-        &mut self,
-        path: &'p [u8],
-    ) -> Result<(std::rc::Rc<OwnedFd>, &'p OsStr), UnpackError> {
+    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Arc<OwnedFd>, &'p OsStr), UnpackError> {
         let parent = self.beneath.parent(path);
         parent.map_err(|source| UnpackError::io("make", path, source))
     }

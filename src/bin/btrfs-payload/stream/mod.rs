@@ -2,7 +2,9 @@
 
 mod cat;
 mod check;
+mod compare;
 mod decompress;
+mod digest;
 mod dump;
 mod faults;
 mod io;
@@ -43,6 +45,10 @@ enum Command {
     Ls(ls::Args),
     /// Print files out of stored streams
     Cat(cat::Args),
+    /// Compare stored streams with a directory, difference by difference
+    Compare(compare::Args),
+    /// Print one digest of the tree of stored streams, or of a directory
+    Digest(digest::Args),
     /// Count what a stream holds, and estimate what recompressing would give
     Stats(stats::Args),
 }
@@ -56,6 +62,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         Command::Dump(args) => dump::run(args, output),
         Command::Ls(args) => ls::run(args, output),
         Command::Cat(args) => cat::run(args, output),
+        Command::Compare(args) => compare::run(args, output),
+        Command::Digest(args) => digest::run(args, output),
         Command::Stats(args) => stats::run(args, output),
     }
 }
