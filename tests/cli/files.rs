@@ -155,6 +155,16 @@ fn standard_output_has_names_too() {
             assert_eq!((metadata.ino(), metadata.len()), (inode, 3000), "{name}");
         }
     }
+    // A stream has no sums among its bytes.
+    fs::write(dir.path().join("stream"), stream()).unwrap();
+    let decompress = |to: &str| {
+        let mut command = program(dir.path());
+        command.args(["stream", "decompress", "stream", "-o", to]);
+        command.output().unwrap()
+    };
+    let (dash, name) = (decompress("-"), decompress("/dev/stdout"));
+    assert!(dash.stdout.starts_with(b"btrfs-stream\0"));
+    assert!(dash == name, "{}", String::from_utf8_lossy(&name.stderr));
     // Another descriptor may be of a file that somebody needs.
     let script = format!(
         "exec {} {} /dev/fd/3 --force 3<>data",

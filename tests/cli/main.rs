@@ -10,6 +10,7 @@
 //! * [`files`]: what is replaced and what never is, and who may read what is made;
 //! * [`error_objects`]: errors in JSON name the file that they are about;
 //! * [`several`]: many inputs of `prepare` and `write`, and where their outputs go;
+//! * [`terminal`]: what a terminal gets and a pipe does not: colours, bars, rates;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
 //! * [`scan`]: what is on a mounted btrfs, decoded and estimated (skipped in the same way);
@@ -36,6 +37,7 @@ mod scan;
 mod several;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod trouble;
 mod went_wrong;
 

@@ -170,7 +170,7 @@ fn files_are_written_into_a_directory_as_cp_does() {
             .stderr
             .contains("new/a exists already; --force replaces it")
     );
-    let sums = "3 inputs: 1 written, 2 failed; 9000 bytes of data became 9000 bytes, 0 % saved";
+    let sums = "3 inputs: 1 written, 2 failed; 9000 bytes for 9000 bytes of data, 0 % saved";
     assert_eq!(last(&several), sums);
     assert!(fs::read(path("new/b")).unwrap() == noise(9000));
     let of_tree = write("-r tree new --summary");

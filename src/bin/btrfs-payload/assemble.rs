@@ -22,6 +22,7 @@ use crate::manifest::{self, Encoded, Line};
 use crate::new_file::NewFile;
 use crate::origin::Origin;
 use crate::output::{Output, add, count, shown};
+use crate::saved::Saved;
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = USAGE, after_help = with_sound(AFTER_HELP))]
@@ -101,15 +102,20 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     dest.permit(&origin);
     dest.finish()?;
     let size = output.size(sums.bytes);
+    let saved = match sums.encoded {
+        0 => String::new(),
+        _ => format!(": {}", sums.saved.text(output)),
+    };
     output.sum(
         true,
         format_args!(
-            "{}: {size}; {} as they were, {} decoded",
+            "{}: {size}; {} as they were, {} decoded{saved}",
             shown(name),
             count(sums.encoded, "extent"),
             sums.decoded
         ),
     )?;
+    output.moved(sums.saved.data);
     output.json(&Assembled {
         kind: "assembled",
         input: &shown(&path).to_string(),
@@ -126,6 +132,7 @@ struct Sums {
     bytes: u64,
     encoded: u64,
     decoded: u64,
+    saved: Saved,
 }
 
 fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>> {
@@ -227,6 +234,9 @@ fn assemble(path: &Path, input: File, dest: &File) -> Result<Result<Sums, Fault>
         ..Sums::default()
     };
     add(&mut sums.decoded, summary.plain.extents);
+    sums.saved
+        .add(summary.encoded.bytes, summary.encoded.stored);
+    sums.saved.add(summary.plain.bytes, summary.plain.bytes);
     Ok(Ok(sums))
 }
 

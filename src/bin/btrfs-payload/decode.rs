@@ -98,6 +98,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     if let Some(most) = args.max_output.filter(|&most| bytes.len() as u64 > most) {
         bail!("the output would be longer than --max-output, {most} bytes");
     }
+    output.moved(bytes.len() as u64);
     match args
         .output
         .as_deref()
@@ -110,10 +111,19 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         Some(path) => {
             use std::io::Write;
             let mut file = OutFile::create(path, args.force)?;
+            if !file.is_new() {
+                output.give_up_stdout();
+            }
             file.file()
                 .write_all(&bytes)
                 .with_context(|| about(path, format_args!("cannot write {}", shown(path))))?;
             file.finish(&Origin::of(&input))?;
+            let [data, stored] =
+                [bytes.len(), payload.len()].map(|bytes| output.size(bytes as u64));
+            output.sum(
+                true,
+                format_args!("{}: {data} from {stored} of payload", shown(path)),
+            )?;
         }
     }
     Ok(verdict)

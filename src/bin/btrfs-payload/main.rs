@@ -5,6 +5,7 @@ mod about;
 mod args;
 mod assemble;
 mod attributes;
+mod bars;
 mod beside;
 mod check;
 mod claims;
@@ -21,6 +22,7 @@ mod kernels;
 mod manifest;
 mod new_directory;
 mod new_file;
+mod numbers;
 mod origin;
 mod output;
 mod pack;
@@ -29,6 +31,7 @@ mod prepare;
 mod progress;
 mod quota;
 mod read;
+mod saved;
 mod scan;
 mod squeeze;
 mod stored;
@@ -77,7 +80,7 @@ struct Cli {
     #[arg(long, global = true, conflicts_with = "quiet", help_heading = "Output")]
     summary: bool,
 
-    /// Print every extent, and how long it took
+    /// Print every extent, how long it took and how fast that was
     #[arg(short, long, global = true, conflicts_with_all = ["quiet", "summary"], help_heading = "Output")]
     verbose: bool,
 

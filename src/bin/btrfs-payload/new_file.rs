@@ -309,6 +309,11 @@ impl OutFile {
         }
     }
 
+    /// False for a pipe, a terminal, a device: standard output may be the same one.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self, Self::New(_))
+    }
+
     /// Says that all has been written: a new file takes its name and its mode.
     pub(crate) fn finish(self, origin: &Origin) -> Result<()> {
         match self {

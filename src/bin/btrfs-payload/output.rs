@@ -13,6 +13,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::about::path_of;
+use crate::bars::Bars;
+pub(crate) use crate::numbers::{add, count, percent};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,6 +68,8 @@ pub(crate) struct Output {
     reader_is_gone: bool,
     /// Standard output has data; lines go to standard error.
     stdout_is_taken: bool,
+    /// Bytes that the work went through.
+    moved: u64,
 }
 
 impl Output {
@@ -84,6 +88,7 @@ impl Output {
             outlives_reader: false,
             reader_is_gone: false,
             stdout_is_taken: false,
+            moved: 0,
         }
     }
 
@@ -166,11 +171,47 @@ impl Output {
         }
     }
 
-    /// How long it took, for people who want all.
-    pub(crate) fn took(&self, time: Duration) {
-        if self.detail == Detail::Verbose {
-            self.warn(format_args!("took {:.2} s", time.as_secs_f64()));
+    /// Bars, for people at a terminal.
+    pub(crate) fn bars(&self) -> Option<Bars> {
+        let wanted = matches!(self.detail, Detail::Normal | Detail::Verbose);
+        let is_here = self.format == Format::Text && !self.stdout_is_taken;
+        (wanted && is_here)
+            .then(|| Bars::on_stdout(self.is_coloured))
+            .flatten()
+    }
+
+    /// Bars for the parts of a whole: their names and bytes.
+    pub(crate) fn parts(&mut self, parts: &[(String, u64)]) -> Result<()> {
+        let bars = self.bars().map(|bars| bars.parts(parts));
+        for bar in bars.into_iter().flatten() {
+            self.row(format_args!("{bar}"))?;
         }
+        Ok(())
+    }
+
+    /// Bytes that the work went through, for its rate.
+    pub(crate) fn moved(&mut self, bytes: u64) {
+        add(&mut self.moved, bytes);
+    }
+
+    /// How long it took, and how fast that is: on a terminal where data was moved, and for people
+    /// who want all.
+    pub(crate) fn took(&self, time: Duration) {
+        /// In less time than that nothing can be said of the rate.
+        const MEASURABLE: Duration = Duration::from_millis(10);
+        let on_terminal = self.moved > 0 && io::stderr().is_terminal();
+        match self.detail {
+            Detail::Verbose => {}
+            Detail::Normal | Detail::Summary if on_terminal => {}
+            _ => return,
+        }
+        let bytes = u128::from(self.moved).saturating_mul(1000);
+        let rate = bytes.checked_div(time.as_millis()).unwrap_or(0);
+        let rate = match u64::try_from(rate) {
+            Ok(rate) if rate > 0 && time >= MEASURABLE => format!(", {}/s", self.size(rate)),
+            _ => String::new(),
+        };
+        self.warn(format_args!("took {:.2} s{rate}", time.as_secs_f64()));
     }
 
     /// One line for people, whatever they want; nothing in JSON.
@@ -286,11 +327,6 @@ struct ErrorLine<'a> {
     path: Option<String>,
 }
 
-/// Adds to a sum, which stays at the largest number instead of wrapping.
-pub(crate) fn add(sum: &mut u64, more: u64) {
-    *sum = sum.saturating_add(more);
-}
-
 /// A line with its verdict or its severity in colour.
 fn coloured(line: &str) -> String {
     /// A word, what is after it, and its colour: names may have these words too.
@@ -322,20 +358,6 @@ fn coloured(line: &str) -> String {
         }
     }
     line.to_owned()
-}
-
-/// A number and what it counts: `1 extent`, `2 extents`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{ending}")
-}
-
-/// So much of a whole: `51 %`; `-` where there is none.
-pub(crate) fn percent(part: u64, whole: u64) -> String {
-    match part.saturating_mul(100).checked_div(whole) {
-        Some(percent) => format!("{percent} %"),
-        None => "-".to_owned(),
-    }
 }
 
 /// A remark that is neither a result nor a failure.

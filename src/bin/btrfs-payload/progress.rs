@@ -53,7 +53,7 @@ pub(crate) fn stream_progress(bytes: u64) -> ProgressBar {
 }
 
 /// True where the locale has nothing but ASCII.
-fn is_ascii() -> bool {
+pub(crate) fn is_ascii() -> bool {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL")
         .or_else(|| set("LC_CTYPE"))

@@ -14,8 +14,9 @@ use crate::args::{byte_count, cannot_read, open_file};
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::origin::Origin;
-use crate::output::{Output, remark};
+use crate::output::{Output, count, remark, shown};
 use crate::progress::progress;
+use crate::saved::Saved;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         "offset", "codec", "len", "payload", "unencoded", "at"
     ))?;
     let bar = progress(size);
+    let mut saved = Saved::default();
     let mut room = args.max_output.unwrap_or(u64::MAX);
     for extent in ioctl::extents(&file) {
         let extent = extent.with_context(|| cannot_read(&args.file))?;
@@ -77,6 +79,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 room = room
                     .checked_sub(payload.len() as u64)
                     .context("the payloads would be more bytes than --max-output")?;
+                saved.add(len, payload.len() as u64);
                 let digests = Digests {
                     payload_sha256: Some(manifest::sha256(payload)),
                     data_sha256: digest_of_data(&file, offset, len),
@@ -97,6 +100,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 room = room
                     .checked_sub(len)
                     .context("the payloads would be more bytes than --max-output")?;
+                saved.add(len, len);
                 let name = manifest::plain_name(offset);
                 directory.file(&name, data)?;
                 let line = Line::Plain {
@@ -115,7 +119,20 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         }
     }
     bar.finish_and_clear();
+    let counts = manifest.counts();
     output.json(&manifest.finish()?)?;
+    let saved_text = saved.text(output);
+    output.sum(
+        true,
+        format_args!(
+            "{}: {} encoded, {} plain, {}: {saved_text}",
+            shown(&args.out),
+            count(counts.encoded, "extent"),
+            counts.plain,
+            count(counts.holes, "hole"),
+        ),
+    )?;
+    output.moved(saved.data);
     // Whoever is not told of it does not get it either.
     output.finish()?;
     directory.finish()?;

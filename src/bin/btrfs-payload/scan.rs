@@ -147,11 +147,13 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         "{:<20}{:>10}{:>16}{:>16}{:>7}",
         "stored", "extents", "on disk", "decoded", "ratio"
     ))?;
+    let mut parts = Vec::new();
     for (inline, sums) in [(false, &totals.regular), (true, &totals.inline)] {
         for (&kind, sum) in sums {
-            stored(kind, inline, sum, output)?;
+            parts.push((stored(kind, inline, sum, output)?, sum.disk_bytes));
         }
     }
+    output.parts(&parts)?;
     for (path, sum) in &totals.directories {
         directory(path, sum, output)?;
     }
@@ -199,17 +201,17 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn stored(kind: Kind, inline: bool, sum: &Sum, output: &mut Output) -> Result<()> {
+/// A row of the table, and what it is called there.
+fn stored(kind: Kind, inline: bool, sum: &Sum, output: &mut Output) -> Result<String> {
     let name = match kind {
         Kind::Plain => "plain",
         Kind::Preallocated => "preallocated",
         Kind::Compressed(id) => id.codec().map_or("unknown", |codec| codec.name()),
         _ => "unknown",
     };
-    let place = if inline { ", inline" } else { "" };
+    let row = format!("{name}{}", if inline { ", inline" } else { "" });
     output.row(format_args!(
-        "{:<20}{:>10}{:>16}{:>16}{:>7}",
-        format!("{name}{place}"),
+        "{row:<20}{:>10}{:>16}{:>16}{:>7}",
         sum.extents,
         sum.disk_bytes,
         sum.ram_bytes,
@@ -222,7 +224,8 @@ fn stored(kind: Kind, inline: bool, sum: &Sum, output: &mut Output) -> Result<()
         extents: sum.extents,
         disk_bytes: sum.disk_bytes,
         decoded_bytes: sum.ram_bytes,
-    })
+    })?;
+    Ok(row)
 }
 
 fn directory(path: &[u8], sum: &Sum, output: &mut Output) -> Result<()> {

@@ -20,7 +20,8 @@ use crate::inputs::{Tally, Words, inputs};
 use crate::new_file::NewFile;
 use crate::output::{Output, add, remark, shown};
 use crate::progress::progress;
-use report::{Report, Sums};
+use crate::saved::Saved;
+use report::{Report, saved};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -108,7 +109,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return one(args, src, &args.dest, output).map(|(verdict, _)| verdict);
     };
     let mut tally = Tally::new(WRITTEN);
-    let mut sums = Sums::default();
+    let mut sums = Saved::default();
     for input in inputs(&args.src, args.recursive, |_| None) {
         let came = input.and_then(|input| {
             if input.odd {
@@ -116,7 +117,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             }
             let dest = into.of(&input)?;
             let (verdict, summary) = one(args, &input.path, &dest, output)?;
-            sums.add(&summary);
+            let Saved { data, stored } = saved(&summary);
+            sums.add(data, stored);
             Ok(Some(verdict))
         });
         tally.add(came, output)?;

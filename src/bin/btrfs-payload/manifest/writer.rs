@@ -44,6 +44,11 @@ impl<W: Write> Writer<W> {
             .context("cannot write the manifest")
     }
 
+    /// The lines so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// Writes the end line and gives it back.
     pub(crate) fn finish(mut self) -> Result<Line> {
         let lines_sha256 = format!("{:x}", self.digest.clone().finalize());

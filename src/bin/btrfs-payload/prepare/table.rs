@@ -12,6 +12,7 @@ use btrfs_payload::validate::validate;
 use serde::Serialize;
 
 use crate::Verdict;
+use crate::bars::{Bars, Strip};
 use crate::manifest::{self, Digests, Encoded, Line};
 use crate::new_directory::NewDirectory;
 use crate::output::{Output, add, count, input_name, percent};
@@ -156,6 +157,15 @@ impl Inspected {
     }
 }
 
+/// Bytes that are stored of an extent; `None` for a hole.
+fn stored(content: &Content<EncodedExtent>) -> Option<u64> {
+    match content {
+        Content::Encoded(extent) => Some(extent.payload().len() as u64),
+        Content::Plain(data) => Some(data.len() as u64),
+        Content::Hole => None,
+    }
+}
+
 /// The table while it grows.
 pub(super) struct Table<'a> {
     output: &'a mut Output,
@@ -169,6 +179,8 @@ pub(super) struct Table<'a> {
     manifest: Option<manifest::Writer<BufWriter<File>>>,
     file: &'a Path,
     file_size: Option<u64>,
+    /// For a terminal.
+    strip: Option<(Bars, Strip)>,
 }
 
 impl<'a> Table<'a> {
@@ -179,7 +191,9 @@ impl<'a> Table<'a> {
         is_named: bool,
         directory: Option<&'a NewDirectory>,
     ) -> Result<Self> {
+        let strip = output.bars().map(|bars| (bars, Strip::default()));
         Ok(Self {
+            strip,
             output,
             options,
             input: input_name(file),
@@ -230,6 +244,9 @@ impl<'a> Table<'a> {
         let target = target_at(&self.options.target, offset, self.file_size);
         add(&mut self.total.extents, 1);
         add(&mut self.total.data_bytes, len);
+        if let Some((_, strip)) = &mut self.strip {
+            strip.add(offset, len, stored(&extent.content));
+        }
         match &extent.content {
             Content::Encoded(encoded) => {
                 let (payload, fields) = (encoded.payload(), encoded.fields());
@@ -357,6 +374,12 @@ impl<'a> Table<'a> {
                 "{name}the input is empty, and so there is no extent"
             ))?;
         }
+        if let Some((bars, strip)) = &self.strip {
+            for line in bars.strip(strip) {
+                self.output.row(format_args!("{line}"))?;
+            }
+        }
+        self.output.moved(total.data_bytes);
         let line = total.text(sector_size, self.output);
         self.output
             .sum(total.unsound == 0, format_args!("{name}{line}"))?;

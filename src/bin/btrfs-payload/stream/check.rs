@@ -291,6 +291,7 @@ fn sums(
         names_exceeded,
         ..
     } = summary;
+    output.moved(whole_bytes);
     let sound = summary.is_sound();
     let [whole, size] = [whole_bytes, payload_bytes].map(|bytes| output.size(bytes));
     let of_payloads = match payloads {

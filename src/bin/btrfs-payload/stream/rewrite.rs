@@ -120,6 +120,13 @@ impl InOut {
         let stdout = to_stdout.then(stdout).transpose()?;
         let mut input = Input::open(&self.input)?;
         let origin = input.origin();
+        let mut out = match stdout {
+            Some(stdout) => stdout,
+            None => OutFile::create(&self.output, self.force)?,
+        };
+        if !out.is_new() {
+            output.give_up_stdout();
+        }
         let (name, bar) = (input.name(), input.bar());
         let mut quota = self.limit.quota();
         let mut printed = Ok(());
@@ -142,10 +149,6 @@ impl InOut {
                 bar: bar.clone(),
             };
             work(self.command_size.reader(input), &mut out, jobs, &mut report)
-        };
-        let mut out = match stdout {
-            Some(stdout) => stdout,
-            None => OutFile::create(&self.output, self.force)?,
         };
         let worked = ratio(out.file());
         printed?;
@@ -233,6 +236,7 @@ fn sums(name: &str, summary: &RewriteSummary, output: &mut Output) -> Result<()>
         holes_trusted,
         ..
     } = summary;
+    output.moved(bytes_in);
     output.json(&Line {
         kind: "rewritten",
         input: name,

@@ -137,6 +137,7 @@ fn print(
     output: &mut Output,
 ) -> Result<()> {
     let (streams, bytes) = (stats.streams, stats.bytes);
+    output.moved(bytes);
     let counts = stats.commands.iter();
     let size = output.size(bytes);
     output.text(format_args!(
@@ -168,10 +169,15 @@ fn print(
         .chain(codecs)
         .chain([("unknown", &stats.unknown)]);
     let mut sectors = 0;
+    let mut parts = Vec::new();
     for (codec, sums) in all {
         add(&mut sectors, sums.sectors);
-        data(codec, sums, output)?;
+        if sums.extents > 0 {
+            data(codec, sums, output)?;
+            parts.push((codec.to_owned(), sums.payload));
+        }
     }
+    output.parts(&parts)?;
     for (estimate, estimated) in stats.estimates.iter().zip(estimated) {
         let now = Now::of_stream(sectors, sector_size);
         estimates::print(estimate, estimated, &now, output)?;
@@ -180,9 +186,6 @@ fn print(
 }
 
 fn data(codec: &'static str, sums: &CodecStats, output: &mut Output) -> Result<()> {
-    if sums.extents == 0 {
-        return Ok(());
-    }
     let ratio = sums.data as f64 / sums.payload.max(1) as f64;
     output.text(format_args!(
         "{codec:<10}{:>10}{:>16}{:>16}{ratio:>9.2}{:>12}{:>14}",

@@ -6,7 +6,8 @@ use anyhow::Result;
 use btrfs_payload::ioctl::WriteSummary;
 use serde::Serialize;
 
-use crate::output::{Output, add, count, percent, shown};
+use crate::output::{Output, count, percent, shown};
+use crate::saved::Saved;
 
 /// The result, as a JSON line.
 #[derive(Serialize)]
@@ -33,38 +34,13 @@ struct FallbackLine {
     bytes: u64,
 }
 
-/// Bytes of the files that were written, and what they became.
-#[derive(Debug, Default)]
-pub(super) struct Sums {
-    data: u64,
-    stored: u64,
-}
-
-impl Sums {
-    pub(super) fn of(summary: &WriteSummary) -> Self {
-        let mut sums = Self::default();
-        sums.add(summary);
-        sums
-    }
-
-    pub(super) fn add(&mut self, summary: &WriteSummary) {
-        let WriteSummary { encoded, plain, .. } = summary;
-        for bytes in [encoded.bytes, plain.bytes] {
-            add(&mut self.data, bytes);
-        }
-        for bytes in [encoded.stored, plain.bytes] {
-            add(&mut self.stored, bytes);
-        }
-    }
-
-    pub(super) fn text(&self, output: &Output) -> String {
-        let &Self { data, stored } = self;
-        let [of_data, of_stored] = [data, stored].map(|bytes| output.size(bytes));
-        format!(
-            "{of_data} of data became {of_stored}, {} saved",
-            percent(data.saturating_sub(stored), data)
-        )
-    }
+/// The bytes of a file, and what they became.
+pub(super) fn saved(summary: &WriteSummary) -> Saved {
+    let WriteSummary { encoded, plain, .. } = summary;
+    let mut saved = Saved::default();
+    saved.add(encoded.bytes, encoded.stored);
+    saved.add(plain.bytes, plain.bytes);
+    saved
 }
 
 /// What came of a file.
@@ -103,8 +79,9 @@ impl Report<'_> {
             *read_back,
         ]
         .map(|bytes| output.size(bytes));
-        let Sums { data, stored } = Sums::of(self.summary);
+        let Saved { data, stored } = saved(self.summary);
         let saved = percent(data.saturating_sub(stored), data);
+        output.moved(self.len.saturating_sub(holes.bytes));
         let verified = match self.verified {
             true => format!("; {of_verified} read back and compared"),
             false => String::new(),
