@@ -175,10 +175,11 @@ impl Strip {
         let Some(stored) = stored else { return };
         let mut at = offset;
         while at < end {
-            let number = at / self.place;
+            let number = at.checked_div(self.place).unwrap_or(0);
             let next = number.saturating_add(1).saturating_mul(self.place).min(end);
             let data = next.saturating_sub(at);
-            let part = u128::from(stored).saturating_mul(u128::from(data)) / u128::from(len.max(1));
+            let part = u128::from(stored).saturating_mul(u128::from(data));
+            let part = part.checked_div(u128::from(len)).unwrap_or(0);
             let stored = u64::try_from(part).unwrap_or(u64::MAX);
             let place = usize::try_from(number).ok();
             if let Some(place) = place.and_then(|number| self.places.get_mut(number)) {
@@ -188,13 +189,17 @@ impl Strip {
         }
     }
 
-    /// The file in so many columns.
+    /// The file in so many columns; none where there is no file.
     fn columns(&self, columns: usize) -> impl Iterator<Item = Place> {
         let places = self.places.len();
-        (0..columns.min(places.saturating_mul(columns))).map(move |column| {
-            let from = column.saturating_mul(places) / columns;
-            let to = column.saturating_add(1).saturating_mul(places) / columns;
-            let to = to.max(from.saturating_add(1));
+        let columns = if places == 0 { 0 } else { columns };
+        let at = move |column: usize| {
+            let at = column.saturating_mul(places).checked_div(columns);
+            at.unwrap_or(0)
+        };
+        (0..columns).map(move |column| {
+            let from = at(column);
+            let to = at(column.saturating_add(1)).max(from.saturating_add(1));
             let mut sum = Place::default();
             let part = self.places.get(from..to).unwrap_or_default();
             part.iter().for_each(|&place| sum.add(place));

@@ -121,7 +121,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             let [data, stored] =
                 [bytes.len(), payload.len()].map(|bytes| output.size(bytes as u64));
             output.sum(
-                true,
+                verdict == Verdict::Sound,
                 format_args!("{}: {data} from {stored} of payload", shown(path)),
             )?;
         }
