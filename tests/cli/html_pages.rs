@@ -237,6 +237,26 @@ fn a_page_is_small_however_much_is_found() {
     assert!(page.len() < 200_000, "{}", page.len());
     assert!(seen.text.contains("20000"), "{}", seen.text);
     assert!(seen.text.contains("more; --format json lists them"));
+    // A frame of many blocks, each of one byte as it is (RFC 8878, 3.1.1).
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x60, 0, 2];
+    (0..20_000).for_each(|_| frame.extend([1 << 3, 0, 0, b'a']));
+    fs::write(dir.path().join("many.zstd"), frame).unwrap();
+    let dump = [
+        "dump",
+        "many.zstd",
+        "--unencoded-len",
+        "20480",
+        "--html",
+        "q",
+    ];
+    assert_eq!(self::run(dir.path(), dump).code, Some(1));
+    let page = fs::read_to_string(dir.path().join("q")).unwrap();
+    assert!(
+        strict(&page)
+            .text
+            .contains("more; --format json lists them")
+    );
+    assert!(page.len() < 600_000, "{}", page.len());
 }
 
 /// The page of a scan of directories with such names, and what the scan has printed; `None` where there can be no btrfs.
@@ -259,7 +279,16 @@ pub(crate) fn scanned(test: &str) -> Option<(String, String)> {
     rustix::fs::syncfs(File::open(mount.path()).unwrap()).unwrap();
     let top = top.to_str().unwrap();
     let page = mount.outside().join("page");
-    let arguments = ["scan", top, "--bytes", "--html", page.to_str().unwrap()];
+    let page_name = page.to_str().unwrap();
+    let arguments = [
+        "scan",
+        top,
+        "--bytes",
+        "--estimate",
+        "zstd:9",
+        "--html",
+        page_name,
+    ];
     let run = run(mount.outside(), arguments);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
     let mode = fs::metadata(&page).unwrap().permissions().mode();
@@ -277,13 +306,19 @@ fn the_page_of_a_scan_has_its_numbers() {
         seen.text
             .contains("\\x1b[31mred\\r\\n\\xe2\\x80\\xaetxt.exe")
     );
-    // The sums of the last line, and of each directory, are on the page too.
+    // The sums, and those of each directory, are on the page too.
     let numbers = |line: &str| -> Vec<String> {
         let words = line.split(' ');
         let numbers = words.filter(|word| word.len() > 4 && word.parse::<u64>().is_ok());
         numbers.map(str::to_owned).collect()
     };
-    let last = printed.lines().last().unwrap();
+    let estimate = printed.lines().last().unwrap();
+    assert!(estimate.starts_with("zstd:9 would take "), "{estimate}");
+    assert!(
+        seen.text
+            .contains(&format!("{} bytes", numbers(estimate)[0]))
+    );
+    let last = printed.lines().rev().nth(1).unwrap();
     assert!(numbers(last).len() > 2, "{last}");
     for number in numbers(last) {
         assert!(seen.text.contains(&format!("{number} bytes")), "{number}");

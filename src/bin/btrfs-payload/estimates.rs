@@ -62,6 +62,7 @@ const SURE: f64 = 1.96;
 /// What compressing again would give.
 #[derive(Debug)]
 pub(crate) struct Estimated {
+    pub(crate) codec: Codec,
     /// Codec and level.
     pub(crate) method: String,
     /// Bytes on disk.
@@ -84,6 +85,7 @@ impl Estimated {
         let bytes = |sectors: f64| (sectors * size).round() as u64;
         let jobs = u32::try_from(jobs.get()).unwrap_or(u32::MAX);
         Self {
+            codec: estimate.codec,
             method: format!("{}:{}", estimate.codec, estimate.level),
             bytes: bytes(estimate.sectors),
             error: estimate.standard_error.map(|error| bytes(error * SURE)),

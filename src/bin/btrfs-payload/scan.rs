@@ -186,7 +186,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         ),
     )?;
     let unreachable = line.unreachable_bytes;
-    estimate::run(&map, &args.estimate, unreachable, args.jobs, output)?;
+    let estimated = estimate::run(&map, &args.estimate, unreachable, args.jobs, output)?;
     let mut verdict = Verdict::Sound;
     if args.verify {
         let plain = totals.extents_of(Kind::Plain);
@@ -195,7 +195,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     }
     if let Some(html) = html {
         let verified = args.verify.then_some(verdict);
-        let page = page::page(&map, args.depth, verified, output);
+        let page = page::page(&map, args.depth, estimated.as_ref(), verified, output);
         html.finish(&page, &Origin::private())?;
     }
     Ok(verdict)

@@ -12,6 +12,7 @@
 //! | `bars` | bars of shares, with their legend |
 //! | `table` | tables, which are lists of cards where there is little room |
 //! | `bytes` | a map of bytes beside the explanation of its parts |
+//! | `estimates` | what each codec and level would give, with its error and its time |
 //! | `findings` | [`Findings`]: by their codes, with what to do; a bounded number of places |
 //! | `file` | [`HtmlFile`]: the option `--html`, and the file |
 //! | `style.css` | how it looks |
@@ -19,6 +20,7 @@
 mod bars;
 mod bytes;
 mod document;
+mod estimates;
 mod file;
 mod findings;
 mod ink;

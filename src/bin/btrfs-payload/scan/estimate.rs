@@ -10,20 +10,29 @@ use crate::estimates::{self, Estimate, Estimated, Now};
 use crate::output::Output;
 use crate::progress::progress;
 
-/// Estimates and prints; `unreachable` are the bytes on disk that no file shows.
+/// What was printed.
+pub(super) struct Done {
+    /// Bytes on disk now.
+    pub(super) now: u64,
+    pub(super) samples: u64,
+    pub(super) estimates: Vec<Estimated>,
+}
+
+/// Estimates and prints; `unreachable` are the bytes on disk that no file shows. `None` where nothing
+/// was asked for.
 pub(super) fn run(
     map: &Map,
     args: &Estimate,
     unreachable: u64,
     jobs: NonZeroUsize,
     output: &mut Output,
-) -> Result<()> {
+) -> Result<Option<Done>> {
     let mut options = EstimateOptions::default();
     options.methods = args.methods();
     options.samples = args.samples;
     options.jobs = jobs;
     if options.methods.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let bar = progress(u64::try_from(args.samples)?);
     let estimated = files::estimate(map, &options, |done, of| {
@@ -33,13 +42,20 @@ pub(super) fn run(
     });
     bar.finish_and_clear();
     let Some(estimated) = estimated? else {
-        return Ok(());
+        return Ok(None);
+    };
+    let sector_size = map.filesystem.sector_size;
+    let mut done = Done {
+        now: estimated.sectors.saturating_mul(sector_size.into()),
+        samples: 0,
+        estimates: Vec::new(),
     };
     for estimate in &estimated.estimates {
-        let sector_size = map.filesystem.sector_size;
         let now = Now::of_extents(estimated.sectors, sector_size, unreachable);
         let said = Estimated::new(estimate, sector_size, jobs);
         estimates::print(estimate, &said, &now, output)?;
+        done.samples = estimate.samples;
+        done.estimates.push(said);
     }
-    Ok(())
+    Ok(Some(done))
 }

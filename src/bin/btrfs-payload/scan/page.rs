@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use btrfs_payload::files::{DirectoryId, Extent, Map};
 use btrfs_payload::rules::OnDiskId;
 
+use super::estimate::Done;
 use crate::Verdict;
 use crate::output::{Output, add, count, shown};
 use crate::page::{Cell, Ink, Page, Share, Tone, percent};
@@ -56,8 +57,14 @@ const NAMES: [(Ink, &str); 6] = [
 ];
 
 /// The page of a map, with directories as many names below the paths that were asked for.
-/// `verified` is the verdict where payloads were decoded.
-pub(super) fn page(map: &Map, depth: usize, verified: Option<Verdict>, output: &Output) -> Page {
+/// `estimated` is what `--estimate` gave, `verified` the verdict where payloads were decoded.
+pub(super) fn page(
+    map: &Map,
+    depth: usize,
+    estimated: Option<&Done>,
+    verified: Option<Verdict>,
+    output: &Output,
+) -> Page {
     let own = own_space(map);
     let mut all = Space::default();
     own.values().for_each(|space| all.add_all(space));
@@ -108,6 +115,9 @@ pub(super) fn page(map: &Map, depth: usize, verified: Option<Verdict>, output: &
     shares.retain(|share| share.number > 0);
     page.shares(&shares);
     unreachable(&all, &mut page, output);
+    if let Some(done) = estimated {
+        page.estimates(&done.estimates, done.samples, done.now, output);
+    }
     directories(map, depth, &own, &mut page, output);
     page
 }

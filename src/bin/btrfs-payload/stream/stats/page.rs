@@ -102,7 +102,8 @@ pub(super) fn page(
         rows,
     );
     if !estimates.is_empty() {
-        estimated(estimates, stats, on_disk, &mut page, output);
+        let samples = stats.estimates.first().map_or(0, |first| first.samples);
+        page.estimates(estimates, samples, on_disk, output);
     }
     page.heading("Commands");
     let commands = stats.commands.iter();
@@ -120,59 +121,4 @@ pub(super) fn damaged(name: &str, error: &anyhow::Error) -> Page {
     page.verdict(Tone::Bad, "Damaged", name, &format!("{error:#}"));
     page.paragraph("`stream check` lists everything that is wrong with it, and what to do.");
     page
-}
-
-/// A row for each codec and level.
-fn estimated(
-    estimates: &[Estimated],
-    stats: &Stats,
-    on_disk: u64,
-    page: &mut Page,
-    output: &Output,
-) {
-    page.heading("What recompressing would give");
-    let most = estimates.iter().map(|estimated| {
-        let error = estimated.error.unwrap_or(0);
-        estimated.bytes.saturating_add(error)
-    });
-    let whole = most.max().unwrap_or(0).max(on_disk);
-    let now = [
-        Cell::Ink(Ink::Plain, "as it is".to_owned()),
-        Cell::Bar {
-            parts: vec![(Ink::Plain, on_disk)],
-            whole,
-            error: 0,
-        },
-        Cell::Number(output.size(on_disk)),
-        Cell::Number("100.0 %".to_owned()),
-        Cell::Number("none".to_owned()),
-    ];
-    let rows = estimates.iter().zip(&stats.estimates);
-    let rows = rows.map(|(estimated, estimate)| {
-        let ink = Ink::of(Some(estimate.codec));
-        let error = match estimated.error {
-            Some(0) => String::new(),
-            Some(error) => format!(" \u{b1} {}", output.size(error)),
-            None => ", error unknown".to_owned(),
-        };
-        [
-            Cell::Ink(ink, estimated.method.clone()),
-            Cell::Bar {
-                parts: vec![(ink, estimated.bytes)],
-                whole,
-                error: estimated.error.unwrap_or(0),
-            },
-            Cell::Number(format!("{}{error}", output.size(estimated.bytes))),
-            Cell::Number(percent(estimated.bytes, on_disk)),
-            Cell::Number(estimated.time_text()),
-        ]
-    });
-    let rows = std::iter::once(now).chain(rows);
-    page.table(["level", "beside now", "on disk", "of now", "time"], rows);
-    let samples = stats.estimates.first().map_or(0, |first| first.samples);
-    page.note(&format!(
-        "From a sample of {}. In 95 of 100 cases the truth is not further away than the error; the \
-         time is that of this machine, as busy as it was.",
-        count(samples, "piece")
-    ));
 }
