@@ -89,7 +89,9 @@ pub struct InlineSum {
 ///
 /// Memory: at most 64 MiB, 300 bytes per extent, 200 bytes and its name per directory, 48 bytes
 /// per piece of what is shown of an extent where that is in several, and 32 bytes per file below
-/// a path that is not the top of a subvolume.
+/// a path that is not the top of a subvolume. Measured for a whole process with one thread: 5 MiB,
+/// and 104 bytes per extent of a file with 400,000 of them, 155 per extent of a tree of sources
+/// with 215,000 files, its directories included.
 #[derive(Debug)]
 pub struct Map {
     /// The filesystem.

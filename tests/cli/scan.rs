@@ -318,6 +318,13 @@ fn plain_extents_are_counted_and_not_decoded() {
     };
     fs::write(fs.join("plain"), content("mixed")).unwrap();
     fs::write(fs.join("inline"), b"four").unwrap();
+    // A swap file, which is not in use.
+    let swap = support::chattr_c(&fs.join("swap"));
+    fallocate(&swap, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+    swap.write_all_at(&noise(1 << 20), 0).unwrap();
+    swap.sync_all().unwrap();
+    let mkswap = Command::new("mkswap").arg(fs.join("swap")).output();
+    assert!(mkswap.unwrap().status.success());
     sync(&fs);
     let text = run(
         fs.outside(),
@@ -327,7 +334,7 @@ fn plain_extents_are_counted_and_not_decoded() {
     let last = text.stdout.lines().last().unwrap();
     assert_eq!(
         last,
-        "verified: sound (0 extents, 0 inline, 0 bytes of payload for 0 bytes); 2 plain extents \
+        "verified: sound (0 extents, 0 inline, 0 bytes of payload for 0 bytes); 3 plain extents \
          with nothing to decode"
     );
 }
