@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -88,6 +89,8 @@ def main():
     parser.add_argument("--files", type=int, default=100_000)
     args = parser.parse_args()
     program = args.program.resolve()
+    # An exit like any other, which unmounts.
+    signal.signal(signal.SIGTERM, lambda *_: exit(1))
     if shutil.which("compsize") is None:
         raise SystemExit("compsize is not installed (Debian: btrfs-compsize)")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
