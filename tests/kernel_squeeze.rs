@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use btrfs_payload::files::{Left, Map, MapOptions, Squeeze, SqueezeOptions, Squeezed};
+use btrfs_payload::files::{FilesError, Left, Map, MapOptions, Squeeze, SqueezeOptions, Squeezed};
 use btrfs_payload::ioctl::{self, SpaceUsed};
 use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::{Codec, OnDiskId};
@@ -337,9 +337,69 @@ fn a_snapshot_that_is_being_sent_is_waited_for() {
     let mut rest = Vec::new();
     pipe.read_to_end(&mut rest).unwrap();
     assert!(send.wait().unwrap().success());
-    let (squeeze, _) = squeezed(&fs.path(), zstd(3));
+    // What was left for now is looked at again.
+    let mut options = zstd(3);
+    options.since = squeeze.next_generation().unwrap();
+    let (squeeze, _) = squeezed(&fs.path(), options);
     assert!(squeeze.summary().left.is_empty(), "{:?}", squeeze.summary());
     assert_eq!(space.data - used(&fs).data, squeeze.summary().freed_bytes());
+}
+
+/// What somebody has open for writing is left, where that is asked for.
+#[test]
+fn files_that_are_open_for_writing_can_be_left() {
+    let Some(fs) = mounted("files_that_are_open_for_writing_can_be_left") else {
+        return;
+    };
+    let file = written(&fs.join("open"), &text(size(MIB)));
+    drop(written(&fs.join("closed"), &text(size(2 * MIB))));
+    let careful = |since| {
+        let mut options = zstd(3);
+        options.skip_busy = true;
+        options.since = since;
+        squeezed(&fs.path(), options).0
+    };
+    let first = careful(0);
+    let left: Vec<_> = first.summary().left.iter().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!((*left[0].0, left[0].1.extents), (Left::OpenForWriting, 1));
+    assert_eq!(first.summary().before.extents, 1);
+    drop(file);
+    let second = careful(first.next_generation().unwrap());
+    assert!(
+        second
+            .summary()
+            .left
+            .keys()
+            .all(|left| *left == Left::NoSaving)
+    );
+    assert_eq!(second.summary().before.extents, 1);
+}
+
+/// A read-only snapshot alone: there has to be another place for what is temporary.
+#[test]
+fn a_snapshot_alone_needs_a_place_for_temporary_files() {
+    let Some(fs) = mounted("a_snapshot_alone_needs_a_place_for_temporary_files") else {
+        return;
+    };
+    let live = fs.join("live");
+    subvolume(&live);
+    written(&live.join("text"), &text(size(MIB)));
+    snapshot(&live, &fs.join("s"), &["-r"]);
+    let make = |temp_dir: Option<&Path>| {
+        let mut options = zstd(3);
+        options.temp_dir = temp_dir.map(Path::to_owned);
+        Squeeze::new(&[fs.join("s")], options)
+    };
+    assert!(matches!(make(None), Err(FilesError::Temporary { .. })));
+    let elsewhere = make(Some(fs.outside()));
+    assert!(matches!(elsewhere, Err(FilesError::OtherFilesystem { .. })));
+    let space = used(&fs);
+    let mut squeeze = make(Some(&fs.path())).unwrap();
+    squeeze.run(|| false, |_, _| {}).unwrap();
+    // The live file has it too.
+    assert_eq!(space.data - used(&fs).data, squeeze.summary().freed_bytes());
+    assert!(squeeze.summary().freed_bytes() > 512 * KIB);
 }
 
 /// A writer who changes a file all the time loses nothing.

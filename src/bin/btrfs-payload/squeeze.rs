@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use btrfs_payload::files::{Name, Names, Share, Squeeze, SqueezeOptions, Squeezed};
+use btrfs_payload::files::{FilesError, Name, Names, Share, Squeeze, SqueezeOptions, Squeezed};
 use btrfs_payload::ioctl::{self, SpaceUsed};
 use btrfs_payload::prepare::{Checksum, Level, Options};
 use btrfs_payload::rules::Codec;
@@ -147,6 +147,10 @@ ones, in live files and in read-only snapshots, and exchanges them where all byt
 is written meanwhile is never lost, and times and sharing stay. An interrupt stops after what is
 begun; starting again goes on. Needs root.
 
+While a snapshot is given something, a btrfs send of it cannot begin: it says EAGAIN, and is to be
+started again. Where backups run by themselves, have both wait for one lock (flock). A send that is
+under way is waited for, and what it shows is left for the next run.
+
 The top of a subvolume stands for all of it and for the subvolumes and snapshots that lie in it.
 Whatever else shows an extent, elsewhere on the filesystem, is given the new one too.
 
@@ -208,7 +212,13 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         options.since = state.next(&key);
     }
     let interrupt = Gently::begin();
-    let mut squeeze = Squeeze::new(&args.paths, options)?;
+    let mut squeeze = match Squeeze::new(&args.paths, options) {
+        Err(error @ FilesError::Temporary { .. }) if args.temp_dir.is_none() => {
+            return Err(anyhow::Error::new(error)
+                .context("name a writable directory of the same filesystem with --temp-dir"));
+        }
+        squeeze => squeeze?,
+    };
     let used = |squeeze: &Squeeze| {
         ioctl::commit(squeeze.map().top())?;
         ioctl::space_used(squeeze.map().top())
@@ -227,7 +237,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     printer.say(&mut Names::new(squeeze.map()));
     printer.said?;
     let after = used(&squeeze)?;
-    report(args, &squeeze, &before, &after, output)?;
+    if result.is_ok() || squeeze.summary().before.extents > 0 {
+        report(args, &squeeze, &before, &after, output)?;
+    }
     result?;
     if let Some((mut state, next)) = state.zip(squeeze.next_generation()) {
         state.set(key, next);
@@ -429,14 +441,18 @@ fn report(
         true => ("would become", "would be freed"),
         false => ("became", "freed"),
     };
-    output.sum(
-        true,
-        format_args!(
-            "{} of {old_size} {verb} {} of {new_size}: {freed} {free}",
-            count(old.extents, "extent"),
-            count(new.extents, "extent"),
-        ),
-    )?;
+    if old.extents == 0 {
+        output.sum(true, format_args!("nothing to replace"))?;
+    } else {
+        output.sum(
+            true,
+            format_args!(
+                "{} of {old_size} {verb} {} of {new_size}: {freed} {free}",
+                count(old.extents, "extent"),
+                count(new.extents, "extent"),
+            ),
+        )?;
+    }
     if summary.grown_bytes > 0 {
         let grown = output.size(summary.grown_bytes);
         output.sum(

@@ -82,6 +82,8 @@ pub struct Squeeze {
     summary: SqueezeSummary,
     /// The transaction after the last of which every extent is in the map.
     next: u64,
+    /// The oldest of what is to be tried again.
+    again: Option<u64>,
     is_finished: bool,
 }
 
@@ -99,7 +101,11 @@ impl Squeeze {
         Preparer::new(&options.prepare)?;
         let directory = match options.dry_run {
             true => None,
-            false => Some(scratch::directory(options.temp_dir.as_deref(), paths)?),
+            false => Some(scratch::directory(
+                options.temp_dir.as_deref(),
+                paths,
+                &map.filesystem,
+            )?),
         };
         Ok(Self {
             options,
@@ -108,6 +114,7 @@ impl Squeeze {
             directory,
             summary: SqueezeSummary::default(),
             next,
+            again: None,
             is_finished: false,
         })
     }
@@ -168,7 +175,7 @@ impl Squeeze {
             !extent.preallocated && !shared.has_made(extent.bytenr)
         });
         let is_done = plan.len() == 0;
-        let summary = &mut self.summary;
+        let (summary, again) = (&mut self.summary, &mut self.again);
         let mut names = Names::new(map);
         pipeline::ordered(
             options.jobs,
@@ -183,6 +190,10 @@ impl Squeeze {
             |done: Result<Vec<Squeezed>, FilesError>| {
                 for squeezed in done? {
                     summary.add(&squeezed);
+                    if squeezed.left.is_some_and(Left::is_for_now) {
+                        let oldest = again.get_or_insert(squeezed.generation);
+                        *oldest = squeezed.generation.min(*oldest);
+                    }
                     each(&squeezed, &mut names);
                 }
                 Ok::<(), FilesError>(())
@@ -197,10 +208,12 @@ impl Squeeze {
         &self.summary
     }
 
-    /// What to give as [`SqueezeOptions::since`] the next time; `None` where it was stopped.
+    /// What to give as [`SqueezeOptions::since`] the next time, so that all is looked at that is
+    /// made by then or was left for now ([`Left::is_for_now`]); `None` where it was stopped.
     #[must_use]
     pub fn next_generation(&self) -> Option<u64> {
-        self.is_finished.then_some(self.next)
+        let next = self.again.map_or(self.next, |again| again.min(self.next));
+        self.is_finished.then_some(next)
     }
 }
 

@@ -40,6 +40,15 @@ pub enum Left {
 }
 
 impl Left {
+    /// It may go away by itself: worth another try the next time.
+    #[must_use]
+    pub fn is_for_now(self) -> bool {
+        matches!(
+            self,
+            Self::Busy | Self::OpenForWriting | Self::Changed | Self::NoSpace | Self::ReadOnly
+        )
+    }
+
     /// A name for it that stays.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -114,6 +123,8 @@ pub struct Squeezed {
     pub inode: u64,
     /// Where in it, bytes.
     pub offset: u64,
+    /// The transaction that made the oldest of them.
+    pub generation: u64,
     /// What there was.
     pub before: Share,
     /// What there is now, or would be: with `dry_run`.

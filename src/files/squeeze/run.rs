@@ -5,10 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 
 use super::opened::OpenFiles;
-use super::outcome::Left;
+use super::outcome::{Left, Share};
 use crate::files::{Extent, Reference, References};
 use crate::ioctl::QueryError;
-use crate::rules::limits::MAX_EXTENT;
+use crate::rules::limits::{MAX_EXTENT, u64_of};
 
 /// Bytes of a run of several extents.
 const MAX_RUN: u64 = 4 * 1024 * 1024;
@@ -256,6 +256,11 @@ impl Run {
     pub(super) fn disk_bytes(&self) -> u64 {
         let extents = self.extents.iter();
         extents.fold(0, |sum, old| sum.saturating_add(old.extent.disk_bytes))
+    }
+
+    /// The old extents.
+    pub(super) fn share(&self) -> Share {
+        Share::new(u64_of(self.extents.len()), self.disk_bytes())
     }
 
     /// References of the old extents.

@@ -15,7 +15,7 @@ use rustix::fs::{FallocateFlags, IFlags, Mode, OFlags};
 
 use crate::extent::EncodedExtent;
 use crate::files::FilesError;
-use crate::ioctl::{self, WriteError};
+use crate::ioctl::{self, Filesystem, WriteError};
 
 /// Bytes of the hole: a multiple of every sector size.
 const HOLE: u64 = 64 * 1024;
@@ -89,7 +89,11 @@ impl Scratch {
 }
 
 /// The first directory in which such a file can be made: `wanted`, or that of one of the paths.
-pub(super) fn directory(wanted: Option<&Path>, paths: &[PathBuf]) -> Result<File, FilesError> {
+pub(super) fn directory(
+    wanted: Option<&Path>,
+    paths: &[PathBuf],
+    filesystem: &Filesystem,
+) -> Result<File, FilesError> {
     let mut first = None;
     let of_paths = paths.iter().map(|path| match path.is_dir() {
         true => path.as_path(),
@@ -108,7 +112,14 @@ pub(super) fn directory(wanted: Option<&Path>, paths: &[PathBuf]) -> Result<File
             Ok(directory)
         });
         match made {
-            Ok(directory) => return Ok(directory),
+            Ok(directory) => {
+                let here = ioctl::filesystem(&directory);
+                if here.is_ok_and(|here| here.uuid == filesystem.uuid) {
+                    return Ok(directory);
+                }
+                let path = path.to_owned();
+                return Err(FilesError::OtherFilesystem { path });
+            }
             Err(source) => {
                 first.get_or_insert(FilesError::Temporary {
                     path: path.to_owned(),

@@ -180,7 +180,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let Some(file) = self.scratches.get_mut(*scratch) else {
-            done.push(squeezed(&run, &recoded, None));
+            done.push(squeezed(&run, &recoded));
             return Ok(());
         };
         let base = file.end();
@@ -215,7 +215,7 @@ impl<'a> Worker<'a> {
         }
         .give(run, *base)?;
         let squeezed = match given {
-            Given::All => squeezed(run, recoded, None),
+            Given::All => squeezed(run, recoded),
             Given::Left { left, moved, freed } => {
                 let mut squeezed = left_run(run, left);
                 let all = &mut squeezed.after.disk_bytes;
@@ -291,6 +291,7 @@ fn left(extent: &Extent, left: Left) -> Squeezed {
         root: extent.root,
         inode: extent.inode,
         offset: extent.offset,
+        generation: extent.generation,
         before: share,
         after: share,
         left: Some(left),
@@ -298,35 +299,24 @@ fn left(extent: &Extent, left: Left) -> Squeezed {
 }
 
 fn left_run(run: &Run, left: Left) -> Squeezed {
-    let before = Share::new(u64_of(run.extents.len()), run.disk_bytes());
-    let (root, inode, offset) = first(run);
-    Squeezed {
-        root,
-        inode,
-        offset,
-        before,
-        after: before,
-        left: Some(left),
-    }
+    let before = run.share();
+    become_of(run, before, Some(left))
 }
 
-fn squeezed(run: &Run, recoded: &Recoded, left: Option<Left>) -> Squeezed {
-    let before = Share::new(u64_of(run.extents.len()), run.disk_bytes());
-    let (root, inode, offset) = first(run);
+fn squeezed(run: &Run, recoded: &Recoded) -> Squeezed {
+    become_of(run, Share::new(recoded.extents, recoded.disk_bytes), None)
+}
+
+fn become_of(run: &Run, after: Share, left: Option<Left>) -> Squeezed {
+    let extents = run.extents.iter().map(|old| &old.extent);
+    let first = extents.clone().next();
     Squeezed {
-        root,
-        inode,
-        offset,
-        before,
-        after: Share::new(recoded.extents, recoded.disk_bytes),
+        root: first.map_or(0, |extent| extent.root),
+        inode: first.map_or(0, |extent| extent.inode),
+        offset: first.map_or(0, |extent| extent.offset),
+        generation: extents.map(|extent| extent.generation).min().unwrap_or(0),
+        before: run.share(),
+        after,
         left,
     }
-}
-
-/// The first file that shows a run, and where.
-fn first(run: &Run) -> (u64, u64, u64) {
-    let first = run.extents.first();
-    first.map_or((0, 0, 0), |old| {
-        (old.extent.root, old.extent.inode, old.extent.offset)
-    })
 }
