@@ -26,7 +26,7 @@ const ERRORS: [(&str, Option<&str>); 22] = [
     ("write data data", Some("data")),
     ("write data link", Some("link")),
     ("write data new", Some("new")),
-    ("assemble dir new", Some("dir/manifest.jsonl")),
+    ("assemble dir new", Some("dir")),
     ("assemble empty.jsonl new", Some("empty.jsonl")),
     ("stream check dir", Some("dir")),
     ("stream dump cut", Some("cut")),

@@ -153,7 +153,7 @@ fn the_version_tells_the_features() {
 fn findings_are_explained_where_they_are_printed() {
     let mut explain = 0;
     for command in commands() {
-        if !help(&command, "--help").contains("--explain <CODE>") {
+        if !help(&command, "--help").contains("--explain [<CODE>]") {
             continue;
         }
         explain += 1;

@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
 const USAGE: &str = "\
 btrfs-payload assemble [OPTIONS] <INPUT> <DEST>
-       btrfs-payload assemble --explain <CODE>";
+       btrfs-payload assemble --explain [CODE]";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -84,6 +84,14 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let (Some(input), Some(name)) = (&args.input, &args.dest) else {
         bail!("a directory and the name of a new file are expected");
     };
+    if input.is_dir() && !manifest::is_in(input) {
+        bail_about!(
+            input,
+            "{} has no {}; name a directory that prepare or read has made of one file",
+            shown(input),
+            manifest::NAME
+        );
+    }
     let path = match input.is_dir() {
         true => input.join(manifest::NAME),
         false => input.clone(),

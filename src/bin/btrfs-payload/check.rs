@@ -65,7 +65,7 @@ const STREAM_START: &[u8; 13] = b"btrfs-stream\0";
 
 const USAGE: &str = "\
 btrfs-payload check [OPTIONS] <INPUTS>...
-       btrfs-payload check --explain <CODE>";
+       btrfs-payload check --explain [CODE]";
 
 const AFTER_HELP: &str = "\
 Examples:

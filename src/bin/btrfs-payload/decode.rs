@@ -54,7 +54,7 @@ pub(crate) struct Args {
 
 const USAGE: &str = "\
 btrfs-payload decode [OPTIONS] <PAYLOAD>
-       btrfs-payload decode --explain <CODE>";
+       btrfs-payload decode --explain [CODE]";
 
 const AFTER_HELP: &str = "\
 Examples:

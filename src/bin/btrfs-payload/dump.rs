@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
 const USAGE: &str = "\
 btrfs-payload dump [OPTIONS] <PAYLOAD>
-       btrfs-payload dump --explain <CODE>";
+       btrfs-payload dump --explain [CODE]";
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -40,8 +40,8 @@ that they are your bytes: digests do (manifests have them), and --zstd-checksum 
 /// For commands that print findings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
-    /// Explain the code of a finding, and do nothing else; `all` for every code
-    #[arg(long, value_name = "CODE", value_parser = words(parse, codes), hide_possible_values = true, help_heading = "Output")]
+    /// Explain the code of a finding, and do nothing else; every code without one, or with `all`
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = ALL, value_parser = words(parse, codes), hide_possible_values = true, help_heading = "Output")]
     explain: Option<String>,
 }
 

@@ -118,7 +118,7 @@ pub(crate) struct Words {
     pub(crate) good: &'static str,
     pub(crate) bad: &'static str,
     pub(crate) failed: &'static str,
-    /// Files that were found and left out.
+    /// After the number of files that were found and left out.
     pub(crate) skipped: &'static str,
 }
 
@@ -127,7 +127,7 @@ pub(crate) const JUDGED: Words = Words {
     good: "sound",
     bad: "NOT SOUND",
     failed: "could not be judged",
-    skipped: "without extents left out",
+    skipped: " without extents left out",
 };
 
 /// What came of several inputs.
@@ -213,7 +213,7 @@ impl Tally {
             parts.push(format!("{failed} {}", words.failed));
         }
         if skipped > 0 {
-            parts.push(format!("{} {}", count(skipped, "file"), words.skipped));
+            parts.push(count(skipped, "file") + words.skipped);
         }
         output.sum(
             self.verdict() == Verdict::Sound,

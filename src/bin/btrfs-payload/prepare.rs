@@ -105,7 +105,7 @@ const PREPARED: Words = Words {
     good: "prepared",
     bad: "NOT SOUND",
     failed: "failed",
-    skipped: "that are not regular left out",
+    skipped: " left out, as not regular",
 };
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {

@@ -86,7 +86,7 @@ const WRITTEN: Words = Words {
     good: "written",
     bad: "NOT written",
     failed: "failed",
-    skipped: "that are not regular left out",
+    skipped: " left out, as not regular",
 };
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
@@ -123,7 +123,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         });
         tally.add(came, output)?;
     }
-    let sums = format!("; {}", sums.text(output));
+    let sums = match sums.data {
+        0 => String::new(),
+        _ => format!("; {}", sums.text(output)),
+    };
     tally.print(&sums, output)?;
     Ok(tally.verdict())
 }
