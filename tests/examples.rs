@@ -14,6 +14,9 @@ mod check_file;
 #[path = "../examples/copy_extents.rs"]
 #[allow(dead_code)]
 mod copy_extents;
+#[path = "../examples/pack_files.rs"]
+#[allow(dead_code)]
+mod pack_files;
 #[path = "../examples/recompress_stream.rs"]
 #[allow(dead_code)]
 mod recompress_stream;
@@ -81,4 +84,43 @@ fn a_stream_is_compressed_again_and_received() {
     fs::create_dir(path("received")).unwrap();
     btrfs(&["-q", "receive", "-f", &path("small"), &path("received")]);
     assert!(fs::read(path("received/snap/file")).unwrap() == data);
+}
+
+#[test]
+fn files_of_several_origins_are_packed_and_received() {
+    let test = "files_of_several_origins_are_packed_and_received";
+    let Some(fs) = support::btrfs(test, &support::Options::default()) else {
+        return;
+    };
+    // A directory of this repository, in an archive that tar makes.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let tar = Command::new("tar")
+        .args(["--format=ustar", "-C", source, "-c", "."])
+        .output()
+        .unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+    let path = fs.outside().join("image.stream");
+    let mut new = File::options();
+    let file = new.read(true).write(true).create_new(true).open(&path);
+    let (_, summary) = pack_files::pack_files(file.unwrap(), &tar.stdout[..]).unwrap();
+    assert!(summary.files >= 7, "{summary:?}");
+    let receive = Command::new("btrfs")
+        .args(["-q", "receive", "-f"])
+        .args([path, fs.path()])
+        .output()
+        .unwrap();
+    assert!(receive.status.success(), "{receive:?}");
+    let image = fs.join("image");
+    let read = |name: &str| fs::read(image.join(name)).unwrap();
+    assert_eq!(read("motd"), b"Packed without root.\n");
+    let mut disk = File::open(image.join("disk.img")).unwrap();
+    let mut begun = vec![0; 1_000_100];
+    std::io::Read::read_exact(&mut disk, &mut begun).unwrap();
+    assert!(begun[..1_000_000] == [b'x'; 1_000_000] && begun[1_000_000..] == [0; 100]);
+    assert_eq!(disk.metadata().unwrap().len(), 1_000_000 + (1 << 30));
+    for entry in fs::read_dir(source).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(read(&name) == fs::read(entry.path()).unwrap(), "{name}");
+    }
 }

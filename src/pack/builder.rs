@@ -4,15 +4,17 @@ use std::fmt;
 use std::io::{Read, Seek, Write};
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 
 use super::entry::{Metadata, Node, Times};
 use super::error::{EntryFault, PackError};
 use super::file::FileWriter;
-use super::identity::{Seekable, stamp};
+use super::identity::{self, Seekable, stamp};
 use super::names::{Kind, NameId, Names, ROOT};
 use super::options::{Identity, Options};
-use super::out::Out;
+use super::out::{Out, is_handed_down};
 use super::queue::Queue;
+use super::record::Records;
 use super::work::Step;
 use super::write::{Sink, Summary, version};
 use crate::prepare::Preparer;
@@ -53,18 +55,31 @@ pub struct Builder<W> {
     names: Names,
     options: Options,
     /// What a directory gets when everything in it is there.
-    directories: Vec<Late>,
+    directories: IndexMap<NameId, Late>,
     top: Metadata,
-    counts: Summary,
+    records: Records,
+    counts: Counts,
     stamp: Option<Stamp<W>>,
     /// Where the stream begins in an output that is stamped.
     start: u64,
 }
 
+/// What has been added; see [`Summary`].
+#[derive(Debug, Default)]
+struct Counts {
+    directories: u64,
+    files: u64,
+    symlinks: u64,
+    hard_links: u64,
+    special: u64,
+    implied_directories: u64,
+    replaced: u64,
+    xattrs_left_out: u64,
+}
+
 /// What a directory gets at the end.
 #[derive(Debug)]
 struct Late {
-    id: NameId,
     times: Times,
     /// What would be handed down to whatever is made in it.
     handed_down: Vec<(Bytes, Bytes)>,
@@ -122,22 +137,25 @@ impl<W: Write + Send + 'static> Builder<W> {
         // Fails here where it would fail on every thread.
         Preparer::new(&options.extents)?;
         let writer = Writer::new(output, version(options.plain))?;
-        let sector_size = options.extents.target.sector_size.into();
-        let mut sink = Sink::new(writer, uuid, options.dedupe, sector_size);
+        let mut sink = Sink::new(writer, uuid);
         sink.begin(name.clone())?;
-        Ok(Self {
+        let mut builder = Self {
             out: Out {
                 queue: Queue::start(sink, &options)?,
                 unfinished: None,
             },
             names: Names::new(name.len(), options.max_names),
             options,
-            directories: Vec::new(),
+            directories: IndexMap::new(),
             top: Metadata::new(IMPLIED_MODE),
-            counts: Summary::default(),
+            records: Records::default(),
+            counts: Counts::default(),
             stamp: None,
             start: 0,
-        })
+        };
+        let top = builder.top.clone();
+        builder.records.add(Some(Node::Directory), &top);
+        Ok(builder)
     }
 
     /// Adds something that has no content. The path goes from the top of the tree; slashes at its
@@ -179,7 +197,7 @@ impl<W: Write + Send + 'static> Builder<W> {
             _ => XattrOn::Special,
         };
         let metadata = self.checked(metadata, on).map_err(entry)?;
-        let (path, ino) = self.make(path)?;
+        let (path, ino) = self.make(path, Some(node), &metadata)?;
         let sum = match node {
             Node::Symlink(_) => &mut self.counts.symlinks,
             _ => &mut self.counts.special,
@@ -236,7 +254,7 @@ impl<W: Write + Send + 'static> Builder<W> {
         let metadata = self
             .checked(metadata, XattrOn::File)
             .map_err(|fault| of_entry(path, fault))?;
-        let (path, ino) = self.make(path)?;
+        let (path, ino) = self.make(path, None, &metadata)?;
         add(&mut self.counts.files, 1);
         self.out.command(command::MkFile {
             path: path.clone(),
@@ -263,42 +281,51 @@ impl<W: Write + Send + 'static> Builder<W> {
         let top = std::mem::take(&mut self.top);
         let mut late = std::mem::take(&mut self.directories);
         let handed_down = self.out.describe(&Bytes::new(), &top, true)?;
-        late.push(Late {
-            id: ROOT,
+        let top = Late {
             times: top.times,
             handed_down,
-        });
-        for directory in late {
-            let path = self.names.path(directory.id);
+        };
+        late.insert(ROOT, top);
+        for (id, directory) in late {
+            let path = self.names.path(id);
             self.out.xattrs(&path, directory.handed_down)?;
             self.out.utimes(path, directory.times)?;
         }
         let Sink {
             writer,
-            hash,
             places,
-            summary,
+            sums,
             uuid,
+            contents,
             ..
         } = self.out.queue.finish()?;
-        let counts = self.counts;
+        let Counts {
+            directories,
+            files,
+            symlinks,
+            hard_links,
+            special,
+            implied_directories,
+            replaced,
+            xattrs_left_out,
+        } = self.counts;
+        let (mut output, stream_bytes) = end(writer)?;
         let mut summary = Summary {
             uuid,
-            directories: counts.directories,
-            files: counts.files,
-            symlinks: counts.symlinks,
-            hard_links: counts.hard_links,
-            special: counts.special,
-            implied_directories: counts.implied_directories,
-            replaced: counts.replaced,
-            xattrs_left_out: counts.xattrs_left_out,
-            ..summary
+            digest: self.records.digest(&self.names, &contents),
+            directories,
+            files,
+            symlinks,
+            hard_links,
+            special,
+            implied_directories,
+            replaced,
+            xattrs_left_out,
+            data: sums.with_holes(),
+            stream_bytes,
         };
-        summary.count_holes();
-        let (mut output, len) = end(writer)?;
-        summary.stream_bytes = len;
-        if let (Some(stamp), Some(hash)) = (self.stamp, hash) {
-            summary.uuid = hash.uuid();
+        if let (Some(stamp), Some(places)) = (self.stamp, places) {
+            summary.uuid = identity::uuid(&self.options.subvolume, &summary.digest);
             let plain = self.options.plain;
             stamp(&mut output, self.start, &places, summary.uuid, plain)?;
         }
@@ -348,12 +375,18 @@ impl<W: Write + Send + 'static> Builder<W> {
             }
         }
         metadata.xattrs.sort();
+        settle_access_list(&mut metadata);
         Ok(metadata)
     }
 
     /// Makes room for something new under a path: its directories are there, what had the name
     /// is gone. Returns the path in its plain form, and an inode number.
-    fn make(&mut self, path: &[u8]) -> Result<(Bytes, u64), PackError> {
+    fn make(
+        &mut self,
+        path: &[u8],
+        node: Option<Node<'_>>,
+        metadata: &Metadata,
+    ) -> Result<(Bytes, u64), PackError> {
         let entry = |fault| of_entry(path, fault);
         let parts = self.names.parts(path).map_err(entry)?;
         let (name, directories) = parts.split_last().ok_or(EntryFault::Top).map_err(entry)?;
@@ -362,7 +395,21 @@ impl<W: Write + Send + 'static> Builder<W> {
         let plain = Bytes::from(parts.join(&b'/'));
         self.make_way(path, &plain, parent, name)?;
         let (_, inode) = self.names.make(parent, name, Kind::Other);
+        self.remember(node, metadata);
         Ok((plain, ino(inode)))
+    }
+
+    /// Takes down what is told of the inode made last.
+    fn remember(&mut self, node: Option<Node<'_>>, metadata: &Metadata) {
+        let xattrs = metadata.xattrs.iter();
+        let of_xattrs = xattrs.map(|(name, value)| name.len().saturating_add(value.len()));
+        let target = match node {
+            Some(Node::Symlink(target)) => target.len(),
+            _ => 0,
+        };
+        self.names
+            .remember(of_xattrs.fold(target, usize::saturating_add));
+        self.records.add(node, metadata);
     }
 
     /// Takes away what has the name, unless that is a directory.
@@ -413,18 +460,28 @@ impl<W: Write + Send + 'static> Builder<W> {
         let entry = |fault| of_entry(path, fault);
         let parts = self.names.parts(path).map_err(entry)?;
         let Some((name, directories)) = parts.split_last() else {
+            self.records.replace(0, &metadata);
             self.top = metadata;
             return Ok(());
         };
         let parent = self.directory(path, directories)?;
         let plain = Bytes::from(parts.join(&b'/'));
-        if let Some((id, Kind::Directory, _)) = self.names.look(parent, name) {
+        if let Some((id, Kind::Directory, inode)) = self.names.look(parent, name) {
+            for (xattr_name, _) in self.records.replace(inode, &metadata) {
+                let is_late = is_handed_down(&xattr_name);
+                if !is_late && metadata.xattrs.iter().all(|(name, _)| *name != xattr_name) {
+                    self.out.command(command::RemoveXattr {
+                        path: plain.clone(),
+                        xattr_name,
+                    })?;
+                }
+            }
             let handed_down = self.out.describe(&plain, &metadata, true)?;
-            self.directories.push(Late {
-                id,
+            let late = Late {
                 times: metadata.times,
                 handed_down,
-            });
+            };
+            self.directories.insert(id, late);
             return Ok(());
         }
         self.names.check_room(parent, name).map_err(entry)?;
@@ -441,17 +498,18 @@ impl<W: Write + Send + 'static> Builder<W> {
         metadata: Metadata,
     ) -> Result<NameId, PackError> {
         let (id, inode) = self.names.make(parent, name, Kind::Directory);
+        self.remember(Some(Node::Directory), &metadata);
         add(&mut self.counts.directories, 1);
         self.out.command(command::MkDir {
             path: path.clone(),
             ino: ino(inode),
         })?;
         let handed_down = self.out.describe(&path, &metadata, true)?;
-        self.directories.push(Late {
-            id,
+        let late = Late {
             times: metadata.times,
             handed_down,
-        });
+        };
+        self.directories.insert(id, late);
         Ok(id)
     }
 
@@ -484,6 +542,28 @@ impl<W: Write + Send + 'static> Builder<W> {
             path: plain,
             path_link: target_parts.join(&b'/').into(),
         })
+    }
+}
+
+/// Permissions become those that an access list says, as Linux does it; a list that says no more than
+/// permissions can is not stored.
+fn settle_access_list(metadata: &mut Metadata) {
+    metadata
+        .xattrs
+        .retain(|(name, value)| !xattr::is_access(name) || !xattr::is_empty_list(value));
+    let list = |(name, _): &(Bytes, Bytes)| name == xattr::ACCESS;
+    let Some(at) = metadata.xattrs.iter().position(list) else {
+        return;
+    };
+    let told = metadata
+        .xattrs
+        .get(at)
+        .and_then(|(_, value)| xattr::permissions(value));
+    if let Some((permissions, is_all)) = told {
+        metadata.mode = metadata.mode & !0o777 | permissions;
+        if is_all {
+            metadata.xattrs.remove(at);
+        }
     }
 }
 

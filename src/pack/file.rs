@@ -119,7 +119,7 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
     /// When packing has failed.
     pub fn finish(mut self) -> Result<(), PackError> {
         let size = self.size();
-        self.send()?;
+        self.send_as(self.start == 0)?;
         let Self {
             out,
             path,
@@ -160,6 +160,11 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
 
     /// Sends what there is. Extents end at sectors, so this is for full ones and for the end.
     fn send(&mut self) -> Result<(), PackError> {
+        self.send_as(false)
+    }
+
+    /// The same, which may be all that the file has.
+    fn send_as(&mut self, is_whole: bool) -> Result<(), PackError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -174,6 +179,7 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
             path: self.path.clone(),
             offset,
             bytes,
+            is_whole,
         };
         self.out.step(Step::Data(data), len)
     }

@@ -5,46 +5,27 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use sha2::{Digest, Sha256};
 
 use super::error::PackError;
-use super::work::Made;
 use crate::rules::limits::u64_of;
 use crate::send_stream::format::COMMAND_HEADER_LEN;
 use crate::send_stream::{Command, RawCommand, Reader, Uuid, Version};
+use crate::tree::digest::TreeDigest;
 
-/// Takes in what is packed: every command, and of data where it stands and what it is, not how it
-/// is stored.
-#[derive(Debug, Default)]
-pub(super) struct ContentHash(Sha256);
-
-impl ContentHash {
-    pub(super) fn command(&mut self, command: &Command) -> Result<(), PackError> {
-        // Version 2 has everything that a pack has to say.
-        let raw = RawCommand::encode(command, Version::V2)?;
-        self.0.update(raw.bytes());
-        Ok(())
+/// The UUID of a tree in a subvolume of this name: of version 8 (RFC 9562, section 5.8), whose other
+/// bits are the maker's.
+pub(super) fn uuid(subvolume: &[u8], tree: &TreeDigest) -> Uuid {
+    let mut hasher = Sha256::new();
+    hasher.update(b"btrfs-payload pack 1\n");
+    hasher.update(tree.0);
+    hasher.update(subvolume);
+    let digest: [u8; 32] = hasher.finalize().into();
+    let mut uuid = [0; 16];
+    for (byte, from) in uuid.iter_mut().zip(digest) {
+        *byte = from;
     }
-
-    pub(super) fn data(&mut self, made: &Made) {
-        self.0.update(made.offset.to_le_bytes());
-        self.0.update(made.len.to_le_bytes());
-        self.0.update(made.digest.0);
-    }
-
-    pub(super) fn end_of_file(&mut self, size: u64) {
-        self.0.update(size.to_le_bytes());
-    }
-
-    /// A UUID of version 8 (RFC 9562, section 5.8): its other bits are the maker's.
-    pub(super) fn uuid(self) -> Uuid {
-        let digest: [u8; 32] = self.0.finalize().into();
-        let mut uuid = [0; 16];
-        for (byte, from) in uuid.iter_mut().zip(digest) {
-            *byte = from;
-        }
-        let [.., version, _, variant, _, _, _, _, _, _, _] = &mut uuid;
-        *version = *version & 0x0f | 0x80;
-        *variant = *variant & 0x3f | 0x80;
-        Uuid(uuid)
-    }
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut uuid;
+    *version = *version & 0x0f | 0x80;
+    *variant = *variant & 0x3f | 0x80;
+    Uuid(uuid)
 }
 
 /// An output in which commands can be written again.

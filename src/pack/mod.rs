@@ -25,7 +25,7 @@
 //! ```
 //!
 //! From bottom to top: `entry` and `error` (what is added, why it cannot be), `names` (what is
-//! there already), `work` (what threads make of data), `dedupe` (content that is there already),
+//! there already), `record` (what is told of them in the digest), `work` (what threads make of data), `dedupe` (content that is there already),
 //! `identity` (the UUID of what was packed), `write` (the stream, in order), `queue` and `out` (the
 //! way to the threads), `file` and `builder` (the face).
 
@@ -39,6 +39,7 @@ mod names;
 mod options;
 mod out;
 mod queue;
+mod record;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 mod regular;
 mod work;
@@ -48,5 +49,6 @@ pub use builder::Builder;
 pub use entry::{Metadata, Node, Times};
 pub use error::{EntryFault, PackError};
 pub use file::FileWriter;
+pub use names::BYTES_PER_NAME;
 pub use options::{Identity, Options};
-pub use write::Summary;
+pub use write::{Summary, Sums};

@@ -1,11 +1,13 @@
 //! The names that a tree has so far.
 
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use indexmap::{Equivalent, IndexMap};
 
 use super::error::EntryFault;
+use crate::rules::limits::u64_of;
 
 /// Longest part of a path, bytes (`NAME_MAX`, include/uapi/linux/limits.h).
 const NAME_MAX: usize = 255;
@@ -13,6 +15,10 @@ const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
 /// Names that a file can have (`BTRFS_LINK_MAX`, fs/btrfs/ctree.h).
 const LINK_MAX: u32 = 65_535;
+
+/// Bytes that a name is taken to need, with what is told of it and its share of tables that grow:
+/// measured (benches/README.md). Long attributes and targets count as more names.
+pub const BYTES_PER_NAME: usize = 256;
 
 /// Number of a name.
 pub(super) type NameId = u32;
@@ -62,6 +68,14 @@ impl Equivalent<Key> for Named<'_> {
 /// What a name stands for; `None` where that has been removed.
 type Entry = Option<(Kind, InodeId)>;
 
+/// What a walk finds under a name.
+pub(super) enum Walked {
+    /// An inode, for the first time; of a directory, with the number of its entries.
+    Inode { inode: InodeId, entries: u64 },
+    /// Another name of what was told as the record of this number.
+    Again { first: u64 },
+}
+
 /// The names of a tree.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -69,6 +83,8 @@ pub(super) struct Names {
     /// Names that each inode has.
     links: Vec<u16>,
     max: usize,
+    /// What is remembered beside names, in so many bytes' worth of names.
+    more: usize,
     /// Longest path, bytes.
     longest: usize,
 }
@@ -84,6 +100,7 @@ impl Names {
             entries: IndexMap::from([(root, Some((Kind::Directory, 0)))]),
             links: vec![1],
             max,
+            more: 0,
             // `/`, the name of the subvolume and another `/` come before the path where the
             // filesystem is mounted at `/`, and `btrfs receive` leaves two bytes unused.
             longest: PATH_MAX.saturating_sub(subvolume_len.saturating_add(5)),
@@ -137,7 +154,11 @@ impl Names {
     /// Whether one more name is remembered, unless it is already.
     pub(super) fn check_room(&self, parent: NameId, name: &[u8]) -> Result<(), EntryFault> {
         let most = self.max.min(i32::MAX.unsigned_abs() as usize);
-        if self.entries.len() > most && !self.entries.contains_key(&Named { parent, name }) {
+        let taken = self
+            .entries
+            .len()
+            .saturating_add(self.more / BYTES_PER_NAME);
+        if taken > most && !self.entries.contains_key(&Named { parent, name }) {
             return Err(EntryFault::TooManyNames { most });
         }
         Ok(())
@@ -182,6 +203,68 @@ impl Names {
             && let Some(links) = self.links.get_mut(inode as usize)
         {
             *links = links.saturating_sub(1);
+        }
+    }
+
+    /// So many bytes are remembered beside a name.
+    pub(super) fn remember(&mut self, bytes: usize) {
+        self.more = self.more.saturating_add(bytes);
+    }
+
+    /// Goes through all names: each directory before what is in it, names sorted by their bytes.
+    /// `visit` returns the number of its record.
+    pub(super) fn walk(&self, mut visit: impl FnMut(&[u8], Walked) -> u64) {
+        let alive = |(_, (_, entry)): &(usize, (&Key, &Entry))| entry.is_some();
+        let alive = self.entries.iter().enumerate().filter(alive);
+        let mut sorted: Vec<usize> = alive.map(|(id, _)| id).collect();
+        let key = |id: usize| {
+            let key = self.entries.get_index(id).map(|(key, _)| key);
+            key.map(|key| (key.parent, &*key.name))
+        };
+        sorted.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));
+        // The entries of a directory stand together.
+        let inside = |directory: usize| {
+            let parent_of = |id: &usize| key(*id).map(|(parent, _)| parent as usize);
+            let start = sorted.partition_point(|id| parent_of(id) < Some(directory));
+            let len = sorted
+                .get(start..)
+                .unwrap_or_default()
+                .partition_point(|id| parent_of(id) == Some(directory));
+            (start, start.saturating_add(len))
+        };
+        let mut first = HashMap::<InodeId, u64>::new();
+        // What is left of each directory that the walk is in.
+        let mut stack = Vec::new();
+        let mut next = Some(ROOT as usize);
+        while let Some(id) = next {
+            if let Some((key, Some((kind, inode)))) = self.entries.get_index(id) {
+                let (start, end) = match kind {
+                    Kind::Directory => inside(id),
+                    Kind::Other => (0, 0),
+                };
+                let walked = match first.get(inode) {
+                    Some(&first) => Walked::Again { first },
+                    None => Walked::Inode {
+                        inode: *inode,
+                        entries: u64_of(end.saturating_sub(start)),
+                    },
+                };
+                let number = visit(&key.name, walked);
+                let links = self.links.get(*inode as usize);
+                if *kind == Kind::Other && links.is_some_and(|&links| links > 1) {
+                    first.entry(*inode).or_insert(number);
+                }
+                stack.push(start..end);
+            }
+            next = loop {
+                match stack.last_mut().map(Iterator::next) {
+                    None => break None,
+                    Some(Some(at)) => break sorted.get(at).copied(),
+                    Some(None) => {
+                        stack.pop();
+                    }
+                }
+            };
         }
     }
 

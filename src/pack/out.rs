@@ -44,7 +44,7 @@ impl<W: Write + Send + 'static> Out<W> {
             .xattrs
             .iter()
             .cloned()
-            .partition(|(name, _)| matches!(&name[..], xattr::DEFAULT | xattr::COMPRESSION));
+            .partition(|(name, _)| is_handed_down(name));
         self.xattrs(path, now)?;
         Ok(late)
     }
@@ -87,4 +87,9 @@ impl<W: Write + Send + 'static> Out<W> {
     pub(super) fn step(&mut self, step: Step, weight: usize) -> Result<(), PackError> {
         self.queue.push(step, weight)
     }
+}
+
+/// Attributes of a directory that whatever is made in it gets too: they are for the end.
+pub(super) fn is_handed_down(name: &[u8]) -> bool {
+    matches!(name, xattr::DEFAULT | xattr::COMPRESSION)
 }

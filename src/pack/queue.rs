@@ -39,7 +39,7 @@ impl<W: Write + Send + 'static> Queue<W> {
     pub(super) fn start(sink: Sink<W>, options: &Options) -> Result<Self, PackError> {
         let (sender, receiver) = sync_channel::<Vec<Step>>(WAITING);
         let (extents, jobs) = (options.extents.clone(), options.jobs);
-        let plain = options.plain;
+        let (plain, dedupe) = (options.plain, options.dedupe);
         let run = move || {
             let mut sink = sink;
             let worker = || {
@@ -47,6 +47,7 @@ impl<W: Write + Send + 'static> Queue<W> {
                 let mut worker = Worker {
                     preparer,
                     target: extents.target,
+                    dedupe,
                 };
                 Ok(move |steps| worker.work(steps))
             };

@@ -31,7 +31,12 @@ pub(super) struct Data {
     /// Offset in the file, bytes.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
+    /// It is all that the file has.
+    pub(super) is_whole: bool,
 }
+
+/// What tells two pieces of data apart. Nobody can make two that have the same.
+pub(super) type Fingerprint = blake3::Hash;
 
 /// The same after work.
 #[derive(Debug)]
@@ -48,9 +53,19 @@ pub(super) struct Made {
     pub(super) offset: u64,
     /// Bytes of the file.
     pub(super) len: u64,
-    /// Of the data as if it were a whole file.
-    pub(super) digest: ContentDigest,
+    /// Where the stream may have it already.
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) digest: Digest,
     pub(super) content: Content<EncodedExtent>,
+}
+
+/// What is known of the digest of the content of a file.
+#[derive(Debug)]
+pub(super) enum Digest {
+    /// All.
+    Whole(ContentDigest),
+    /// This data counts, after what came before.
+    Of(Bytes),
 }
 
 /// A thread's encoders.
@@ -59,6 +74,8 @@ pub(super) struct Worker {
     /// `None` where all data stays plain.
     pub(super) preparer: Option<Preparer>,
     pub(super) target: Target,
+    /// Data is compared with what the stream has already.
+    pub(super) dedupe: bool,
 }
 
 impl Worker {
@@ -75,11 +92,10 @@ impl Worker {
             path,
             offset,
             bytes,
+            is_whole,
         } = data;
+        let bytes = Bytes::from(bytes);
         let len = u64_of(bytes.len());
-        let mut hasher = ContentHasher::new();
-        hasher.update(0, &bytes);
-        let digest = hasher.finish();
         let content = if is_zero(&bytes) {
             Content::Hole
         } else if let Some(preparer) = &mut self.preparer {
@@ -87,15 +103,27 @@ impl Worker {
             let place = self.target.at(offset).file_size(end);
             match preparer.prepare_for(&bytes, &place)? {
                 Content::Encoded(extent) => Content::Encoded(extent),
-                Content::Plain(_) | Content::Hole => Content::Plain(bytes.into()),
+                Content::Plain(_) | Content::Hole => Content::Plain(bytes.clone()),
             }
         } else {
-            Content::Plain(bytes.into())
+            Content::Plain(bytes.clone())
+        };
+        // Inline data is cheaper than a clone of it.
+        let is_long = len > u64::from(self.target.sector_size);
+        let fingerprint =
+            (self.dedupe && is_long && content != Content::Hole).then(|| blake3::hash(&bytes));
+        let digest = if is_whole {
+            let mut hasher = ContentHasher::new();
+            hasher.update(0, &bytes);
+            Digest::Whole(hasher.finish())
+        } else {
+            Digest::Of(bytes)
         };
         Ok(Made {
             path,
             offset,
             len,
+            fingerprint,
             digest,
             content,
         })

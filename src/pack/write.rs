@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::dedupe::{Known, Place};
 use super::error::PackError;
-use super::identity::ContentHash;
-use super::work::{Done, Made, Step};
+use super::record::FileContent;
+use super::work::{Digest, Done, Made, Step};
 use crate::extent::Content;
 use crate::rules::sums::add;
 use crate::send_stream::{Attribute, Command, Uuid, Version, Writer, command};
+use crate::tree::digest::{Content as ContentHasher, ContentDigest, TreeDigest};
 
 /// Transaction that the stream names for its subvolume: the first there can be.
 pub(super) const CTRANSID: u64 = 1;
@@ -20,13 +21,17 @@ pub(super) const CTRANSID: u64 = 1;
 const LONGEST_CLONE: u64 = 128 << 20;
 
 /// Sums of what was packed. Lengths are bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Summary {
     /// The UUID that the stream names.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub uuid: Uuid,
+    /// The digest of the tree (docs/digest.md): the same for every stream with this tree in it, and
+    /// for a directory that has it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "in_digits"))]
+    pub digest: TreeDigest,
     /// Directories, without the top one.
     pub directories: u64,
     /// Files, each once.
@@ -43,6 +48,18 @@ pub struct Summary {
     pub replaced: u64,
     /// Extended attributes that btrfs has not.
     pub xattrs_left_out: u64,
+    /// What became of data.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub data: Sums,
+    /// The stream.
+    pub stream_bytes: u64,
+}
+
+/// What became of data. Lengths are bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Sums {
     /// Sizes of files.
     pub data_bytes: u64,
     /// Of them, what is in holes.
@@ -57,8 +74,6 @@ pub struct Summary {
     pub payload_bytes: u64,
     /// What is written plain.
     pub plain_bytes: u64,
-    /// The stream.
-    pub stream_bytes: u64,
 }
 
 /// What goes on the stream.
@@ -66,13 +81,15 @@ pub struct Summary {
 pub(super) struct Sink<W> {
     pub(super) writer: Writer<W>,
     pub(super) uuid: Uuid,
-    /// Offsets of the commands that name the UUID, where it is not known yet, and what it is made
-    /// of.
-    pub(super) hash: Option<ContentHash>,
-    pub(super) places: Vec<u64>,
-    pub(super) known: Option<Known>,
-    pub(super) sector_size: u64,
-    pub(super) summary: Summary,
+    /// Offsets of the commands that name the UUID, where it is not known yet.
+    pub(super) places: Option<Vec<u64>>,
+    pub(super) known: Known,
+    pub(super) sums: Sums,
+    /// Of the files, in the order in which they came.
+    pub(super) contents: Vec<FileContent>,
+    /// Of the present file.
+    content: ContentHasher,
+    whole: Option<ContentDigest>,
     /// A clone that may become longer.
     pending: Option<command::Clone>,
     /// Where the last data of the present file ends, bytes.
@@ -81,30 +98,27 @@ pub(super) struct Sink<W> {
     pub(super) complete: bool,
 }
 
-impl Summary {
+impl Sums {
     /// What is in no form in the stream is in holes.
-    pub(super) fn count_holes(&mut self) {
+    pub(super) fn with_holes(mut self) -> Self {
         self.hole_bytes = [self.encoded_bytes, self.plain_bytes, self.cloned_bytes]
             .into_iter()
             .fold(self.data_bytes, u64::saturating_sub);
+        self
     }
 }
 
 impl<W: Write> Sink<W> {
-    pub(super) fn new(
-        writer: Writer<W>,
-        uuid: Option<Uuid>,
-        dedupe: bool,
-        sector_size: u64,
-    ) -> Self {
+    pub(super) fn new(writer: Writer<W>, uuid: Option<Uuid>) -> Self {
         Self {
             writer,
             uuid: uuid.unwrap_or_default(),
-            hash: uuid.is_none().then(ContentHash::default),
-            places: Vec::new(),
-            known: dedupe.then(Known::default),
-            sector_size,
-            summary: Summary::default(),
+            places: uuid.is_none().then(Vec::new),
+            known: Known::default(),
+            sums: Sums::default(),
+            contents: Vec::new(),
+            content: ContentHasher::new(),
+            whole: None,
             pending: None,
             end_of_data: 0,
             complete: false,
@@ -128,9 +142,7 @@ impl<W: Write> Sink<W> {
             Done::Step(Step::Command(command)) => self.command(&command),
             Done::Step(Step::EndOfFile { path, size }) => self.end_of_file(path, size),
             Done::Step(Step::Forget) => {
-                if let Some(known) = &mut self.known {
-                    known.forget();
-                }
+                self.known.forget();
                 Ok(())
             }
             Done::Step(Step::End) => {
@@ -144,17 +156,14 @@ impl<W: Write> Sink<W> {
 
     fn command(&mut self, command: &Command) -> Result<(), PackError> {
         self.end_clone()?;
-        if let Some(hash) = &mut self.hash {
-            hash.command(command)?;
-        }
         self.put(command)
     }
 
     /// Writes a command, and remembers where where it names the UUID.
     fn put(&mut self, command: &Command) -> Result<(), PackError> {
         let names_uuid = matches!(command, Command::Subvol(_) | Command::Clone(_));
-        if self.hash.is_some() && names_uuid {
-            self.places.push(self.writer.position());
+        if let Some(places) = self.places.as_mut().filter(|_| names_uuid) {
+            places.push(self.writer.position());
         }
         if let Command::Utimes(times) = command
             && self.writer.version() < Attribute::Otime.since()
@@ -170,33 +179,33 @@ impl<W: Write> Sink<W> {
     }
 
     fn data(&mut self, made: Made) -> Result<(), PackError> {
-        if let Some(hash) = &mut self.hash {
-            hash.data(&made);
+        match &made.digest {
+            Digest::Whole(digest) => self.whole = Some(*digest),
+            Digest::Of(data) => self.content.update(made.offset, data),
         }
         if made.content == Content::Hole {
             return Ok(());
         }
         self.end_of_data = made.offset.saturating_add(made.len);
-        let known = self.known.as_mut().filter(|_| made.len > self.sector_size);
-        if let Some(place) = known.and_then(|known| known.place(&made)) {
-            add(&mut self.summary.cloned_bytes, made.len);
+        if let Some(place) = self.known.place(&made) {
+            add(&mut self.sums.cloned_bytes, made.len);
             return self.clone(&made, place);
         }
         self.end_clone()?;
-        let summary = &mut self.summary;
+        let sums = &mut self.sums;
         match made.content {
             Content::Encoded(extent) => {
-                add(&mut summary.encoded, 1);
-                add(&mut summary.encoded_bytes, made.len);
+                add(&mut sums.encoded, 1);
+                add(&mut sums.encoded_bytes, made.len);
                 add(
-                    &mut summary.payload_bytes,
+                    &mut sums.payload_bytes,
                     u64::try_from(extent.payload().len()).unwrap_or(u64::MAX),
                 );
                 self.writer
                     .write_encoded(&made.path, made.offset, &extent)?;
             }
             Content::Plain(data) => {
-                add(&mut summary.plain_bytes, made.len);
+                add(&mut sums.plain_bytes, made.len);
                 self.writer.write_data(&made.path, made.offset, &data)?;
             }
             Content::Hole => {}
@@ -241,10 +250,12 @@ impl<W: Write> Sink<W> {
     /// A file is as long as its last data unless it is said to be longer.
     fn end_of_file(&mut self, path: Bytes, size: u64) -> Result<(), PackError> {
         self.end_clone()?;
-        if let Some(hash) = &mut self.hash {
-            hash.end_of_file(size);
-        }
-        add(&mut self.summary.data_bytes, size);
+        let content = std::mem::take(&mut self.content);
+        self.contents.push(FileContent {
+            size,
+            digest: self.whole.take().unwrap_or_else(|| content.finish()),
+        });
+        add(&mut self.sums.data_bytes, size);
         if self.end_of_data != size {
             self.writer
                 .write_command(&command::Truncate { path, size })?;
@@ -257,4 +268,9 @@ impl<W: Write> Sink<W> {
 /// The version that holds what is asked for.
 pub(super) fn version(plain: bool) -> Version {
     if plain { Version::V1 } else { Version::V2 }
+}
+
+#[cfg(feature = "serde")]
+fn in_digits<S: serde::Serializer>(digest: &TreeDigest, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(digest)
 }

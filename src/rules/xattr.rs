@@ -93,6 +93,24 @@ pub(crate) fn is_access(name: &[u8]) -> bool {
     name == ACCESS || name == DEFAULT
 }
 
+/// True for an access list without an entry: Linux takes it for none.
+pub(crate) fn is_empty_list(value: &[u8]) -> bool {
+    value.len() <= 4
+}
+
+/// The permissions of a file with this access list, and whether they say all that it does
+/// (`posix_acl_equiv_mode`, fs/posix_acl.c).
+pub(crate) fn permissions(value: &[u8]) -> Option<(u32, bool)> {
+    let (entries, _) = value.get(4..)?.as_chunks::<8>();
+    let of = |wanted: u8| {
+        let entry = entries.iter().find(|[tag, ..]| *tag == wanted);
+        entry.map(|&[_, _, permissions, ..]| u32::from(permissions & 7))
+    };
+    let group = of(16).or_else(|| of(4))?;
+    let permissions = of(1)? << 6 | group << 3 | of(32)?;
+    Some((permissions, entries.len() == 3))
+}
+
 fn value_fault(name: &[u8], value: &[u8], on: XattrOn) -> Option<XattrFault> {
     let is_directory = matches!(on, XattrOn::Directory | XattrOn::Unknown);
     let is_right = match name {

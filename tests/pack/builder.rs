@@ -20,8 +20,8 @@ fn the_number_of_threads_changes_no_byte() {
     assert_eq!(summary.implied_directories, 3);
     assert_eq!((summary.hard_links, summary.symlinks), (2, 1));
     assert_eq!((summary.special, summary.replaced), (4, 2));
-    assert!(summary.hole_bytes > 300_000_000);
-    assert!(summary.cloned_bytes > 2_000_000, "{summary:?}");
+    assert!(summary.data.hole_bytes > 300_000_000);
+    assert!(summary.data.cloned_bytes > 2_000_000, "{summary:?}");
 }
 
 /// The UUID is that of the tree: it does not change with the way in which data is stored, and
@@ -107,11 +107,11 @@ fn content_is_sent_once() {
     };
     let (stream, summary) = pack(options(2), twice);
     assert_eq!(clones(&stream), [("a".into(), 0, "b".into(), 1_000_000)]);
-    assert_eq!(summary.cloned_bytes, 1_000_000);
+    assert_eq!(summary.data.cloned_bytes, 1_000_000);
     let mut apart = options(2);
     apart.dedupe = false;
     let (apart, summary) = pack(apart, twice);
-    assert_eq!((clones(&apart), summary.cloned_bytes), (Vec::new(), 0));
+    assert_eq!((clones(&apart), summary.data.cloned_bytes), (Vec::new(), 0));
     assert!(apart.len() > stream.len() / 2 * 3);
     let mut plain = options(2);
     plain.plain = true;

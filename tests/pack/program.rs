@@ -214,7 +214,32 @@ fn nobody_packs_what_root_unpacks() {
     compare(&of_archive, "encoded", &[]);
     compare(&of_archive, "decoded", &["--force-decompress"]);
     compare(&of_tree, "of tree", &[]);
+    // The digest is that of the definition, computed from what was received.
+    let script = include_str!("../../docs/digest.md");
+    let script = script.split("```python\n").nth(1).unwrap();
+    let script = script.split("```").next().unwrap();
+    let script = format!("{script}\nimport sys\nprint(digest(sys.argv[1]))\n");
+    let mut python = Command::new("python3");
+    python.arg("-c").arg(script).arg(fs.join("encoded/packed"));
+    match python.output() {
+        Ok(output) => assert_eq!(
+            String::from_utf8(done(output)).unwrap().trim(),
+            digest(&tree)
+        ),
+        Err(_) => support::skip("the digest of a pack", "there is no python3"),
+    }
     assert!(blocks(&fs, "encoded") < 1_000, "{}", blocks(&fs, "encoded"));
+}
+
+/// What the program says.
+fn digest(input: &Path) -> String {
+    let mut command = program();
+    command
+        .arg("pack")
+        .arg(input)
+        .args(["-o", "/dev/null", "--format", "json"]);
+    let line: serde_json::Value = serde_json::from_slice(&done(command.output().unwrap())).unwrap();
+    line["digest"].as_str().unwrap().to_owned()
 }
 
 /// Of the sparse file.
@@ -257,6 +282,10 @@ fn forms_of_archives_make_no_difference() {
     assert!(form("pax.tar", &pax) == gnu);
     let sparse = form("gnu-sparse.tar", &["--format=gnu", "--sparse"]);
     assert!(sparse != gnu);
+    assert_eq!(
+        digest(&directory.path().join("gnu-sparse.tar")),
+        digest(&directory.path().join("gnu.tar"))
+    );
     for version in ["0.0", "0.1", "1.0"] {
         let name = format!("sparse-{version}.tar");
         let version = format!("--sparse-version={version}");

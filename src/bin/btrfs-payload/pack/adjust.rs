@@ -22,11 +22,16 @@ impl Adjust {
         let Member { kind, metadata, .. } = member;
         metadata.uid = self.owner(metadata.uid, |map| map.users);
         metadata.gid = self.owner(metadata.gid, |map| map.groups);
-        if !matches!(kind, Kind::Symlink(_) | Kind::HardLink(_)) {
+        if !self.modes.is_empty() && !matches!(kind, Kind::Symlink(_) | Kind::HardLink(_)) {
             let is_directory = *kind == Kind::Directory;
-            metadata.mode = self.modes.iter().fold(metadata.mode, |mode, change| {
+            let changes = self.modes.iter();
+            metadata.mode = changes.fold(metadata.mode, |mode, change| {
                 change.apply(mode, is_directory)
             });
+            let mut xattrs = metadata.xattrs.iter_mut();
+            if let Some((_, list)) = xattrs.find(|(name, _)| name == ACCESS_LIST) {
+                *list = with_permissions(list, metadata.mode).into();
+            }
         }
     }
 
@@ -37,6 +42,30 @@ impl Adjust {
         let map = self.owners.iter().filter(|map| is_about(map));
         map.filter_map(|map| map.mapped(id)).next().unwrap_or(id)
     }
+}
+
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
+/// An access list after chmod(2): the owner's entry, that of the mask (of the group where there is no
+/// mask) and that of others follow the mode (`__posix_acl_chmod_masq`, fs/posix_acl.c).
+fn with_permissions(list: &[u8], mode: u32) -> Vec<u8> {
+    const HEADER: usize = 4;
+    let mut list = list.to_vec();
+    let Some((entries, _)) = list.get_mut(HEADER..).map(<[u8]>::as_chunks_mut::<8>) else {
+        return list;
+    };
+    let has_mask = entries.iter().any(|[tag, ..]| *tag == 0x10);
+    for [tag, _, permissions, ..] in entries {
+        let bits = match *tag {
+            0x01 => mode >> 6,
+            0x04 if !has_mask => mode >> 3,
+            0x10 => mode >> 3,
+            0x20 => mode,
+            _ => continue,
+        };
+        *permissions = u8::try_from(bits & 7).unwrap_or(0);
+    }
+    list
 }
 
 /// Users, groups or both of some numbers get others.

@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use btrfs_payload::bytes::Bytes;
-use btrfs_payload::pack::{Identity, Options, PackError, Summary};
+use btrfs_payload::pack::{BYTES_PER_NAME, Identity, Options, PackError, Summary};
 use btrfs_payload::send_stream::{Timespec, Uuid};
 use serde::Serialize;
 
@@ -127,9 +127,6 @@ Exit status:
   1  the archive is damaged, or something in it cannot be packed
   2  wrong usage, or a file cannot be read or written";
 
-/// Bytes that a name is taken for.
-const BYTES_PER_NAME: u64 = 256;
-
 /// What was packed, as a JSON line.
 #[derive(Serialize)]
 struct PackedLine<'a> {
@@ -208,7 +205,7 @@ fn options(args: &Args) -> Result<Options> {
     options.dedupe = !args.no_dedupe;
     options.leave_out_xattrs = true;
     options.latest = latest()?;
-    options.max_names = usize::try_from(args.memory / BYTES_PER_NAME).unwrap_or(usize::MAX);
+    options.max_names = usize::try_from(args.memory / BYTES_PER_NAME as u64).unwrap_or(usize::MAX);
     options.jobs = args.jobs;
     Ok(options)
 }
@@ -294,9 +291,9 @@ fn sums(input: &str, options: &Options, summary: &Summary, output: &mut Output) 
     })?;
     let [stream, data, cloned, holes] = [
         summary.stream_bytes,
-        summary.data_bytes,
-        summary.cloned_bytes,
-        summary.hole_bytes,
+        summary.data.data_bytes,
+        summary.data.cloned_bytes,
+        summary.data.hole_bytes,
     ]
     .map(|bytes| output.size(bytes));
     output.sum(
@@ -308,7 +305,10 @@ fn sums(input: &str, options: &Options, summary: &Summary, output: &mut Output) 
     )?;
     output.sum(
         true,
-        format_args!("{input}: subvolume {subvolume}, UUID {}", summary.uuid),
+        format_args!(
+            "{input}: subvolume {subvolume}, UUID {}, digest {}",
+            summary.uuid, summary.digest
+        ),
     )?;
     if summary.xattrs_left_out > 0 {
         let attributes = count(summary.xattrs_left_out, "extended attribute");

@@ -63,6 +63,8 @@ struct Archive<R> {
     global: Records,
     /// Members so far.
     count: u64,
+    /// There is a header at least.
+    begun: bool,
 }
 
 /// A member and what its content is made of.
@@ -80,6 +82,7 @@ impl<R: BufRead> Archive<R> {
             padding: 0,
             global: Records::default(),
             count: 0,
+            begun: false,
         }
     }
 
@@ -218,7 +221,7 @@ impl<R: BufRead> Archive<R> {
         while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.input.read(rest) {
                 Ok(0) if filled == 0 => {
-                    ensure!(self.count > 0, "there is nothing in it");
+                    ensure!(self.begun, "there is nothing in it");
                     return Ok(None);
                 }
                 Ok(0) => bail!("the archive ends inside a header"),
@@ -234,7 +237,7 @@ impl<R: BufRead> Archive<R> {
             return Ok(None);
         }
         if !header::is_right(&block) {
-            if self.count == 0 {
+            if !self.begun {
                 bail!("it is no tar archive: the checksum of the first header is wrong");
             }
             bail!(
@@ -242,6 +245,7 @@ impl<R: BufRead> Archive<R> {
                 self.count
             );
         }
+        self.begun = true;
         Ok(Some(block))
     }
 
