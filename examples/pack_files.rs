@@ -93,9 +93,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .create_new(true)
         .open(path)?;
     let (_, summary) = pack_files(file, io::stdin().lock())?;
-    println!(
+    writeln!(
+        io::stdout(),
         "{} files, UUID {}, digest {}",
-        summary.files, summary.uuid, summary.digest
-    );
+        summary.files,
+        summary.uuid,
+        summary.digest
+    )?;
     Ok(())
 }
