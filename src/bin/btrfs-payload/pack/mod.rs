@@ -205,7 +205,7 @@ fn options(args: &Args) -> Result<Options> {
     options.dedupe = !args.no_dedupe;
     options.leave_out_xattrs = true;
     options.latest = latest()?;
-    options.max_names = usize::try_from(args.memory / BYTES_PER_NAME as u64).unwrap_or(usize::MAX);
+    options.max_names = usize::try_from(args.memory).unwrap_or(usize::MAX) / BYTES_PER_NAME;
     options.jobs = args.jobs;
     Ok(options)
 }
