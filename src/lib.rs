@@ -12,7 +12,7 @@
 //! | module | what it does | stands on |
 //! | --- | --- | --- |
 //! | [`pack`] | packs trees into send streams | `tree`, `send_stream`, `prepare`, `extent`, `rules`, `pipeline` |
-//! | [`tree`] | the tree that a chain of streams describes: its names, its data, its digest | `transform`, `files`, `send_stream`, `extent`, `validate`, `rules`, `pipeline` |
+//! | [`tree`] | the tree that a chain of streams describes: its names, its data, its digest | `transform`, `files`, `ioctl`, `send_stream`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`files`] | files on a mounted btrfs: their extents, and who shows them | `prepare`, `ioctl`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`transform`] | checks, recompresses and rewrites whole send streams, in parallel | `send_stream`, `prepare`, `extent`, `validate`, `rules`, `pipeline` |
 //! | [`prepare`] | makes extents: splitting, encoding | `extent`, `validate`, `rules`, `pipeline` |

@@ -20,12 +20,16 @@ const STEP: usize = 3840;
 /// Times that the kernel may say EAGAIN: somebody renames directories meanwhile.
 const TRIES: usize = 16;
 
+/// Directories on the way to the one opened last that stay open: who goes up again finds them.
+const KEPT: usize = 64;
+
 /// A directory that is never left.
 #[derive(Debug)]
 pub struct Beneath {
     top: Arc<OwnedFd>,
-    /// The directory that was opened last.
-    last: Option<(Vec<u8>, Arc<OwnedFd>)>,
+    /// The path that was opened last, and the last directories on it, by the lengths of their paths.
+    path: Vec<u8>,
+    open: Vec<(usize, Arc<OwnedFd>)>,
 }
 
 impl Beneath {
@@ -39,7 +43,8 @@ impl Beneath {
         let top = rustix::fs::open(path, flags, Mode::empty())?;
         let beneath = Self {
             top: Arc::new(top),
-            last: None,
+            path: Vec::new(),
+            open: Vec::new(),
         };
         let probe = OFlags::PATH | OFlags::DIRECTORY;
         match open_in(beneath.top.as_fd(), b".", probe, Mode::empty()) {
@@ -65,23 +70,35 @@ impl Beneath {
     /// What opening gives: ELOOP where a part of the path is a symbolic link, EXDEV where it would
     /// lead outside.
     pub fn directory(&mut self, path: &[u8]) -> io::Result<Arc<OwnedFd>> {
-        if path.is_empty() {
-            return Ok(Arc::clone(&self.top));
-        }
-        if let Some((last, directory)) = &self.last
-            && last == path
-        {
-            return Ok(Arc::clone(directory));
-        }
-        let mut directory = Arc::clone(&self.top);
-        let mut rest = path;
-        while !rest.is_empty() {
-            let (step, after) = split(rest);
+        let is_on_the_way = |end: usize| {
+            let rest = path
+                .get(end..)
+                .filter(|_| self.path.get(..end) == path.get(..end));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        let known = self.open.iter().rposition(|(end, _)| is_on_the_way(*end));
+        self.open
+            .truncate(known.map_or(0, |known| known.saturating_add(1)));
+        let (mut end, mut directory) = match self.open.last() {
+            Some((end, directory)) => (*end, Arc::clone(directory)),
+            None => (0, Arc::clone(&self.top)),
+        };
+        self.path.clear();
+        self.path.extend_from_slice(path);
+        while let Some(rest) = path.get(end..).filter(|rest| !rest.is_empty()) {
+            let (rest, slash) = match rest.strip_prefix(b"/") {
+                Some(rest) => (rest, 1),
+                None => (rest, 0),
+            };
+            let step = step(rest);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             directory = Arc::new(open_in(directory.as_fd(), step, flags, Mode::empty())?);
-            rest = after;
+            end = end.saturating_add(slash).saturating_add(step.len());
+            if self.open.len() >= KEPT {
+                self.open.remove(0);
+            }
+            self.open.push((end, Arc::clone(&directory)));
         }
-        self.last = Some((path.to_vec(), Arc::clone(&directory)));
         Ok(directory)
     }
 
@@ -112,11 +129,6 @@ impl Beneath {
         Ok(open_in(directory.as_fd(), name.as_bytes(), flags, mode)?)
     }
 
-    /// Forgets what was opened last: it is to be removed.
-    pub fn forget(&mut self) {
-        self.last = None;
-    }
-
     /// A path by which the kernel finds an open file again, for calls that take no descriptor.
     #[must_use]
     pub fn by_descriptor(fd: BorrowedFd<'_>) -> String {
@@ -125,18 +137,24 @@ impl Beneath {
     }
 }
 
-/// The beginning of a path that is short enough, and the rest.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let Some(start) = path.get(..STEP) else {
-        return (path, &[]);
-    };
-    // A name has at most 255 bytes, so there is a slash.
+/// The beginning of a path that is opened at a time: a name where few are left, so that the
+/// directories there stay open, else as much as Linux takes.
+fn step(path: &[u8]) -> &[u8] {
+    let slashes = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'/').count();
+    let first = path
+        .iter()
+        .position(|&byte| byte == b'/')
+        .unwrap_or(path.len());
+    if path.len() <= STEP && slashes(path) < KEPT {
+        return path.get(..first).unwrap_or(path);
+    }
+    // A name has at most 255 bytes, so there is a slash. The last of them are left.
+    let start = path
+        .get(..path.len().saturating_sub(KEPT).min(STEP))
+        .unwrap_or(path);
     match start.iter().rposition(|&byte| byte == b'/') {
-        Some(slash) => {
-            let (step, rest) = path.split_at(slash);
-            (step, rest.get(1..).unwrap_or_default())
-        }
-        None => (path, &[]),
+        Some(slash) => path.get(..slash).unwrap_or(path),
+        None => path.get(..first).unwrap_or(path),
     }
 }
 

@@ -36,6 +36,9 @@ pub struct CheckOptions {
     pub max_names: usize,
     /// Subvolumes that are there when the stream is received.
     pub parents: Parents,
+    /// The parents, and what is in the input, are all that the receiver has: an increment whose
+    /// parent is not there or has changed, and a clone from what is not there, are errors.
+    pub chain: bool,
     /// Findings of one command that are reported; the others are counted. Where some of a command
     /// are errors, one of those reported is.
     pub max_findings_per_command: usize,
@@ -47,6 +50,7 @@ impl Default for CheckOptions {
             target: Target::default(),
             max_names: MAX_NAMES,
             parents: Parents::default(),
+            chain: false,
             max_findings_per_command: MAX_PER_COMMAND,
         }
     }
@@ -196,15 +200,30 @@ pub fn check(
     input: impl IntoReader<Input: Send>,
     options: &CheckOptions,
     jobs: NonZeroUsize,
-    mut report: impl FnMut(&StreamFinding),
+    report: impl FnMut(&StreamFinding),
 ) -> Result<CheckSummary, TransformError> {
+    check_and_keep(input, options, jobs, report).map(|(summary, _)| summary)
+}
+
+/// Like [`check`]. Also returns what the receiver has by then: the parents of the next stream of a
+/// chain.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_and_keep(
+    input: impl IntoReader<Input: Send>,
+    options: &CheckOptions,
+    jobs: NonZeroUsize,
+    mut report: impl FnMut(&StreamFinding),
+) -> Result<(CheckSummary, Parents), TransformError> {
     let mut source = Source {
         reader: input.into_reader(),
         order: Order::new(
             options.parents.subvolumes(),
             options.target,
             options.max_names,
-        ),
+        )
+        .chain(options.chain),
     };
     let mut summary = CheckSummary::default();
     pipeline::ordered(
@@ -217,7 +236,7 @@ pub fn check(
             Ok::<_, ReadError>(())
         },
     )?;
-    Ok(summary)
+    Ok((summary, Parents::of(source.order)))
 }
 
 impl CheckSummary {

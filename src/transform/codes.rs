@@ -31,7 +31,7 @@ macro_rules! table {
     };
 }
 
-const TABLE: [Explanation; 58] = table![
+const TABLE: [Explanation; 59] = table![
     // The frame.
     "not-a-send-stream", "an input begins with the magic of a send stream, and so does what follows an END", "btrfs receive refuses it";
     "unknown-version", "the version of a stream is 1, 2 or 3", "receivers refuse a version that is too new; they do not look for 0, which btrfs-progs 6.2 receives as it does 1";
@@ -91,6 +91,7 @@ const TABLE: [Explanation; 58] = table![
     "fallocate-mode", "FALLOCATE has a mode that Linux knows and btrfs has", "Linux gives EOPNOTSUPP";
     "empty-range", "a range that is written, cloned or reserved is not empty", "a write does nothing; a clone goes to the end of the source; FALLOCATE gives EINVAL";
     "parent-missing", "the parent of an increment is in the input or among the parents given", "btrfs receive needs it on its filesystem; what it has is not known to the check";
+    "parent-changed", "the parent of an increment is what it was when the increment was made (of a chain)", "btrfs receive goes on; names and data that the increment does not touch may not be the sender's, and commands may fail";
     "clone-source-missing", "a subvolume cloned from is in the input or among the parents given", "btrfs receive needs it on its filesystem; what it has is not known to the check";
     "data-left-out", "the data of files is in the stream", "after a send without data (--no-data), files have holes where data should be, or end early, and clones from there fail";
 

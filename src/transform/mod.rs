@@ -32,7 +32,9 @@ mod stats;
 mod tree;
 
 pub use crate::prepare::Estimate;
-pub use check::{BYTES_PER_NAME, Carried, CarriedBy, CheckOptions, CheckSummary, check};
+pub use check::{
+    BYTES_PER_NAME, Carried, CarriedBy, CheckOptions, CheckSummary, check, check_and_keep,
+};
 pub use codes::{explain, explanations};
 pub use decompress::{DecompressOptions, PlainVersion, decompress};
 pub use error::TransformError;

@@ -43,9 +43,15 @@ impl Parents {
                 _ => order.lost(),
             }
         }
-        self.subvolumes = order.into_subvolumes();
-        self.subvolumes.free_names();
+        *self = Self::of(order);
         Ok(())
+    }
+
+    /// Those that there are after the streams that were followed.
+    pub(super) fn of(order: Order) -> Self {
+        let mut subvolumes = order.into_subvolumes();
+        subvolumes.free_names();
+        Self { subvolumes }
     }
 
     /// Number of subvolumes that are known.

@@ -40,7 +40,8 @@ const NEW_FILE: u32 = 0o600;
 const NEW_DIRECTORY: u32 = 0o700;
 
 const SET_UID: u32 = 0o4000;
-/// Set-group-ID, and the permission of the group to execute.
+const SET_GID: u32 = 0o2000;
+/// The same, and the permission of the group to execute.
 const SET_GID_EXECUTABLE: u32 = 0o2010;
 const PERMISSIONS: u32 = 0o7777;
 
@@ -139,8 +140,12 @@ impl Follower<'_> {
                 inode.mode = low(c.mode) & PERMISSIONS;
             }),
             Command::Chown(c) => self.change(&c.path, |inode| {
-                inode.uid = low(c.uid);
-                inode.gid = low(c.gid);
+                for (id, new) in [(&mut inode.uid, c.uid), (&mut inode.gid, c.gid)] {
+                    // chown(2) takes the largest number for: as it is.
+                    if low(new) != u32::MAX {
+                        *id = low(new);
+                    }
+                }
                 if !inode.is_directory() {
                     drop_privileges(inode);
                     drop_set_id(inode);
@@ -175,8 +180,16 @@ impl Follower<'_> {
         let (directory, name) = self.tree.place(path)?;
         self.memory.take(BYTES_PER_NAME)?;
         self.named(name)?;
-        self.tree
-            .make(directory, name, Inode::new(kind, number, mode))?;
+        let mut inode = Inode::new(kind, number, mode);
+        // A directory hands its group down (`inode_init_owner`, fs/inode.c).
+        let parent = self.tree.inode(directory)?;
+        if parent.mode & SET_GID != 0 {
+            inode.gid = parent.gid;
+            if inode.is_directory() {
+                inode.mode |= SET_GID;
+            }
+        }
+        self.tree.make(directory, name, inode)?;
         Some(())
     }
 
@@ -357,7 +370,7 @@ fn drop_privileges(inode: &mut Inode) {
 fn drop_set_id(inode: &mut Inode) {
     inode.mode &= !SET_UID;
     if inode.mode & SET_GID_EXECUTABLE == SET_GID_EXECUTABLE {
-        inode.mode &= !(SET_GID_EXECUTABLE & !0o10);
+        inode.mode &= !SET_GID;
     }
 }
 

@@ -43,12 +43,13 @@ impl Maker {
     }
 }
 
-/// `full` or `increment`.
+/// `full`, `increment`, or `changed`: the increment, of a parent that has changed.
 pub(crate) fn stream(which: &str) -> Vec<u8> {
     let mut maker = Maker(Writer::new(Vec::new(), Version::V2).unwrap());
     match which {
         "full" => full(&mut maker),
-        "increment" => increment(&mut maker),
+        "increment" => increment(&mut maker, 7),
+        "changed" => increment(&mut maker, 8),
         _ => panic!("no such stream: {which}"),
     }
     maker.0.finish().unwrap()
@@ -157,14 +158,14 @@ fn full(maker: &mut Maker) {
     }
 }
 
-fn increment(maker: &mut Maker) {
+fn increment(maker: &mut Maker, parent_ctransid: u64) {
     let path = |path: &'static str| Bytes::from_static(path.as_bytes());
     maker.put(&command::Snapshot {
         path: path("tuesday"),
         uuid: TUESDAY,
         ctransid: 9,
         clone_uuid: MONDAY,
-        clone_ctransid: 7,
+        clone_ctransid: parent_ctransid,
     });
     maker.put(&command::Rename {
         path: path("old"),

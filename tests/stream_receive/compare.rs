@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Cursor;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use btrfs_payload::send_stream::format::STREAM_HEADER_LEN;
 use btrfs_payload::send_stream::{Command, RawCommand, Reader};
 use btrfs_payload::transform::{CheckOptions, Parents, StreamFinding, check};
+use btrfs_payload::tree::{self, Chain, Data, Options, PathError, TreeError};
 use btrfs_payload::validate::Severity;
 use bytes::Bytes;
 
@@ -111,7 +113,8 @@ fn with_parents_beside(case: &Case, error: Option<&StreamFinding>) -> Option<Dif
     parents.read(&before[..], max_names).unwrap();
     let beside = first_error(&last, parents);
     let offset = before.len() as u64;
-    let short = |error: &StreamFinding, offset: u64| (error.offset - offset, error.code);
+    let short =
+        |error: &StreamFinding, offset: u64| (error.offset.wrapping_sub(offset), error.code);
     let expected = error.map(|error| short(error, offset));
     let got = beside.map(|error| short(&error, 0));
     // Two subvolumes of one input have different names; where the parents are is not known.
@@ -123,6 +126,13 @@ fn with_parents_beside(case: &Case, error: Option<&StreamFinding>) -> Option<Dif
 }
 
 fn trees(mount: &Mount, case: &Case) -> Comparison {
+    let differences = from_the_streams(mount, &case.bytes());
+    if !differences.is_empty() {
+        return Comparison::Differs(Difference {
+            cause: "another tree in the streams".to_owned(),
+            text: differences.join("\n"),
+        });
+    }
     for (number, stream) in case.streams.iter().enumerate() {
         if let Some(tree) = &stream.tree {
             let differences = tree.differences(&mount.join(format!("subvolume {number}")));
@@ -135,6 +145,48 @@ fn trees(mount: &Mount, case: &Case) -> Comparison {
         }
     }
     Comparison::Received
+}
+
+/// How the subvolumes differ from what the streams say of them, content and metadata. Times are the
+/// receiver's own where a stream sets none last.
+fn from_the_streams(mount: &Mount, input: &[u8]) -> Vec<String> {
+    let mut chain = Chain::new(Options::default());
+    if let Err(error) = chain.read(Cursor::new(input)) {
+        return vec![error.to_string()];
+    }
+    let inputs = [input];
+    let data = Data::new(&chain, &inputs);
+    let mut differences = Vec::new();
+    for subvolume in chain.subvolumes() {
+        let name = OsStr::from_bytes(&subvolume.name);
+        let compared = tree::compare(
+            &subvolume.tree,
+            &data,
+            &mount.join(name),
+            NonZeroUsize::MIN,
+            |found| {
+                if found.what != "mtime" {
+                    differences.push(format!("{name:?}: {found:?}"));
+                }
+            },
+        );
+        // What was sent without data cannot be compared.
+        let not_sent = |error: &PathError| {
+            matches!(
+                error,
+                PathError::Data {
+                    source: TreeError::NotSent { .. },
+                    ..
+                }
+            )
+        };
+        if let Err(error) = compared
+            && !not_sent(&error)
+        {
+            differences.push(format!("{name:?}: {error:?}"));
+        }
+    }
+    differences
 }
 
 /// The command at which they part.

@@ -52,6 +52,7 @@ pub(super) fn clone(
     own: Uuid,
     known: &mut Subvolumes,
     target: &Target,
+    is_chain: bool,
 ) -> Outcome<Option<Trouble>> {
     let id = paths::file(tree, &c.path)?;
     let lands_at = data::range(c.file_offset, c.clone_len)?;
@@ -73,7 +74,7 @@ pub(super) fn clone(
             ..source
         })
     } else {
-        remark = known.missing(c.clone_uuid, "clone-source-missing");
+        remark = known.missing(c.clone_uuid, "clone-source-missing", is_chain);
         None
     };
     if c.clone_len == 0 {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use super::finding::StreamFinding;
 use super::tree::{Found, Kind, Node, Tree};
 use crate::rules::Target;
-use crate::send_stream::{Command, Issue, RawCommand, Uuid};
+use crate::send_stream::{Command, Issue, RawCommand, Uuid, command};
 use crate::validate::Severity::{Error, Note, Warning};
 
 pub(super) use clone::misplaced as misplaced_clone;
@@ -42,12 +42,15 @@ pub(crate) struct Order {
     max_names: usize,
     /// The filesystem of the receiver.
     target: Target,
+    /// The streams are all that the receiver has.
+    is_chain: bool,
 }
 
 /// The subvolume being received.
 #[derive(Debug)]
 struct Own {
     uuid: Uuid,
+    ctransid: u64,
     name: Bytes,
     /// That data is left out has been said.
     lacks_data: bool,
@@ -73,7 +76,13 @@ impl Order {
             known,
             max_names,
             target,
+            is_chain: false,
         }
+    }
+
+    /// The streams are a whole chain: what is not in them is not there.
+    pub(super) fn chain(self, is_chain: bool) -> Self {
+        Self { is_chain, ..self }
     }
 
     /// A command that cannot be read may have made or moved anything.
@@ -176,7 +185,7 @@ impl Order {
     /// The subvolume is whole: from now on others can be made from it.
     fn finish(&mut self) {
         if let (Some(own), Some(tree)) = (self.own.take(), self.tree.take()) {
-            self.known.add(own.uuid, tree);
+            self.known.add(own.uuid, own.ctransid, tree);
         }
     }
 
@@ -184,13 +193,17 @@ impl Order {
         self.finish();
         // A subvolume of its own begins, whatever happened to the one before.
         self.damaged = false;
-        let (path, uuid, tree, remark) = match command {
-            Command::Subvol(c) => (&c.path, c.uuid, Tree::new(true), None),
+        let (path, uuid, ctransid, tree, remark) = match command {
+            Command::Subvol(c) => (&c.path, c.uuid, c.ctransid, Tree::new(true), None),
             Command::Snapshot(c) => match self.known.tree(c.clone_uuid) {
-                Some(tree) => (&c.path, c.uuid, tree.clone(), None),
+                Some(tree) => {
+                    let tree = tree.clone();
+                    (&c.path, c.uuid, c.ctransid, tree, self.changed_parent(c))
+                }
                 None => {
-                    let missing = self.known.missing(c.clone_uuid, "parent-missing");
-                    (&c.path, c.uuid, Tree::new(false), missing)
+                    let (parent, code) = (c.clone_uuid, "parent-missing");
+                    let missing = self.known.missing(parent, code, self.is_chain);
+                    (&c.path, c.uuid, c.ctransid, Tree::new(false), missing)
                 }
             },
             _ => return None,
@@ -199,12 +212,27 @@ impl Order {
         self.tree = Some(tree);
         self.own = Some(Own {
             uuid,
+            ctransid,
             name: name.clone(),
             lacks_data: false,
         });
         paths::subvolume_fault(path)
             .or_else(|| self.known.take_name(name))
             .or(remark)
+    }
+
+    /// The parent is not as it was when the increment was made from it.
+    fn changed_parent(&self, c: &command::Snapshot) -> Option<Trouble> {
+        let got = self.known.ctransid(c.clone_uuid)?;
+        if !self.is_chain || got == c.clone_ctransid {
+            return None;
+        }
+        let message = format!(
+            "the increment is made from its parent as of transaction {}; the stream of the parent \
+             is of {got}",
+            c.clone_ctransid
+        );
+        Some(("parent-changed", Error, message))
     }
 
     /// Makes sure of the memory that a command may take. Trees of earlier subvolumes go first.
@@ -256,7 +284,8 @@ impl Order {
             }
             Command::Fallocate(c) => data::fallocate(tree, c)?,
             Command::Clone(c) => {
-                remark = clone::clone(tree, c, own.uuid, &mut self.known, &self.target)?
+                let is_chain = self.is_chain;
+                remark = clone::clone(tree, c, own.uuid, &mut self.known, &self.target, is_chain)?
             }
             // Receivers do not look at its path even.
             Command::UpdateExtent(c) => {

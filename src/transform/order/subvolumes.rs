@@ -12,12 +12,20 @@ use crate::validate::Severity::{Error, Warning};
 /// What the record of a subvolume takes, in names.
 const NAMES_EACH: usize = 8;
 
+/// A subvolume that is whole.
+#[derive(Debug, Clone)]
+struct Known {
+    tree: Tree,
+    /// Transaction of its last change at the sender.
+    ctransid: u64,
+}
+
 /// The subvolumes that are received already.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subvolumes {
     /// By the identity that streams name them by: the one the sender has received them with, or
     /// else their own.
-    trees: HashMap<Uuid, Tree>,
+    trees: HashMap<Uuid, Known>,
     /// Names of the subvolumes of the input.
     names: HashSet<Bytes>,
     /// Those that were missed already.
@@ -48,12 +56,17 @@ impl Subvolumes {
     }
 
     pub(super) fn tree(&self, uuid: Uuid) -> Option<&Tree> {
-        self.trees.get(&uuid)
+        self.trees.get(&uuid).map(|known| &known.tree)
     }
 
-    pub(super) fn add(&mut self, uuid: Uuid, mut tree: Tree) {
+    /// Transaction of the last change of a subvolume, as its own stream says.
+    pub(super) fn ctransid(&self, uuid: Uuid) -> Option<u64> {
+        self.trees.get(&uuid).map(|known| known.ctransid)
+    }
+
+    pub(super) fn add(&mut self, uuid: Uuid, ctransid: u64, mut tree: Tree) {
         self.len = self.len.saturating_add(tree.settle());
-        self.trees.insert(uuid, tree);
+        self.trees.insert(uuid, Known { tree, ctransid });
     }
 
     /// Forgets all but `shared` names, which somebody else uses.
@@ -64,8 +77,18 @@ impl Subvolumes {
         };
     }
 
-    /// Something wants a subvolume that is not at hand. Where none is, that says nothing.
-    pub(super) fn missing(&mut self, uuid: Uuid, code: &'static str) -> Option<Trouble> {
+    /// Something wants a subvolume that is not at hand. Where none is, that says nothing, unless the
+    /// streams are a whole chain.
+    pub(super) fn missing(
+        &mut self,
+        uuid: Uuid,
+        code: &'static str,
+        is_chain: bool,
+    ) -> Option<Trouble> {
+        if is_chain {
+            let message = format!("no stream before this one has made the subvolume {uuid}");
+            return self.missed.insert(uuid).then_some((code, Error, message));
+        }
         if self.trees.is_empty() || !self.missed.insert(uuid) {
             return None;
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use btrfs_payload::send_stream::IntoReader;
 use btrfs_payload::send_stream::format::{MAGIC, MAX_PATH_LEN};
 use btrfs_payload::transform::{
-    CheckOptions, CheckSummary, Escaped, Shortened, StreamFinding, check,
+    CheckOptions, CheckSummary, Escaped, Parents, Shortened, StreamFinding, check_and_keep,
 };
 use serde::Serialize;
 
@@ -33,6 +33,11 @@ pub(crate) struct Args {
     /// The streams, `-` for standard input
     #[arg(default_value = "-")]
     inputs: Vec<PathBuf>,
+
+    /// The streams are one chain, in this order: a full one and its increments. What is built on
+    /// has to be there
+    #[arg(long, conflicts_with = "recursive")]
+    chain: bool,
 
     #[command(flatten)]
     recursive: Recursive,
@@ -67,11 +72,14 @@ Examples:
   btrfs-payload stream check -r /backup
   btrfs-payload stream check backup.stream --html report.html
   btrfs-payload stream check --parent sunday.stream --parent monday.stream tuesday.stream
+  btrfs-payload stream check --chain full.stream monday.stream tuesday.stream
   btrfs-payload stream check --explain path-unknown
 
 An increment is checked against the tree of its parent where that is in the same input (cat
 sunday.stream monday.stream | ...) or given with --parent, and a clone against the subvolume it
-is from. Where neither is, what the stream has not made itself may be there.
+is from. Where neither is, what the stream has not made itself may be there. With --chain each
+input is a parent of those after it, and there is nothing else: each parent and each source of a
+clone has to be there, and each parent has to be as it was when its increment was made.
 
 Lines of --format json:
   {\"kind\":\"finding\"} input, code, severity, stream_offset (bytes), command (number), name (of
@@ -151,6 +159,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     options.target = args.filesystem.target();
     options.parents = args.known.parents(args.command_size)?;
     options.max_names = args.known.max_names();
+    options.chain = args.chain;
     let mut quota = args.limit.quota();
     let mut tally = Tally::new(JUDGED);
     for input in args.recursive.inputs(&args.inputs, |_| None) {
@@ -179,7 +188,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
                 &mut report,
             );
             bar.finish_and_clear();
-            let summary = summary?;
+            let (summary, there) = summary?;
+            if args.chain {
+                options.parents = there;
+            }
             if let Some(gathered) = &mut gathered {
                 gathered.checked(&name, &summary);
             }
@@ -220,7 +232,7 @@ pub(crate) fn check_stream(
     quota: &mut Quota,
     output: &mut Output,
 ) -> Result<Verdict> {
-    let summary = check_and_print(path, input, options, jobs, quota, output, &mut |_| {})?;
+    let (summary, _) = check_and_print(path, input, options, jobs, quota, output, &mut |_| {})?;
     Ok(verdict_of(&summary))
 }
 
@@ -233,11 +245,11 @@ fn check_and_print(
     quota: &mut Quota,
     output: &mut Output,
     report: &mut dyn FnMut(&StreamFinding),
-) -> Result<CheckSummary> {
+) -> Result<(CheckSummary, Parents)> {
     let name = &input_name(path);
     let mut printed = Ok(());
     // The library has bounded the findings of each command.
-    let summary = check(input, options, jobs, |finding| {
+    let (summary, there) = check_and_keep(input, options, jobs, |finding| {
         report(finding);
         quota.next_payload();
         if printed.is_ok() && quota.takes(finding.severity) {
@@ -248,7 +260,7 @@ fn check_and_print(
     printed?;
     quota.hold_back(summary.not_reported);
     sums(name, &summary, quota.take_held_back(), output)?;
-    Ok(summary)
+    Ok((summary, there))
 }
 
 fn verdict_of(summary: &CheckSummary) -> Verdict {
