@@ -167,11 +167,13 @@ impl PathError {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
     pub(super) fn data(path: &[u8], source: TreeError) -> Self {
         let path = Bytes::copy_from_slice(path);
         Self::Data { path, source }
     }
 
+    #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
     pub(super) fn directory(path: &[u8], source: io::Error) -> Self {
         let path = Bytes::copy_from_slice(path);
         Self::Directory { path, source }

@@ -80,6 +80,7 @@ impl<'a, R: ReadAt> Data<'a, R> {
     }
 
     /// Of no stream: there is no extent to be read.
+    #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
     pub(super) fn of_nothing(inputs: &'a [R]) -> Self {
         Self {
             sources: &[],
