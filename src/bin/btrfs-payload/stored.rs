@@ -33,7 +33,7 @@ pub(crate) struct Reading {
     #[arg(long, value_name = "NAME")]
     subvol: Option<OsString>,
 
-    /// Memory that the tree may take: 640 bytes for each name, 128 for each extent, 8192 for what
+    /// Memory that the tree may take: 784 bytes for each name, 128 for each extent, 8192 for what
     /// an increment changes
     #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "1G")]
     memory: u64,
