@@ -234,8 +234,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let stop = || interrupt.is_wanted();
     let result = squeeze.run(stop, |squeezed, names| printer.add(squeezed, names));
     printer.bar.finish_and_clear();
+    let looked_at = printer.bar.position();
     printer.say(&mut Names::new(squeeze.map()));
     printer.said?;
+    output.moved(looked_at);
     let after = used(&squeeze)?;
     if result.is_ok() || squeeze.summary().before.extents > 0 {
         report(args, &squeeze, &before, &after, output)?;
