@@ -16,8 +16,9 @@ const PATH_MAX: usize = 4096;
 /// Names that a file can have (`BTRFS_LINK_MAX`, fs/btrfs/ctree.h).
 const LINK_MAX: u32 = 65_535;
 
-/// Bytes that a name is taken to need, with what is told of it and its share of tables that grow:
-/// measured (benches/README.md). Long attributes and targets count as more names.
+/// Bytes that a name is taken to need beside its own, with what is told of it and its share of
+/// tables that grow; measured with a million names, which took 214 each. The bytes of names,
+/// attributes and targets of links come on top.
 pub const BYTES_PER_NAME: usize = 256;
 
 /// Number of a name.
@@ -188,6 +189,7 @@ impl Names {
     }
 
     fn put(&mut self, parent: NameId, name: &[u8], entry: (Kind, InodeId)) -> NameId {
+        self.remember(name.len());
         let key = Key {
             parent,
             name: name.into(),

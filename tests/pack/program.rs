@@ -410,3 +410,79 @@ fn owners_modes_times_and_names_are_changed_as_asked() {
     }
     assert!(names > 15, "{names}");
 }
+
+/// Nested subvolumes have streams of their own, of a directory and of an archive, and put together
+/// they are the tree.
+#[test]
+fn directories_become_subvolumes_of_their_own() {
+    let test = "directories_become_subvolumes_of_their_own";
+    let Some(fs) = support::btrfs(test, &support::Options::default()) else {
+        return;
+    };
+    let tree = fs.join("tree");
+    fs::create_dir(&tree).unwrap();
+    make_tree(&tree);
+    // A hard link cannot lead from one subvolume to another.
+    let nested = ["--name", "root", "--subvol", "/usr/", "--subvol", "tmp"];
+    let refused = program()
+        .arg("pack")
+        .args(words(&tree, &nested))
+        .args(["-o", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("which is in another subvolume"), "{said}");
+    fs::remove_file(tree.join("usr/share/a third")).unwrap();
+    let archive = fs.outside().join("tree.tar");
+    tar(&tree, &archive, &EVERYTHING);
+    for (input, into) in [(&tree, "of tree"), (&archive, "of archive")] {
+        receive(&fs, &packed(&words(input, &nested)), into, &[]);
+        let received = fs.join(into);
+        assert!(
+            fs::read_dir(received.join("root/usr"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
+        for (subvolume, directory) in [("root-usr", "usr"), ("root-tmp", "tmp")] {
+            support::assert_same_tree(&tree.join(directory), &received.join(subvolume));
+        }
+    }
+    let missing = program()
+        .arg("pack")
+        .args(words(&tree, &["--subvol", "nowhere"]))
+        .args(["-o", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(2), "{missing:?}");
+    assert!(
+        String::from_utf8(missing.stderr)
+            .unwrap()
+            .contains("there is no directory nowhere")
+    );
+}
+
+#[test]
+fn files_are_labelled_for_selinux() {
+    use btrfs_payload::send_stream::Command as Sent;
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("a.conf"), b"x").unwrap();
+    let contexts = directory.path().join("file_contexts");
+    fs::write(&contexts, "/.* u:r:any:s0\n/.*\\.conf -- u:r:conf:s0\n").unwrap();
+    let contexts = contexts.to_str().unwrap();
+    let stream = packed(&words(&tree, &["--selinux", contexts]));
+    let labels: Vec<_> = work::commands(&stream)
+        .into_iter()
+        .filter_map(|command| match command {
+            Sent::SetXattr(c) if c.xattr_name == "security.selinux" => Some((c.path, c.xattr_data)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("a.conf", "u:r:conf:s0\0"), ("", "u:r:any:s0\0")];
+    assert_eq!(
+        labels,
+        expected.map(|(path, label)| (path.into(), label.into()))
+    );
+}

@@ -7,18 +7,23 @@ use anyhow::{Context, Result};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::member::{Kind, Member, plain};
+use super::selinux::Contexts;
 
 /// What is to be otherwise.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Adjust {
     pub(super) all_root: bool,
     pub(super) owners: Vec<OwnerMap>,
     pub(super) modes: Vec<ModeChange>,
     pub(super) exclude: Exclude,
+    pub(super) labels: Option<Contexts>,
 }
 
 impl Adjust {
     pub(super) fn apply(&self, member: &mut Member) {
+        if let Some(labels) = &self.labels {
+            labels.label(member);
+        }
         let Member { kind, metadata, .. } = member;
         metadata.uid = self.owner(metadata.uid, |map| map.users);
         metadata.gid = self.owner(metadata.gid, |map| map.groups);

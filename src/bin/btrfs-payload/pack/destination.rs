@@ -27,7 +27,7 @@ impl Destination {
         })
     }
 
-    /// A builder that writes here.
+    /// A builder that writes here, after what has been written before.
     pub(super) fn builder(&mut self, options: &Options) -> Result<Builder<File>> {
         let options = options.clone();
         let cannot_write = "cannot write the output";
@@ -42,9 +42,12 @@ impl Destination {
             }
             (OutFile::Open(_), _) => {
                 let cannot_hold = "cannot make a temporary file; --uuid does without";
-                let file = tempfile::tempfile().context(cannot_hold)?;
-                let copy = file.try_clone().context(cannot_hold)?;
-                self.waiting = Some(file);
+                let held = match self.waiting.take() {
+                    Some(held) => held,
+                    None => tempfile::tempfile().context(cannot_hold)?,
+                };
+                let copy = held.try_clone().context(cannot_hold)?;
+                self.waiting = Some(held);
                 Builder::new(copy, options)?
             }
         };

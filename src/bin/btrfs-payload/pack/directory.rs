@@ -36,7 +36,7 @@ pub(super) fn add(
     directory: &Path,
     how: How,
     bar: &ProgressBar,
-    packing: &mut Packing,
+    packing: &mut Packing<'_>,
 ) -> Result<()> {
     // The first names of files that have several.
     let mut names = HashMap::<(u64, u64), Vec<u8>>::new();
@@ -53,6 +53,9 @@ pub(super) fn add(
             if entry.file_type().is_dir() {
                 walk.skip_current_dir();
             }
+            continue;
+        }
+        if !packing.wants(name) {
             continue;
         }
         // The top may be a symbolic link that the user has named.

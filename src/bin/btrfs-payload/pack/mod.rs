@@ -6,10 +6,12 @@ mod destination;
 mod directory;
 mod member;
 mod packing;
+mod scope;
+mod selinux;
 mod tar;
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Seek};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -23,6 +25,8 @@ use serde::Serialize;
 use self::adjust::{Adjust, Exclude, ModeChange, OwnerMap};
 use self::destination::Destination;
 use self::packing::Packing;
+use self::scope::Scope;
+use self::selinux::Contexts;
 use crate::Verdict;
 use crate::args::{Methods, byte_count, cannot_read, jobs, open_input, sector_size};
 use crate::origin::Origin;
@@ -83,6 +87,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CHANGE", value_parser = ModeChange::parse_all, help_heading = "Metadata")]
     mode: Vec<std::vec::Vec<ModeChange>>,
 
+    /// Label files for SELinux as this file_contexts says, in the place of labels they have
+    #[arg(long, value_name = "FILE_CONTEXTS", help_heading = "Metadata")]
+    selinux: Option<PathBuf>,
+
     /// All times of a directory's files, not only that of the last change of their content, which
     /// then stands for all
     #[arg(long, help_heading = "Metadata")]
@@ -97,11 +105,21 @@ pub(crate) struct Args {
     #[arg(short = 'x', long, help_heading = "What is packed")]
     one_file_system: bool,
 
+    /// A directory that becomes a subvolume of its own, in a stream of its own after that of the rest,
+    /// which keeps an empty directory there. Its name has the path at its end: rootfs-var-log
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with = "uuid",
+        help_heading = "What is packed"
+    )]
+    subvol: Vec<std::ffi::OsString>,
+
     /// Names of one file become files of their own (of a directory, not of an archive)
     #[arg(long, help_heading = "What is packed")]
     hard_dereference: bool,
 
-    /// Memory that names may take, 256 bytes each; more is refused
+    /// Memory that names may take, 256 bytes each and their own; more is refused
     #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "4G")]
     memory: u64,
 
@@ -116,6 +134,13 @@ Examples:
   btrfs-payload pack rootfs.tar.zst -o rootfs.stream --level 15
   docker export box | btrfs-payload pack - --name box -o box.stream
   btrfs-payload pack rootfs/ -o - --plain | zstd -19 --long > rootfs.stream.zst
+
+With --subvol the file has several streams, and `btrfs receive` makes the subvolumes side by side. To
+put one into another, take a snapshot of it there: `btrfs subvolume snapshot rootfs-var-log
+system/var/log`, where `system` is a writable snapshot of rootfs without that empty directory.
+
+--plain is for what is compressed once more on its way, as a download: `zstd -19 --long` makes it
+smaller than compressed extents are. Extents are right for all else: nobody compresses again.
 
 Needs neither root nor btrfs; `btrfs receive` takes what it makes. The same input gives the same
 bytes, whoever packs it where: a directory in the order of names, an archive in its own order. Times
@@ -150,12 +175,16 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         owners: args.owner_map.clone(),
         modes: args.mode.concat(),
         exclude: Exclude::new(&args.exclude)?,
+        labels: args.selinux.as_deref().map(Contexts::read).transpose()?,
     };
     let options = options(args)?;
-    let input = open_input(&args.input)?;
+    let mut input = open_input(&args.input)?;
     let found = input.metadata().with_context(|| cannot_read(&args.input))?;
     if !found.is_dir() && args.hard_dereference {
         bail!("--hard-dereference is for directories: an archive has the content of a file once");
+    }
+    if !found.is_dir() && !found.is_file() && !args.subvol.is_empty() {
+        bail!("--subvol reads an archive several times, so it has to be a file");
     }
     let (origin, size) = if found.is_dir() {
         (Origin::default(), 0)
@@ -164,30 +193,45 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     };
     let name = input_name(&args.input);
     let mut destination = Destination::create(&args.output, args.force)?;
-    let bar = stream_progress(size);
-    let mut packing = Packing::new(destination.builder(&options)?, adjust);
-    let added = if found.is_dir() {
-        let how = directory::How {
-            hard_dereference: args.hard_dereference,
-            one_file_system: args.one_file_system,
-            all_times: args.all_times,
+    let directories: Vec<_> = args
+        .subvol
+        .iter()
+        .map(|path| path.as_bytes().to_vec())
+        .collect();
+    let mut packed = Vec::new();
+    for scope in Scope::all(&directories) {
+        let mut options = options.clone();
+        options.subvolume = scope.name(&options.subvolume).into();
+        let bar = stream_progress(size);
+        let mut packing = Packing::new(destination.builder(&options)?, &adjust, scope);
+        let added = if found.is_dir() {
+            let how = directory::How {
+                hard_dereference: args.hard_dereference,
+                one_file_system: args.one_file_system,
+                all_times: args.all_times,
+            };
+            directory::add(&args.input, how, &bar, &mut packing)
+        } else {
+            if !packed.is_empty() {
+                input.rewind().with_context(|| cannot_read(&args.input))?;
+            }
+            tar::add(bar.wrap_read(&input), &mut packing)
         };
-        directory::add(&args.input, how, &bar, &mut packing)
-    } else {
-        tar::add(bar.wrap_read(input), &mut packing)
-    };
-    let finished = added.and_then(|()| packing.finish());
-    bar.finish_and_clear();
-    let summary = match finished {
-        Ok(summary) => summary,
-        Err(error) if is_of_input(&error, found.is_dir()) => {
-            output.trouble(&error.context(name));
-            return Ok(Verdict::NotSound);
+        let finished = added.and_then(|()| packing.finish());
+        bar.finish_and_clear();
+        match finished {
+            Ok(summary) => packed.push((options.subvolume, summary)),
+            Err(error) if is_of_input(&error, found.is_dir()) => {
+                output.trouble(&error.context(name));
+                return Ok(Verdict::NotSound);
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot pack {name}")),
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot pack {name}")),
-    };
+    }
     destination.finish(&origin)?;
-    sums(&name, &options, &summary, output)?;
+    for (subvolume, summary) in packed {
+        sums(&name, &subvolume, &summary, output)?;
+    }
     Ok(Verdict::Sound)
 }
 
@@ -280,8 +324,8 @@ fn is_of_input(error: &anyhow::Error, is_directory: bool) -> bool {
     !error.chain().any(of_system)
 }
 
-fn sums(input: &str, options: &Options, summary: &Summary, output: &mut Output) -> Result<()> {
-    let subvolume = shown(OsStr::from_bytes(&options.subvolume)).to_string();
+fn sums(input: &str, subvolume: &[u8], summary: &Summary, output: &mut Output) -> Result<()> {
+    let subvolume = shown(OsStr::from_bytes(subvolume)).to_string();
     output.json(&PackedLine {
         kind: "packed",
         input,

@@ -7,21 +7,32 @@ use btrfs_payload::pack::{Builder, FileWriter, Summary};
 
 use super::adjust::Adjust;
 use super::member::Member;
+use super::scope::Scope;
 
 /// A pack that is being made.
-pub(super) struct Packing {
+pub(super) struct Packing<'a> {
     tree: Builder<File>,
-    adjust: Adjust,
+    adjust: &'a Adjust,
+    scope: Scope,
 }
 
-impl Packing {
-    pub(super) fn new(tree: Builder<File>, adjust: Adjust) -> Self {
-        Self { tree, adjust }
+impl<'a> Packing<'a> {
+    pub(super) fn new(tree: Builder<File>, adjust: &'a Adjust, scope: Scope) -> Self {
+        Self {
+            tree,
+            adjust,
+            scope,
+        }
     }
 
-    /// Whether what has this path is not packed.
+    /// Whether what has this path is not packed, nor anything in it.
     pub(super) fn leaves_out(&self, path: &[u8]) -> bool {
         self.adjust.exclude.has(path)
+    }
+
+    /// Whether what has this path goes into this subvolume.
+    pub(super) fn wants(&self, path: &[u8]) -> bool {
+        !self.leaves_out(path) && self.scope.has(path)
     }
 
     /// Adds a member; `fill` writes the content of a file.
@@ -30,10 +41,11 @@ impl Packing {
         mut member: Member,
         fill: impl FnOnce(&mut FileWriter<'_, File>) -> Result<()>,
     ) -> Result<()> {
-        if self.leaves_out(&member.path) {
+        if !self.wants(&member.path) {
             return Ok(());
         }
         self.adjust.apply(&mut member);
+        self.scope.take(&mut member)?;
         let Member {
             path,
             kind,
@@ -52,6 +64,7 @@ impl Packing {
 
     /// Ends the stream.
     pub(super) fn finish(self) -> Result<Summary> {
+        self.scope.check_found()?;
         let (_, summary) = self.tree.finish()?;
         Ok(summary)
     }

@@ -29,7 +29,7 @@ const BLOCK: u64 = 512;
 const MAX_RECORDS: u64 = 1 << 20;
 
 /// Adds everything in an archive, compressed or not.
-pub(in super::super) fn add(input: impl Read, packing: &mut Packing) -> Result<()> {
+pub(in super::super) fn add(input: impl Read, packing: &mut Packing<'_>) -> Result<()> {
     let mut archive = Archive::new(decompressed(input)?);
     while let Some(Found { member, sparse }) = archive.next()? {
         let shown = member.path.escape_ascii().to_string();
