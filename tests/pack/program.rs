@@ -422,18 +422,20 @@ fn directories_become_subvolumes_of_their_own() {
     let tree = fs.join("tree");
     fs::create_dir(&tree).unwrap();
     make_tree(&tree);
-    // A hard link cannot lead from one subvolume to another.
+    // A hard link cannot lead from one subvolume to another. In an archive, where the content is
+    // there once, it is refused.
+    let archive = fs.outside().join("tree.tar");
+    tar(&tree, &archive, &EVERYTHING);
     let nested = ["--name", "root", "--subvol", "/usr/", "--subvol", "tmp"];
     let refused = program()
         .arg("pack")
-        .args(words(&tree, &nested))
+        .args(words(&archive, &nested))
         .args(["-o", "-"])
         .output()
         .unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("which is in another subvolume"), "{said}");
     fs::remove_file(tree.join("usr/share/a third")).unwrap();
-    let archive = fs.outside().join("tree.tar");
     tar(&tree, &archive, &EVERYTHING);
     for (input, into) in [(&tree, "of tree"), (&archive, "of archive")] {
         receive(&fs, &packed(&words(input, &nested)), into, &[]);

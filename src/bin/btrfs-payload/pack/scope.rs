@@ -63,6 +63,7 @@ impl Scope {
         if let Kind::HardLink(target) = &mut member.kind {
             let there = plain(target);
             match self.path(&there) {
+                Some(_) if self.top.is_empty() => {}
                 Some(path) => *target = path.to_vec(),
                 None => bail!(
                     "it is another name of {}, which is in another subvolume",
