@@ -8,7 +8,7 @@
 //! | `map` | [`Map`]: every extent below some paths, what is shown of it, a file that shows it |
 //! | `totals` | [`Totals`]: sums per kind of extent and per directory |
 //! | `references` | [`References`]: every place where a file, in any snapshot, shows an extent |
-//! | `squeeze` | [`Squeeze`]: makes extents smaller, in every file that shows them |
+//! | `squeeze` | [`Squeeze`]: makes extents smaller, in every file that shows them; [`SqueezeOwn`]: without root |
 //! | `item` | [`FileExtentItem`]: what part of which extent a file shows, as the tree has it |
 //! | `scope` | what a path means |
 //! | `read` | reads the items of files, in pieces |
@@ -17,6 +17,7 @@
 //! | `verify` | [`verify`]: decodes every compressed extent, once |
 //! | `estimate` | [`estimate`]: what compressing them again would give |
 //! | `survey` | [`survey`]: what anybody may see, by FIEMAP |
+//! | `walk` | goes through directories, as any user may |
 //! | `stored` | reads an extent as it is stored, through whatever file shows it |
 //! | `names` | [`Names`]: what the files that show an extent are called |
 //! | `beneath` | [`Beneath`]: opens and makes what is in a directory, and nothing outside it |
@@ -42,7 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! All of this but [`survey`] needs `CAP_SYS_ADMIN`. The filesystem may change meanwhile: the map
+//! All of this but [`survey`] and [`SqueezeOwn`] needs `CAP_SYS_ADMIN`. The filesystem may change meanwhile: the map
 //! has some of before and some of after, and whoever acts on it asks [`References`] about each
 //! extent.
 
@@ -62,6 +63,7 @@ mod stored;
 mod survey;
 mod totals;
 mod verify;
+mod walk;
 
 pub use beneath::Beneath;
 pub use directories::{Directories, DirectoryId};
@@ -72,7 +74,7 @@ pub use map::{Extent, InlineSum, Map, MapOptions};
 pub use names::{Name, Names, Place};
 pub use references::{Found, Reference, References};
 pub use scope::Included;
-pub use squeeze::{Left, Share, Squeeze, SqueezeOptions, SqueezeSummary, Squeezed};
+pub use squeeze::{Left, Share, Squeeze, SqueezeOptions, SqueezeOwn, SqueezeSummary, Squeezed};
 pub use survey::{Survey, survey};
 pub use totals::{Kind, Sum, Totals};
 pub use verify::{Event, Unsound, Verified, Where, verify};

@@ -6,17 +6,13 @@
 //! [`super::Map`] knows all of that, and needs root.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::error::FilesError;
 use super::shown::Ranges;
+use super::walk::{Walk, is_gone, open};
 use crate::ioctl::{self, FiemapExtent, QueryError};
 use crate::pipeline;
 use crate::rules::sums::add;
@@ -69,7 +65,7 @@ pub fn survey(paths: &[PathBuf], jobs: NonZeroUsize) -> Result<Survey, FilesErro
             Ok(())
         },
     )?;
-    Ok(sums.finish(walk.denied))
+    Ok(sums.finish(walk.denied()))
 }
 
 /// A file, or something that may not be read.
@@ -88,7 +84,8 @@ fn look_at(path: PathBuf) -> Found {
     let opened = open(&path).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = match opened {
         Ok(opened) => opened,
-        Err(error) => return not_opened(&error),
+        Err(error) if is_gone(&error) => return Found::Nothing,
+        Err(_) => return Found::Denied,
     };
     if !metadata.is_file() {
         return Found::Nothing;
@@ -101,132 +98,6 @@ fn look_at(path: PathBuf) -> Found {
         },
         Err(QueryError::Gone { .. }) => Found::Nothing,
         Err(_) => Found::Denied,
-    }
-}
-
-/// What a path that cannot be opened counts as.
-fn not_opened(error: &io::Error) -> Found {
-    // A link, which has no extents of its own.
-    let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
-    if is_link || error.kind() == io::ErrorKind::NotFound {
-        Found::Nothing
-    } else {
-        Found::Denied
-    }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-/// Goes through directories; gives regular files.
-struct Walk {
-    /// Directories that are open, and paths that were asked for.
-    open: Vec<fs::ReadDir>,
-    files: Vec<PathBuf>,
-    /// Devices by whether they are of the filesystem: each subvolume has its own.
-    devices: HashMap<u64, bool>,
-    uuid: [u8; 16],
-    denied: u64,
-}
-
-impl Walk {
-    fn new(paths: &[PathBuf]) -> Result<Self, FilesError> {
-        let mut walk = Self {
-            open: Vec::new(),
-            files: Vec::new(),
-            devices: HashMap::new(),
-            uuid: [0; 16],
-            denied: 0,
-        };
-        let mut whole: Vec<PathBuf> = Vec::new();
-        for (number, path) in paths.iter().enumerate() {
-            let failed = |source| FilesError::Open {
-                path: path.clone(),
-                source,
-            };
-            let real = path.canonicalize().map_err(failed)?;
-            let metadata = fs::metadata(&real).map_err(failed)?;
-            if !metadata.is_dir() && !metadata.is_file() {
-                let path = path.clone();
-                return Err(FilesError::NoFiles { path });
-            }
-            let file = open(&real).map_err(failed)?;
-            let filesystem = ioctl::filesystem(&file).map_err(|source| FilesError::Path {
-                path: path.clone(),
-                source,
-            })?;
-            if number == 0 {
-                walk.uuid = filesystem.uuid;
-            } else if walk.uuid != filesystem.uuid {
-                let path = path.clone();
-                return Err(FilesError::OtherFilesystem { path });
-            }
-            // What is below another path is looked at with it.
-            if whole.iter().any(|above| real.starts_with(above)) {
-                continue;
-            }
-            whole.retain(|below| !below.starts_with(&real));
-            whole.push(real);
-        }
-        for path in whole {
-            match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => walk.enter(&path, &metadata),
-                _ => walk.files.push(path),
-            }
-        }
-        Ok(walk)
-    }
-
-    /// Opens a directory, where it is of the filesystem.
-    fn enter(&mut self, path: &Path, metadata: &Metadata) {
-        let uuid = self.uuid;
-        let is_ours = self.devices.entry(metadata.dev()).or_insert_with(|| {
-            let filesystem = open(path)
-                .ok()
-                .and_then(|file| ioctl::filesystem(file).ok());
-            filesystem.is_none_or(|filesystem| filesystem.uuid == uuid)
-        });
-        if !*is_ours {
-            return;
-        }
-        match fs::read_dir(path) {
-            Ok(entries) => self.open.push(entries),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => add(&mut self.denied, 1),
-        }
-    }
-
-    /// The next file.
-    fn next(&mut self) -> Option<PathBuf> {
-        loop {
-            if let Some(file) = self.files.pop() {
-                return Some(file);
-            }
-            let Some(entry) = self.open.last_mut()?.next() else {
-                self.open.pop();
-                continue;
-            };
-            let Ok(entry) = entry else {
-                // A directory that was deleted, or that cannot be read on.
-                self.open.pop();
-                continue;
-            };
-            let Ok(kind) = entry.file_type() else {
-                continue;
-            };
-            if kind.is_file() {
-                return Some(entry.path());
-            }
-            if kind.is_dir() {
-                match entry.metadata() {
-                    Ok(metadata) => self.enter(&entry.path(), &metadata),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(_) => add(&mut self.denied, 1),
-                }
-            }
-        }
     }
 }
 

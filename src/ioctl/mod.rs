@@ -22,6 +22,7 @@
 //! | `fiemap` | [`fiemap`]: the extents of a file, for who is not root |
 //! | `clone` | [`clone_range`]: shows a range of a file elsewhere, without copying |
 //! | `dedupe` | [`dedupe`]: has the kernel compare ranges and share what is equal |
+//! | `defrag` | [`compress_range`]: has the kernel compress what is written already |
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -78,6 +79,7 @@
 
 mod clone;
 mod dedupe;
+mod defrag;
 mod error;
 mod fiemap;
 mod open;
@@ -95,6 +97,7 @@ mod writer;
 
 pub use clone::clone_range;
 pub use dedupe::{Deduped, Destination, MAX_DEDUPE, dedupe};
+pub use defrag::compress_range;
 pub use error::{ProbeError, QueryError, ReadError, WriteError};
 pub use fiemap::{FiemapExtent, fiemap};
 pub use open::{is_open_for_writing, open_inode};

@@ -25,6 +25,7 @@
 #![allow(unsafe_code)]
 
 pub(super) mod dedupe;
+pub(super) mod defrag;
 pub(super) mod fiemap;
 pub(super) mod handle;
 pub(super) mod lease;
@@ -332,6 +333,7 @@ mod tests {
             (names::SUBVOL_INFO, header::BTRFS_IOC_GET_SUBVOL_INFO),
             (dedupe::DEDUPE, header::FIDEDUPERANGE),
             (dedupe::CLONE, header::FICLONERANGE),
+            (defrag::DEFRAG_RANGE, header::BTRFS_IOC_DEFRAG_RANGE),
             (fiemap::FIEMAP, header::FS_IOC_FIEMAP),
         ];
         for (ours, theirs) in numbers {

@@ -1,5 +1,7 @@
 //! `squeeze`: extents of files on btrfs become smaller, in every file that shows them.
 
+mod own;
+mod report;
 mod state;
 
 use std::fs::File;
@@ -8,21 +10,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use btrfs_payload::files::{FilesError, Name, Names, Share, Squeeze, SqueezeOptions, Squeezed};
-use btrfs_payload::ioctl::{self, SpaceUsed};
+use btrfs_payload::files::{FilesError, Name, Names, Squeeze, SqueezeOptions, Squeezed};
+use btrfs_payload::ioctl::{self, QueryError};
 use btrfs_payload::prepare::{Checksum, Level, Options};
 use btrfs_payload::rules::Codec;
 use indicatif::{HumanBytes, ProgressBar};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use serde::Serialize;
 
+use report::{End, FileSum, report, used};
 use state::{Key, State};
 
 use crate::Verdict;
 use crate::args::{Method, byte_count, cannot_read, jobs};
 use crate::file_names::spelled;
 use crate::interrupt::Gently;
-use crate::output::{Output, add, count, shown};
+use crate::output::{Output, add, shown};
 use crate::progress::progress;
 use crate::words::{codecs, levels, words};
 
@@ -145,7 +147,12 @@ Examples:
 New extents are made in an unnamed file. The kernel compares them with each place that shows the old
 ones, in live files and in read-only snapshots, and exchanges them where all bytes are equal: what
 is written meanwhile is never lost, and times and sharing stay. An interrupt stops after what is
-begun; starting again goes on. Needs root.
+begun; starting again goes on.
+
+Without root it is less: your own files, and of them what is neither compressed, shared nor
+preallocated. The kernel compresses that, with one codec: zstd up to level 15, zlib, or lzo (before
+Linux 6.15 at its own level). What may lie in one extent is replaced together, where a thirty-second
+of it is saved. There is no --since and no --state, and one thread.
 
 While a snapshot is given something, a btrfs send of it cannot begin: it says EAGAIN, and is to be
 started again. Where backups run by themselves, have both wait for one lock (flock). A send that is
@@ -156,49 +163,8 @@ Whatever else shows an extent, elsewhere on the filesystem, is given the new one
 
 Exit status:
   0  done
-  2  wrong usage, a path cannot be read, or the filesystem cannot be written to";
-
-/// A file, as a JSON line: the first that shows these extents.
-#[derive(Serialize)]
-struct FileLine {
-    kind: &'static str,
-    path: String,
-    subvolume: u64,
-    inode: u64,
-    extents: u64,
-    disk_bytes: u64,
-    new_extents: u64,
-    new_disk_bytes: u64,
-}
-
-/// Extents that stay as they are, as a JSON line.
-#[derive(Serialize)]
-struct LeftLine {
-    kind: &'static str,
-    reason: &'static str,
-    message: String,
-    extents: u64,
-    disk_bytes: u64,
-}
-
-/// All of it, as a JSON line.
-#[derive(Serialize)]
-struct Line {
-    kind: &'static str,
-    dry_run: bool,
-    complete: bool,
-    extents: u64,
-    disk_bytes: u64,
-    new_extents: u64,
-    new_disk_bytes: u64,
-    freed_bytes: u64,
-    grown_bytes: u64,
-    data_used_before: u64,
-    data_used_after: u64,
-    metadata_used_before: u64,
-    metadata_used_after: u64,
-    next_generation: Option<u64>,
-}
+  2  wrong usage, a path cannot be read, or the filesystem cannot be written to; without root, a
+     file below a path cannot be read";
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     allow_many_files();
@@ -212,18 +178,23 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         options.since = state.next(&key);
     }
     let interrupt = Gently::begin();
-    let mut squeeze = match Squeeze::new(&args.paths, options) {
+    let mut squeeze = match Squeeze::new(&args.paths, options.clone()) {
+        Err(FilesError::Query(QueryError::NotPermitted { .. })) => {
+            anyhow::ensure!(
+                args.since == 0 && args.state.is_none(),
+                "without root it is not known when an extent was made: leave out --since and --state"
+            );
+            let verdict = own::run(&args.paths, options, &interrupt, output)?;
+            interrupt.end();
+            return Ok(verdict);
+        }
         Err(error @ FilesError::Temporary { .. }) if args.temp_dir.is_none() => {
             return Err(anyhow::Error::new(error)
                 .context("name a writable directory of the same filesystem with --temp-dir"));
         }
         squeeze => squeeze?,
     };
-    let used = |squeeze: &Squeeze| {
-        ioctl::commit(squeeze.map().top())?;
-        ioctl::space_used(squeeze.map().top())
-    };
-    let before = used(&squeeze)?;
+    let before = used(squeeze.map().top())?;
     let mut printer = Printer {
         bar: progress(squeeze.planned().disk_bytes),
         freed: 0,
@@ -238,9 +209,16 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     printer.say(&mut Names::new(squeeze.map()));
     printer.said?;
     output.moved(looked_at);
-    let after = used(&squeeze)?;
-    if result.is_ok() || squeeze.summary().before.extents > 0 {
-        report(args, &squeeze, &before, &after, output)?;
+    let end = End {
+        summary: squeeze.summary(),
+        dry_run: args.dry_run,
+        is_complete: squeeze.next_generation().is_some(),
+        next_generation: squeeze.next_generation(),
+        before,
+        after: used(squeeze.map().top())?,
+    };
+    if result.is_ok() || end.summary.before.extents > 0 {
+        report(&end, output)?;
     }
     result?;
     if let Some((mut state, next)) = state.zip(squeeze.next_generation()) {
@@ -282,8 +260,13 @@ impl Printer<'_> {
     fn say(&mut self, names: &mut Names<'_>) {
         if let Some(file) = self.file.take()
             && self.said.is_ok()
+            && self.output.says_all()
         {
-            self.said = file.say(names, self.output);
+            let (root, inode) = (file.root, file.inode);
+            // Where names cannot be had, it has a number.
+            let names = names.of_file(root, inode).unwrap_or_default();
+            let path = spelled(names.first().unwrap_or(&Name::Nameless), root, inode);
+            self.said = file.say(path, self.output);
         }
     }
 }
@@ -351,149 +334,4 @@ fn allow_many_files() {
     limit.current = limit.maximum;
     // Where it stays low, so do the threads that can work.
     let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// What has become of the extents of a file.
-struct FileSum {
-    root: u64,
-    inode: u64,
-    before: Share,
-    after: Share,
-}
-
-impl FileSum {
-    fn new(squeezed: &Squeezed) -> Self {
-        Self {
-            root: squeezed.root,
-            inode: squeezed.inode,
-            before: squeezed.before,
-            after: squeezed.after,
-        }
-    }
-
-    fn is_same(&self, squeezed: &Squeezed) -> bool {
-        (self.root, self.inode) == (squeezed.root, squeezed.inode)
-    }
-
-    fn add(&mut self, squeezed: &Squeezed) {
-        for (sum, more) in [
-            (&mut self.before, squeezed.before),
-            (&mut self.after, squeezed.after),
-        ] {
-            sum.extents = sum.extents.saturating_add(more.extents);
-            sum.disk_bytes = sum.disk_bytes.saturating_add(more.disk_bytes);
-        }
-    }
-
-    /// The line about it.
-    fn say(&self, names: &mut Names<'_>, output: &mut Output) -> Result<()> {
-        if !output.says_all() {
-            return Ok(());
-        }
-        let (root, inode) = (self.root, self.inode);
-        // Where names cannot be had, it has a number.
-        let names = names.of_file(root, inode).unwrap_or_default();
-        let path = spelled(names.first().unwrap_or(&Name::Nameless), root, inode);
-        output.detail(format_args!(
-            "{path}: {} of {}, now {} of {}",
-            count(self.before.extents, "extent"),
-            output.size(self.before.disk_bytes),
-            count(self.after.extents, "extent"),
-            output.size(self.after.disk_bytes),
-        ))?;
-        output.json(&FileLine {
-            kind: "squeezed",
-            path,
-            subvolume: self.root,
-            inode: self.inode,
-            extents: self.before.extents,
-            disk_bytes: self.before.disk_bytes,
-            new_extents: self.after.extents,
-            new_disk_bytes: self.after.disk_bytes,
-        })
-    }
-}
-
-fn report(
-    args: &Args,
-    squeeze: &Squeeze,
-    before: &SpaceUsed,
-    after: &SpaceUsed,
-    output: &mut Output,
-) -> Result<()> {
-    let summary = squeeze.summary();
-    for (reason, share) in &summary.left {
-        let size = output.size(share.disk_bytes);
-        output.row(format_args!(
-            "left as they are: {} of {size}: {reason}",
-            count(share.extents, "extent"),
-        ))?;
-        output.json(&LeftLine {
-            kind: "left",
-            reason: reason.name(),
-            message: reason.to_string(),
-            extents: share.extents,
-            disk_bytes: share.disk_bytes,
-        })?;
-    }
-    let (old, new) = (&summary.before, &summary.after);
-    let [old_size, new_size, freed] =
-        [old.disk_bytes, new.disk_bytes, summary.freed_bytes()].map(|bytes| output.size(bytes));
-    let (verb, free) = match args.dry_run {
-        true => ("would become", "would be freed"),
-        false => ("became", "freed"),
-    };
-    if old.extents == 0 {
-        output.sum(true, format_args!("nothing to replace"))?;
-    } else {
-        output.sum(
-            true,
-            format_args!(
-                "{} of {old_size} {verb} {} of {new_size}: {freed} {free}",
-                count(old.extents, "extent"),
-                count(new.extents, "extent"),
-            ),
-        )?;
-    }
-    if summary.grown_bytes > 0 {
-        let grown = output.size(summary.grown_bytes);
-        output.sum(
-            false,
-            format_args!("{grown} more than before, where old extents are still shown"),
-        )?;
-    }
-    if !args.dry_run {
-        let [data, metadata] = [(before.data, after.data), (before.metadata, after.metadata)].map(
-            |(before, after)| format!("{} before, {} now", output.size(before), output.size(after)),
-        );
-        output.sum(
-            true,
-            format_args!("the filesystem uses for data: {data}; for metadata: {metadata}"),
-        )?;
-    }
-    let next = squeeze.next_generation().filter(|_| !args.dry_run);
-    match next {
-        Some(next) => output.sum(true, format_args!("next time: --since {next}"))?,
-        None if !args.dry_run => output.sum(
-            false,
-            format_args!("stopped before the end; start again to go on"),
-        )?,
-        None => {}
-    }
-    output.json(&Line {
-        kind: "squeeze",
-        dry_run: args.dry_run,
-        complete: squeeze.next_generation().is_some(),
-        extents: old.extents,
-        disk_bytes: old.disk_bytes,
-        new_extents: new.extents,
-        new_disk_bytes: new.disk_bytes,
-        freed_bytes: summary.freed_bytes(),
-        grown_bytes: summary.grown_bytes,
-        data_used_before: before.data,
-        data_used_after: after.data,
-        metadata_used_before: before.metadata,
-        metadata_used_after: after.metadata,
-        next_generation: next,
-    })
 }

@@ -232,7 +232,7 @@ impl Giver<'_, '_> {
 }
 
 /// Why the kernel does not share (fs/remap_range.c and fs/btrfs/reflink.c, 6.18).
-fn reason(error: &std::io::Error) -> Left {
+pub(super) fn reason(error: &std::io::Error) -> Left {
     match Errno::from_io_error(error) {
         Some(Errno::PERM | Errno::ACCESS) => Left::OutOfReach,
         Some(Errno::ROFS) => Left::ReadOnly,

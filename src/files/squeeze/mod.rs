@@ -17,6 +17,7 @@
 //! | `scratch` | the unnamed file |
 //! | `give` | has the kernel exchange |
 //! | `pace` | time that is waited |
+//! | `unprivileged` | the same without root: files of this user, compressed by the kernel |
 //!
 //! Short extents that follow each other in all files that show them become one. What is compressed
 //! already is made again, and replaced where the new payload is smaller: a second run finds next to
@@ -37,6 +38,7 @@ mod plan;
 mod recode;
 mod run;
 mod scratch;
+mod unprivileged;
 mod work;
 
 use std::collections::HashSet;
@@ -46,6 +48,7 @@ use std::sync::Mutex;
 
 pub use options::SqueezeOptions;
 pub use outcome::{Left, Share, SqueezeSummary, Squeezed};
+pub use unprivileged::SqueezeOwn;
 
 use pace::{Pace, Patience};
 use plan::Plan;

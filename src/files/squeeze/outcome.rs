@@ -37,6 +37,12 @@ pub enum Left {
     Unreadable,
     /// Its compression type is unknown.
     UnknownType,
+    /// Without root: something else shows it too, and only root can see what.
+    SharedUnseen,
+    /// Without root: it is compressed, and how much it takes on disk only root can see.
+    CompressedUnseen,
+    /// Without root: no unnamed file can be made in the directory of the file that shows it.
+    NoTemporary,
 }
 
 impl Left {
@@ -68,6 +74,9 @@ impl Left {
             Self::NoSpace => "no-space",
             Self::Unreadable => "unreadable",
             Self::UnknownType => "unknown-type",
+            Self::SharedUnseen => "shared-unseen",
+            Self::CompressedUnseen => "compressed-unseen",
+            Self::NoTemporary => "no-temporary",
         }
     }
 }
@@ -90,6 +99,14 @@ impl std::fmt::Display for Left {
             Self::NoSpace => "no space for the new extents",
             Self::Unreadable => "cannot be read",
             Self::UnknownType => "unknown compression type",
+            Self::SharedUnseen => "shared: only root can see by whom",
+            Self::CompressedUnseen => {
+                "compressed already: how much it takes on disk only root can see"
+            }
+            Self::NoTemporary => {
+                "no temporary file can be made beside the file: name a writable directory with \
+                 --temp-dir"
+            }
         })
     }
 }
@@ -123,7 +140,7 @@ pub struct Squeezed {
     pub inode: u64,
     /// Where in it, bytes.
     pub offset: u64,
-    /// The transaction that made the oldest of them.
+    /// The transaction that made the oldest of them; 0 where that cannot be seen, without root.
     pub generation: u64,
     /// What there was.
     pub before: Share,
