@@ -132,7 +132,7 @@ fn own_files_become_smaller_and_others_stay() {
     written(&path("short"), &text[..20_001]);
     written(&path("inline"), b"four");
     written(&path("noise"), &noise(2 * MIB, 1));
-    // An extent of which a part is overwritten, and one of which a part is not shown.
+    // An extent of which a part is overwritten, so that no file shows it.
     let over = written(&path("over"), &text[..4 * MIB]);
     over.write_all_at(&noise(MIB, 2), 1_048_576).unwrap();
     over.sync_all().unwrap();
@@ -201,16 +201,22 @@ fn own_files_become_smaller_and_others_stay() {
     // The filesystem says the same: the text is gone but for its payloads.
     let freed = used_before - used(&fs);
     let said = last["freed_bytes"].as_u64().unwrap();
+    // What was overwritten is free too; FIEMAP does not show it.
+    let freed = freed - whole(MIB);
     assert!(
         freed.abs_diff(promised) < promised / 20,
         "{freed} {promised}"
     );
     assert!(freed.abs_diff(said) < said / 20, "{freed} {said}");
-    assert!(freed > whole(8 * MIB), "{freed}");
+    assert!(freed > whole(7 * MIB), "{freed}");
     assert!(states(&paths) == before, "contents or times have changed");
+    // The bytes after the last 128 KiB may be one sector of their own, which stays plain.
     for name in ["text", "short"] {
         let (compressed, plain) = stored(&path(name), Codec::Zstd);
-        assert!(compressed > 0 && plain == 0, "{name}: {compressed} {plain}");
+        assert!(
+            compressed > 0 && plain <= 4096,
+            "{name}: {compressed} {plain}"
+        );
     }
     let (_, plain) = stored(&path("mixed"), Codec::Zstd);
     assert!(plain < whole(2 * MIB + 128 * KIB), "{plain}");
@@ -254,7 +260,10 @@ fn the_codec_the_temporary_file_and_what_needs_root() {
         let (lines, code, stderr) = squeeze(&fs, &["--codec", name, path.to_str().unwrap()]);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{lines:?}");
         let (compressed, plain) = stored(&path, codec);
-        assert!(compressed > 0 && plain == 0, "{name}: {compressed} {plain}");
+        assert!(
+            compressed > 0 && plain <= 4096,
+            "{name}: {compressed} {plain}"
+        );
         assert!(state(&path) == before, "{name}");
     }
     // Its owner may not make files beside it.
@@ -271,7 +280,7 @@ fn the_codec_the_temporary_file_and_what_needs_root() {
     );
     let (lines, code, _) = squeeze(&fs, &[target, "--temp-dir", home.to_str().unwrap()]);
     assert_eq!((code, left(&lines).len()), (Some(0), 0));
-    assert_eq!(stored(&path, Codec::Zstd).1, 0);
+    assert!(stored(&path, Codec::Zstd).1 <= 4096);
 
     let refused = |arguments: &[&str], word: &str| {
         let (lines, code, stderr) = squeeze(&fs, arguments);

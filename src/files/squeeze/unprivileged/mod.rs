@@ -8,36 +8,37 @@
 //! FIEMAP does not tell where an extent begins and ends, nor what else it holds: parts of a file
 //! that may be of one extent (`Group`) get new extents together or not at all. An extent of which
 //! a part stayed would take its space beside the new ones.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `parts` | the parts of a file, and which belong together |
+//! | `exchange` | the kernel compresses a copy, and exchanges |
+
+mod exchange;
+mod parts;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{IFlags, OFlags};
 use rustix::io::Errno;
 
-use super::give::reason;
+use exchange::{Chunk, GiveError, Giver};
+use parts::{Group, Own, extents_of};
+
 use super::options::SqueezeOptions;
 use super::outcome::{Left, Share, SqueezeSummary, Squeezed};
 use super::pace::{Pace, Patience};
 use super::scratch::{self, Scratch};
 use crate::files::FilesError;
-use crate::files::shown::Ranges;
 use crate::files::walk::{Walk, is_gone, open};
-use crate::ioctl::{self, Deduped, Destination, FiemapExtent, MAX_DEDUPE, QueryError};
+use crate::ioctl::{self, QueryError};
 use crate::prepare::{Level, Options, Prepared, Preparer, Zeroes};
 use crate::rules::Codec;
 use crate::rules::limits::{MAX_EXTENT, u64_of};
 use crate::rules::sums::add;
-
-/// Bytes that are copied, compressed and exchanged at a time.
-const STEP: u64 = MAX_DEDUPE;
-
-/// The longest plain extent, bytes (`BTRFS_MAX_EXTENT_SIZE`, fs/btrfs/fs.h).
-const MAX_PLAIN: u64 = 128 * 1024 * 1024;
 
 /// All of a group is written again: one part of so many is to be saved at least.
 const LEAST_PART: u64 = 32;
@@ -398,299 +399,4 @@ fn prepare_options(codec: Codec, level: Option<i8>, sector_size: u32) -> Options
     let mut options = Options::new(codec, level).sector_size(sector_size);
     options.zeroes = Zeroes::Data;
     options
-}
-
-fn extents_of(file: &File) -> Result<Vec<FiemapExtent>, QueryError> {
-    let mut extents = Vec::new();
-    ioctl::fiemap(file, |extent| extents.push(extent))?;
-    extents.retain(|extent| !extent.inline);
-    Ok(extents)
-}
-
-/// What 128 KiB would take on disk.
-struct Chunk {
-    disk_bytes: u64,
-    is_plain: bool,
-}
-
-/// A file that is looked at.
-struct Own {
-    root: u64,
-    inode: u64,
-    len: u64,
-    file: File,
-    extents: Vec<FiemapExtent>,
-    /// Why all of it is left as it is.
-    left: Option<Left>,
-}
-
-impl Own {
-    /// What may get new extents, and what is left.
-    fn sort(&self) -> (Vec<Group>, Vec<(Left, Share)>) {
-        let mut left: Vec<(Left, Share)> = Vec::new();
-        let mut leave = |reason, extents: &[FiemapExtent]| {
-            let share = share(extents);
-            if share.extents > 0 {
-                left.push((reason, share));
-            }
-        };
-        if let Some(reason) = self.left {
-            leave(reason, &self.extents);
-            return (Vec::new(), left);
-        }
-        let (compressed, rest): (Vec<FiemapExtent>, Vec<FiemapExtent>) = self
-            .extents
-            .iter()
-            .copied()
-            .partition(|extent| extent.compressed);
-        let (shared, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|extent| extent.shared);
-        leave(Left::CompressedUnseen, &compressed);
-        leave(Left::SharedUnseen, &shared);
-        let mut groups = Vec::new();
-        for parts in grouped(rest) {
-            let end = parts
-                .last()
-                .map_or(0, |part| part.offset.saturating_add(part.len));
-            if parts.iter().any(|part| part.preallocated) {
-                leave(Left::Preallocated, &parts);
-            } else if parts.iter().any(|part| part.physical == 0) {
-                // It is being written.
-                leave(Left::Changed, &parts);
-            } else if parts.last().is_some_and(|part| part.offset >= self.len) {
-                leave(Left::PastTheEnd, &parts);
-            } else {
-                let sum = parts
-                    .iter()
-                    .map(|part| part.len)
-                    .fold(0, u64::saturating_add);
-                let len = sum.saturating_sub(end.saturating_sub(self.len));
-                groups.push(Group { parts, len });
-            }
-        }
-        (groups, left)
-    }
-
-    /// Reads bytes of a group.
-    fn read(&self, group: &Group, at: u64, len: u64, buffer: &mut Vec<u8>) -> Result<(), Left> {
-        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-        let mut rest = buffer.as_mut_slice();
-        for (offset, len) in group.places(at, len) {
-            let len = usize::try_from(len).unwrap_or(0);
-            let (now, after) = rest.split_at_mut_checked(len).ok_or(Left::Changed)?;
-            self.file
-                .read_exact_at(now, offset)
-                .map_err(|error| match error.kind() {
-                    io::ErrorKind::UnexpectedEof => Left::Changed,
-                    _ => Left::Unreadable,
-                })?;
-            rest = after;
-        }
-        Ok(())
-    }
-
-    fn squeezed(&self, offset: u64, before: Share, after: Share, left: Option<Left>) -> Squeezed {
-        Squeezed {
-            root: self.root,
-            inode: self.inode,
-            offset,
-            generation: 0,
-            before,
-            after,
-            left,
-        }
-    }
-}
-
-/// What parts take on disk, as far as it is known; preallocated ones are not counted.
-fn share(parts: &[FiemapExtent]) -> Share {
-    let mut compressed = HashSet::new();
-    let mut share = Share::default();
-    let mut disk = Ranges::default();
-    for part in parts.iter().filter(|part| !part.preallocated) {
-        if part.compressed {
-            // Parts of one extent have its address.
-            add(
-                &mut share.extents,
-                u64::from(compressed.insert(part.physical)),
-            );
-        } else {
-            add(&mut share.extents, 1);
-            disk.add(part.physical..part.physical.saturating_add(part.len));
-        }
-    }
-    share.disk_bytes = disk.sum();
-    share
-}
-
-/// Puts those together that may be of one extent: an extent could begin in one and end in the
-/// next, by their places on disk. Each group is in the order of the file.
-fn grouped(mut parts: Vec<FiemapExtent>) -> Vec<Vec<FiemapExtent>> {
-    parts.sort_unstable_by_key(|part| part.physical);
-    let mut groups: Vec<Vec<FiemapExtent>> = Vec::new();
-    let mut end = 0_u64;
-    for part in parts {
-        match groups.last_mut() {
-            Some(group) if part.physical.saturating_sub(end) < MAX_PLAIN => group.push(part),
-            _ => groups.push(vec![part]),
-        }
-        end = end.max(part.physical.saturating_add(part.len));
-    }
-    for group in &mut groups {
-        group.sort_unstable_by_key(|part| part.offset);
-    }
-    groups
-}
-
-/// Parts of a file that get new extents together, as if they followed each other.
-struct Group {
-    /// In the order of the file, whole sectors.
-    parts: Vec<FiemapExtent>,
-    /// Bytes of the file.
-    len: u64,
-}
-
-impl Group {
-    fn share(&self) -> Share {
-        share(&self.parts)
-    }
-
-    fn offset(&self) -> u64 {
-        self.parts.first().map_or(0, |part| part.offset)
-    }
-
-    /// Where in the file `len` bytes are from `at` in the group on: offsets and lengths.
-    fn places(&self, at: u64, len: u64) -> impl Iterator<Item = (u64, u64)> {
-        let end = at.saturating_add(len).min(self.len);
-        let mut begin = 0_u64;
-        self.parts.iter().filter_map(move |part| {
-            let first = begin;
-            begin = begin.saturating_add(part.len);
-            let (from, to) = (first.max(at), begin.min(end));
-            let len = to.checked_sub(from).filter(|&len| len > 0)?;
-            let offset = part.offset.saturating_add(from.saturating_sub(first));
-            Some((offset, len))
-        })
-    }
-
-    /// Whether the file has all parts where they were, and none is shared by now.
-    fn is_still_so(&self, now: &[FiemapExtent]) -> bool {
-        self.parts.iter().all(|part| {
-            let found = now.binary_search_by_key(&part.offset, |extent| extent.offset);
-            found.is_ok_and(|index| now.get(index) == Some(part))
-        })
-    }
-}
-
-enum GiveError {
-    /// It stays as it is.
-    Left(Left),
-    /// All work ends.
-    Files(FilesError),
-}
-
-impl From<io::Error> for GiveError {
-    fn from(error: io::Error) -> Self {
-        match Errno::from_io_error(&error) {
-            Some(Errno::NOSPC | Errno::DQUOT) => Self::Left(Left::NoSpace),
-            _ => Self::Files(FilesError::Plain(error)),
-        }
-    }
-}
-
-impl From<QueryError> for GiveError {
-    fn from(error: QueryError) -> Self {
-        Self::Files(error.into())
-    }
-}
-
-/// Has the kernel make the new extents of a group and exchange them.
-struct Giver<'a> {
-    own: &'a Own,
-    group: &'a Group,
-    scratch: Scratch,
-    method: (Codec, Option<i8>),
-    sector_size: u64,
-    patience: &'a Patience,
-    /// Bytes on disk of new extents that the file has got.
-    given: u64,
-}
-
-impl Giver<'_> {
-    /// Gives all of it, step by step; what the new extents take.
-    fn give(&mut self, chunks: &[Chunk]) -> Result<u64, GiveError> {
-        let per_step = usize::try_from(STEP / MAX_EXTENT).unwrap_or(1);
-        let mut at = 0_u64;
-        for chunks in chunks.chunks(per_step) {
-            let len = self.group.len.saturating_sub(at).min(STEP);
-            let plain = self.write(at, len)?;
-            // What was to become smaller and has not takes more than was thought.
-            let expected = chunks.iter().filter(|chunk| chunk.is_plain);
-            let expected: u64 = expected.map(|chunk| chunk.disk_bytes).sum();
-            let more = plain.saturating_sub(expected);
-            let disk_bytes: u64 = chunks.iter().map(|chunk| chunk.disk_bytes).sum();
-            let saved = len
-                .next_multiple_of(self.sector_size)
-                .saturating_sub(disk_bytes);
-            if self.given == 0 && more > saved / 2 {
-                return Err(GiveError::Left(Left::NoSaving));
-            }
-            let mut from = self.scratch.end();
-            let places: Vec<_> = self.group.places(at, len).collect();
-            for (offset, len) in places {
-                self.share(from, offset, len)?;
-                if from == self.scratch.end() {
-                    add(&mut self.given, disk_bytes.saturating_add(more));
-                }
-                from = from.saturating_add(len);
-            }
-            self.scratch.reset()?;
-            at = at.saturating_add(len);
-        }
-        Ok(self.given)
-    }
-
-    /// Copies bytes of the group to the unnamed file and has them compressed; how many of them are
-    /// plain then.
-    fn write(&mut self, at: u64, len: u64) -> Result<u64, GiveError> {
-        let (begin, end) = (self.scratch.end(), at.saturating_add(len));
-        let mut buffer = Vec::new();
-        let mut from = at;
-        while from < end {
-            let now = end.saturating_sub(from).min(1 << 20);
-            let read = self.own.read(self.group, from, now, &mut buffer);
-            read.map_err(GiveError::Left)?;
-            let to = begin.saturating_add(from.saturating_sub(at));
-            self.scratch.file().write_all_at(&buffer, to)?;
-            from = from.saturating_add(now);
-        }
-        let file = self.scratch.file();
-        let (codec, level) = self.method;
-        // Only what is on disk is compressed.
-        file.sync_data()?;
-        ioctl::compress_range(file, begin, len, codec, level)?;
-        file.sync_data()?;
-        let extents = extents_of(file)?;
-        let plain = extents.iter().filter(|extent| !extent.compressed);
-        Ok(plain.map(|extent| extent.len).sum())
-    }
-
-    /// Has the kernel exchange a part.
-    fn share(&mut self, from: u64, offset: u64, len: u64) -> Result<(), GiveError> {
-        let destination = Destination {
-            file: self.own.file.as_fd(),
-            offset,
-        };
-        loop {
-            let mut results = ioctl::dedupe(self.scratch.file(), from, len, &[destination])?;
-            match results.pop() {
-                Some(Deduped::Same { len: done }) if done >= len => return Ok(()),
-                None | Some(Deduped::Same { .. } | Deduped::Different) => {
-                    return Err(GiveError::Left(Left::Changed));
-                }
-                Some(Deduped::Busy) if self.patience.wait() => {}
-                Some(Deduped::Busy) => return Err(GiveError::Left(Left::Busy)),
-                Some(Deduped::Failed(error)) => return Err(GiveError::Left(reason(&error))),
-            }
-        }
-    }
 }
