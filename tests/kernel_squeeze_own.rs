@@ -236,6 +236,7 @@ fn own_files_become_smaller_and_others_stay() {
     );
     assert_eq!(left(&lines)["compressed-unseen"], 0);
     assert_eq!(used(&fs), used_before);
+    drop((over, reflinked, clone, begun, nocow, shared));
     fs.remount();
     assert!(states(&paths) == before, "on disk they have changed");
 }

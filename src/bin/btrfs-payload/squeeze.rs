@@ -150,8 +150,8 @@ is written meanwhile is never lost, and times and sharing stay. An interrupt sto
 begun; starting again goes on.
 
 Without root it is less: your own files, and of them what is neither compressed, shared nor
-preallocated. The kernel compresses that, with one codec: zstd up to level 15, zlib, or lzo (before
-Linux 6.15 at its own level). What may lie in one extent is replaced together, where a thirty-second
+preallocated. The kernel compresses that, with one codec: zstd up to level 15, zlib, or lzo; before
+Linux 6.15 at its own level. What may lie in one extent is replaced together, where a thirty-second
 of it is saved. There is no --since and no --state, and one thread.
 
 While a snapshot is given something, a btrfs send of it cannot begin: it says EAGAIN, and is to be
