@@ -54,6 +54,7 @@ pub(super) fn run(
     bar.finish_and_clear();
     say(file, &mut said, output);
     said?;
+    output.moved(bar.position());
     let end = End {
         summary: squeeze.summary(),
         dry_run,
