@@ -98,6 +98,8 @@ impl SqueezeOwn {
         };
         let top = open(&first.canonicalize().map_err(failed)?).map_err(failed)?;
         let filesystem = ioctl::filesystem(&top)?;
+        // What is wrong with them shows now.
+        Preparer::new(&options.prepare)?;
         let method = options.prepare.methods.first().copied();
         let (codec, wanted) = method.unwrap_or((Codec::Zstd, Level::Default));
         let level = kernel_level(codec, wanted);
