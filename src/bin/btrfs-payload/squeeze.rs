@@ -307,11 +307,18 @@ impl Args {
         let first = self.paths.first().context("no path is named")?;
         let file = File::open(first).with_context(|| cannot_read(first))?;
         let filesystem = ioctl::filesystem(&file).with_context(|| cannot_read(first))?;
-        let options = self.options()?.prepare;
-        let methods = options.methods.iter();
-        let methods: Vec<_> = methods
+        let options = self.options()?;
+        let methods = options.prepare.methods.iter();
+        let mut words: Vec<_> = methods
             .map(|(codec, level)| format!("{codec}:{level}"))
             .collect();
+        words.extend(self.zstd_checksum.then(|| "checksum".to_owned()));
+        words.extend(self.no_reclaim.then(|| "no-reclaim".to_owned()));
+        words.extend(self.min_saving.map(|bytes| format!("min-saving {bytes}")));
+        let subvolumes = self.paths.iter().map(|path| {
+            let file = File::open(path).with_context(|| cannot_read(path))?;
+            ioctl::subvolume_id(&file).with_context(|| cannot_read(path))
+        });
         let paths = self.paths.iter().map(|path| {
             let whole = path.canonicalize().with_context(|| cannot_read(path))?;
             Ok(shown(&whole).to_string())
@@ -319,7 +326,8 @@ impl Args {
         Ok(Key {
             filesystem: hex(&filesystem.uuid),
             paths: paths.collect::<Result<_>>()?,
-            codec: methods.join(","),
+            subvolumes: subvolumes.collect::<Result<_>>()?,
+            options: words.join(", "),
         })
     }
 }

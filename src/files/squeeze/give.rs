@@ -4,6 +4,7 @@
 //! file that is being written keeps what was written. Whoever shows an old extent is asked for
 //! again until nobody does, so that a snapshot or a clone that was made meanwhile is not missed.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -50,6 +51,8 @@ pub(super) struct Giver<'a, 'b> {
     pub(super) scratch: &'b Scratch,
     pub(super) patience: &'b Patience,
     pub(super) sector_size: u64,
+    /// Subvolumes that nobody may write to.
+    pub(super) read_only: &'b HashSet<u64>,
     /// Files that got something keep it even where others did not.
     pub(super) allow_growth: bool,
 }
@@ -69,6 +72,11 @@ impl Giver<'_, '_> {
                     Err(left) => {
                         reason = left;
                         is_over = left != Left::Changed;
+                        if left == Left::Changed {
+                            // Or else what was to be written was not.
+                            let written = self.scratch.file().sync_data();
+                            written.map_err(FilesError::Plain)?;
+                        }
                     }
                 }
                 // Nothing has happened yet: it is left whole.
@@ -90,7 +98,10 @@ impl Giver<'_, '_> {
             }
         }
         if !self.allow_growth && !moved.is_empty() {
-            self.take_back(run, &places, &mut moved)?;
+            self.take_back(run, &places, &moved)?;
+            // What no other file shows cannot be taken back.
+            let back = |gift: &Gift| self.is_taken_back(run, &places, gift);
+            moved.retain(|gift| !back(gift));
         }
         let mut freed = 0_u64;
         for (old, places) in run.extents.iter().zip(&places) {
@@ -130,7 +141,11 @@ impl Giver<'_, '_> {
                 }
             }
         }
-        gifts.sort_unstable_by_key(|gift| (gift.root, gift.inode, gift.offset));
+        // Read-only snapshots first: where one refuses, as it is being sent, nothing has happened.
+        gifts.sort_unstable_by_key(|gift| {
+            let writable = !self.read_only.contains(&gift.root);
+            (writable, gift.root, gift.inode, gift.offset)
+        });
         gifts.dedup_by(|next, gift| {
             let follows = (gift.root, gift.inode) == (next.root, next.inode)
                 && gift.offset.checked_add(gift.len) == Some(next.offset)
@@ -178,7 +193,7 @@ impl Giver<'_, '_> {
         &mut self,
         run: &Run,
         places: &[Vec<Place>],
-        moved: &mut Vec<Gift>,
+        moved: &[Gift],
     ) -> Result<(), QueryError> {
         for (old, places) in run.extents.iter().zip(places) {
             for place in places {
@@ -186,7 +201,7 @@ impl Giver<'_, '_> {
                     continue;
                 };
                 let end = at.saturating_add(place.len.min(most));
-                for gift in moved.iter() {
+                for gift in moved {
                     let from = gift.at.max(at);
                     let to = gift.at.saturating_add(gift.len).min(end);
                     let Some(len) = to.checked_sub(from).filter(|&len| len > 0) else {
@@ -199,8 +214,29 @@ impl Giver<'_, '_> {
                 }
             }
         }
-        moved.clear();
         Ok(())
+    }
+
+    /// Whether other files show all of what a file was given, so that it has the old extents again.
+    fn is_taken_back(&self, run: &Run, places: &[Vec<Place>], gift: &Gift) -> bool {
+        let mut shown = Vec::new();
+        for (old, places) in run.extents.iter().zip(places) {
+            for place in places {
+                let found = old.place(place.reference.extent_offset);
+                shown.extend(found.map(|(at, most)| (at, at.saturating_add(place.len.min(most)))));
+            }
+        }
+        shown.sort_unstable();
+        let end = gift.at.saturating_add(gift.len);
+        let reached = shown.iter().fold(gift.at, |reached, &(from, to)| {
+            if from <= reached {
+                reached.max(to)
+            } else {
+                reached
+            }
+        });
+        // The last sector of a file is shown to its end.
+        reached.next_multiple_of(self.sector_size.max(1)) >= end
     }
 
     fn copy_back(

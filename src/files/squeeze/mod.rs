@@ -150,12 +150,12 @@ impl Squeeze {
             patience: Patience::new(self.options.patience),
             pace: Pace::new(self.options.bytes_per_second),
         };
-        for _ in 0..PASSES {
+        for passes_left in (0..PASSES).rev() {
             let is_done = self.pass(&shared, &stop, &mut each)?;
             if stop() {
                 break;
             }
-            if is_done || self.options.dry_run {
+            if is_done || self.options.dry_run || passes_left == 0 {
                 self.is_finished = true;
                 break;
             }
@@ -188,7 +188,7 @@ impl Squeeze {
             },
             || {
                 let mut worker = Worker::new(map, options, self.directory.as_ref(), shared)?;
-                Ok(move |stretch| worker.work(stretch))
+                Ok(move |stretch| worker.work(stretch, stop))
             },
             |done: Result<Vec<Squeezed>, FilesError>| {
                 for squeezed in done? {
@@ -233,8 +233,10 @@ fn look(paths: &[PathBuf], options: &SqueezeOptions) -> Result<(Map, u64), Files
         path: first,
         source,
     })?;
-    Ok((
-        Map::of_extents(paths, &map_options)?,
-        committed.saturating_add(1),
-    ))
+    let next = committed.saturating_add(1);
+    // Nothing of it was looked at: the filesystem is an older copy, or the number is made up.
+    if map_options.since > next {
+        map_options.since = 0;
+    }
+    Ok((Map::of_extents(paths, &map_options)?, next))
 }

@@ -98,7 +98,8 @@ fn open<'a>(
     match ioctl::open_inode(top, root, inode, Some(generation)) {
         Ok(file) => Ok(Ok(file.into())),
         Err(QueryError::Gone { .. }) => Ok(Err(Left::Changed)),
-        Err(_) => Ok(Err(Left::OutOfReach)),
+        Err(QueryError::NotPermitted { .. }) => Ok(Err(Left::OutOfReach)),
+        Err(error) => Err(error),
     }
 }
 

@@ -16,7 +16,8 @@ pub struct SqueezeOptions {
     /// Threads that work.
     pub jobs: NonZeroUsize,
     /// Only extents that were made in this transaction or after it; 0 for all. What
-    /// [`super::Squeeze::next_generation`] said the last time leaves out what has been looked at by then.
+    /// [`super::Squeeze::next_generation`] said the last time leaves out what has been looked at by then. One that the filesystem has not reached counts as 0.
+    /// Bytes of older extents that no file shows any more are not found by it.
     pub since: u64,
     /// Bytes that new extents have to save at least, in place of those that become new ones
     /// together; `None` for one sector.

@@ -45,8 +45,8 @@ impl Pace {
         }
     }
 
-    /// Waits until so many bytes may be read.
-    pub(super) fn wait_for(&self, bytes: u64) {
+    /// Waits until so many bytes may be read, or until `stop` says so.
+    pub(super) fn wait_for(&self, bytes: u64, stop: &impl Fn() -> bool) {
         let Some(per_second) = self.per_second else {
             return;
         };
@@ -62,6 +62,12 @@ impl Pace {
             *next = begin.checked_add(time).unwrap_or(begin);
             begin
         };
-        thread::sleep(begin.saturating_duration_since(now));
+        while !stop() {
+            let left = begin.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(PAUSE));
+        }
     }
 }

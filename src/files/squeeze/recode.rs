@@ -1,5 +1,6 @@
 //! The bytes of a run become new extents.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::Advice;
@@ -25,6 +26,8 @@ const WAITING: usize = 4 * 1024 * 1024;
 pub(super) enum RecodeError {
     /// It stays as it is.
     Left(Left),
+    /// It was to stop.
+    Stopped,
     /// All work ends.
     Files(FilesError),
 }
@@ -45,8 +48,15 @@ impl From<PrepareError> for RecodeError {
 impl From<ScratchError> for RecodeError {
     fn from(error: ScratchError) -> Self {
         match error {
-            ScratchError::Encoded(WriteError::NoSpace) => Self::Left(Left::NoSpace),
-            ScratchError::Plain(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            ScratchError::Encoded(WriteError::NoSpace | WriteError::QuotaExceeded) => {
+                Self::Left(Left::NoSpace)
+            }
+            ScratchError::Plain(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+                ) =>
+            {
                 Self::Left(Left::NoSpace)
             }
             ScratchError::Encoded(error) => Self::Files(error.into()),
@@ -94,6 +104,7 @@ impl<'a> Recoder<'a> {
         run: &Run,
         files: &mut OpenFiles<'_>,
         scratch: Option<&Scratch>,
+        stop: &impl Fn() -> bool,
         is_worth_it: impl FnOnce(&Recoded) -> bool,
     ) -> Result<Recoded, RecodeError> {
         let mut pieces = Pieces {
@@ -113,7 +124,10 @@ impl<'a> Recoder<'a> {
         while at < run.len {
             let len = (run.len.saturating_sub(at)).min(u64_of(MAX_EXTENT));
             self.buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-            self.pace.wait_for(len);
+            self.pace.wait_for(len, stop);
+            if stop() {
+                return Err(RecodeError::Stopped);
+            }
             read(run, at, &mut self.buffer, files, &mut cold)?;
             let piece = match self.preparer.prepare(&self.buffer)? {
                 Prepared::Encoded(extent) => {
@@ -205,7 +219,7 @@ fn read(
         }
         file.read_exact_at(now, offset)
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => RecodeError::Left(Left::Changed),
+                ErrorKind::UnexpectedEof => RecodeError::Left(Left::Changed),
                 _ => RecodeError::Left(Left::Unreadable),
             })?;
     }

@@ -1,6 +1,6 @@
 //! What a thread does with a stretch of extents.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
@@ -23,6 +23,8 @@ use crate::rules::limits::{MAX_EXTENT, u64_of};
 /// reference a file extent item (include/uapi/linux/btrfs_tree.h, with their headers).
 const ITEM: u64 = 90;
 const ITEM_PER_REFERENCE: u64 = 78;
+/// What a file takes beside its extents, bytes: its own item and one for a name.
+const PER_INODE: u64 = 230;
 
 /// What all threads know.
 pub(super) struct Shared {
@@ -52,17 +54,38 @@ pub(super) struct Worker<'a> {
     scratches: Vec<Scratch>,
     /// Its items.
     items: Items<BorrowedFd<'a>>,
+    /// Subvolumes that nobody may write to.
+    read_only: HashSet<u64>,
+    /// Bytes of a leaf of a tree.
+    leaf: u64,
     shared: &'a Shared,
+}
+
+/// A leaf of the trees of several subvolumes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Leaf {
+    /// Bytes of its items.
+    bytes: u64,
+    /// Bytes on disk that are saved by what changes in it.
+    saved: u64,
+    /// Subvolumes that it changes in.
+    subvolumes: u64,
+}
+
+impl Leaf {
+    /// One of the subvolumes keeps the leaf that is there. Metadata are stored twice, mostly.
+    fn is_worth_it(&self) -> bool {
+        let more = self.subvolumes.saturating_sub(1).saturating_mul(2);
+        more == 0 || self.saved > self.bytes.saturating_mul(more)
+    }
 }
 
 /// A run that is written and not given yet.
 struct Written {
     run: Run,
     recoded: Recoded,
-    /// Which unnamed file has it.
-    scratch: usize,
-    /// Where in it.
-    base: u64,
+    /// Which unnamed file has it, and where; `None` where nothing is to be changed.
+    scratch: Option<(usize, u64)>,
 }
 
 impl<'a> Worker<'a> {
@@ -84,12 +107,23 @@ impl<'a> Worker<'a> {
             directory,
             scratches: Vec::new(),
             items: ioctl::items(top, 0, none),
+            read_only: map
+                .included
+                .iter()
+                .filter(|included| included.read_only)
+                .map(|included| included.id)
+                .collect(),
+            leaf: map.filesystem.node_size.into(),
             shared,
         })
     }
 
     /// Squeezes a stretch.
-    pub(super) fn work(&mut self, stretch: Vec<Extent>) -> Result<Vec<Squeezed>, FilesError> {
+    pub(super) fn work(
+        &mut self,
+        stretch: Vec<Extent>,
+        stop: &impl Fn() -> bool,
+    ) -> Result<Vec<Squeezed>, FilesError> {
         let mut done = Vec::new();
         let mut olds = Vec::new();
         for extent in &stretch {
@@ -115,9 +149,12 @@ impl<'a> Worker<'a> {
         let mut written = Vec::new();
         let mut scratch = 0;
         for run in Run::of(olds, self.sector_size) {
-            self.write(run, &mut scratch, &mut written, &mut done)?;
+            if stop() {
+                break;
+            }
+            self.write(run, stop, &mut scratch, &mut written, &mut done)?;
         }
-        for written in written {
+        for written in self.worth_their_leaves(&stretch, written, &mut done) {
             self.give(written, &mut done)?;
         }
         for scratch in &mut self.scratches {
@@ -131,6 +168,7 @@ impl<'a> Worker<'a> {
     fn write(
         &mut self,
         run: Run,
+        stop: &impl Fn() -> bool,
         scratch: &mut usize,
         written: &mut Vec<Written>,
         done: &mut Vec<Squeezed>,
@@ -158,6 +196,7 @@ impl<'a> Worker<'a> {
             &run,
             &mut self.files,
             self.scratches.get(*scratch),
+            stop,
             |recoded| {
                 is_enough = saves(&run, recoded, least);
                 is_enough
@@ -166,6 +205,10 @@ impl<'a> Worker<'a> {
         let recoded = match result {
             Ok(recoded) => recoded,
             Err(RecodeError::Files(error)) => return Err(error),
+            Err(RecodeError::Stopped) => {
+                *scratch = scratch.saturating_add(1);
+                return Ok(());
+            }
             Err(RecodeError::Left(reason)) => {
                 // A part may be written.
                 *scratch = scratch.saturating_add(1);
@@ -180,7 +223,11 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let Some(file) = self.scratches.get_mut(*scratch) else {
-            done.push(squeezed(&run, &recoded));
+            written.push(Written {
+                run,
+                recoded,
+                scratch: None,
+            });
             return Ok(());
         };
         let base = file.end();
@@ -192,17 +239,22 @@ impl<'a> Worker<'a> {
         written.push(Written {
             run,
             recoded,
-            scratch: index,
-            base,
+            scratch: Some((index, base)),
         });
         Ok(())
     }
 
     fn give(&mut self, written: Written, done: &mut Vec<Squeezed>) -> Result<(), FilesError> {
         let Written {
-            run, recoded, base, ..
+            run,
+            recoded,
+            scratch,
         } = &written;
-        let Some(scratch) = self.scratches.get(written.scratch) else {
+        let Some((index, base)) = *scratch else {
+            done.push(squeezed(run, recoded));
+            return Ok(());
+        };
+        let Some(scratch) = self.scratches.get(index) else {
             return Ok(());
         };
         let given = Giver {
@@ -211,9 +263,10 @@ impl<'a> Worker<'a> {
             scratch,
             patience: &self.shared.patience,
             sector_size: self.sector_size,
+            read_only: &self.read_only,
             allow_growth: self.options.allow_growth,
         }
-        .give(run, *base)?;
+        .give(run, base)?;
         let squeezed = match given {
             Given::All => squeezed(run, recoded),
             Given::Left { left, moved, freed } => {
@@ -225,10 +278,66 @@ impl<'a> Worker<'a> {
                 squeezed
             }
         };
-        let (from, to) = (*base, base.saturating_add(run.len));
-        self.remember(written.scratch, from, to)?;
+        self.remember(index, base, base.saturating_add(run.len))?;
         done.push(squeezed);
         Ok(())
+    }
+
+    /// Those runs that save more than the leaves of trees take that snapshots will have for
+    /// themselves.
+    ///
+    /// Which items are in a leaf nobody says: it is taken for as many as fit, in the order of the
+    /// files.
+    fn worth_their_leaves(
+        &self,
+        stretch: &[Extent],
+        written: Vec<Written>,
+        done: &mut Vec<Squeezed>,
+    ) -> Vec<Written> {
+        let mut leaves: Vec<Leaf> = Vec::new();
+        let mut leaf_of = HashMap::new();
+        let (mut bytes, mut last) = (0_u64, None);
+        for extent in stretch {
+            let file = Some((extent.root, extent.inode));
+            let more = if file == last { 0 } else { PER_INODE };
+            last = file;
+            bytes = bytes
+                .saturating_add(ITEM_PER_REFERENCE)
+                .saturating_add(more);
+            let number = bytes.checked_div(self.leaf).unwrap_or(0);
+            let index = usize::try_from(number).unwrap_or(usize::MAX);
+            leaves.resize(leaves.len().max(index.saturating_add(1)), Leaf::default());
+            if let Some(leaf) = leaves.get_mut(index) {
+                leaf.bytes = bytes.checked_rem(self.leaf).unwrap_or(0);
+            }
+            leaf_of.insert(extent.bytenr, index);
+        }
+        // All but the last are full.
+        for leaf in leaves.iter_mut().rev().skip(1) {
+            leaf.bytes = self.leaf;
+        }
+        let index_of = |run: &Run| {
+            let first = run.extents.first()?;
+            leaf_of.get(&first.extent.bytenr).copied()
+        };
+        for written in &written {
+            let index = index_of(&written.run).unwrap_or(0);
+            if let Some(leaf) = leaves.get_mut(index) {
+                let saved = written.run.disk_bytes();
+                let saved = saved.saturating_sub(written.recoded.disk_bytes);
+                leaf.saved = leaf.saved.saturating_add(saved);
+                leaf.subvolumes = leaf.subvolumes.max(u64_of(written.run.subvolumes()));
+            }
+        }
+        let (worth_it, not): (Vec<_>, Vec<_>) = written.into_iter().partition(|written| {
+            let leaf = index_of(&written.run).and_then(|index| leaves.get(index));
+            leaf.is_none_or(Leaf::is_worth_it)
+        });
+        done.extend(
+            not.iter()
+                .map(|written| left_run(&written.run, Left::NoSaving)),
+        );
+        worth_it
     }
 
     /// Remembers the new extents between two offsets of an unnamed file.

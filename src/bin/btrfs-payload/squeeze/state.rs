@@ -24,8 +24,10 @@ pub(super) struct Key {
     pub(super) filesystem: String,
     /// Absolute paths, escaped.
     pub(super) paths: Vec<String>,
-    /// Codecs and levels, as on the command line.
-    pub(super) codec: String,
+    /// The subvolumes that they are in.
+    pub(super) subvolumes: Vec<u64>,
+    /// Codecs and levels, and other options that decide what is replaced.
+    pub(super) options: String,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -329,7 +329,7 @@ impl SqueezeOwn {
         let mut at = 0;
         while at < group.len && !stop() {
             let len = group.len.saturating_sub(at).min(MAX_EXTENT);
-            pace.wait_for(len);
+            pace.wait_for(len, stop);
             if let Err(left) = own.read(group, at, len, &mut buffer) {
                 return Ok(Err(left));
             }
