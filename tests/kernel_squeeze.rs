@@ -402,6 +402,52 @@ fn a_snapshot_alone_needs_a_place_for_temporary_files() {
     assert!(squeeze.summary().freed_bytes() > 512 * KIB);
 }
 
+/// What is given to a snapshot makes leaves of its tree its own: where that takes more than is saved,
+/// nothing is given.
+#[test]
+fn with_many_snapshots_space_does_not_grow() {
+    let Some(fs) = mounted("with_many_snapshots_space_does_not_grow") else {
+        return;
+    };
+    let live = fs.join("live");
+    subvolume(&live);
+    // One in fifty has a sector or two to save.
+    for number in 0..1000_u64 {
+        let data = match number % 50 {
+            0 => text(size(16 * KIB)),
+            _ => noise(4 * KIB, number),
+        };
+        fs::write(live.join(number.to_string()), data).unwrap();
+    }
+    for number in 0..30 {
+        snapshot(&live, &fs.join(format!("s{number}")), &["-r"]);
+    }
+    let space = used(&fs);
+    squeezed(&fs.path(), zstd(3));
+    let now = used(&fs);
+    assert!(now.total() <= space.total(), "{space:?} became {now:?}");
+    // Alone it is worth it.
+    for number in 0..30 {
+        let snapshot = fs.join(format!("s{number}"));
+        let delete = Command::new("btrfs")
+            .args(["subvolume", "delete", "-c"])
+            .arg(snapshot)
+            .output();
+        assert!(delete.unwrap().status.success());
+    }
+    let wait = Command::new("btrfs")
+        .args(["subvolume", "sync"])
+        .arg(fs.path())
+        .output();
+    assert!(wait.unwrap().status.success());
+    let space = used(&fs);
+    let (squeeze, _) = squeezed(&fs.path(), zstd(3));
+    assert_eq!(squeeze.summary().before.extents, 20);
+    let now = used(&fs);
+    assert_eq!(space.data - now.data, squeeze.summary().freed_bytes());
+    assert!(now.total() < space.total(), "{space:?} became {now:?}");
+}
+
 /// A writer who changes a file all the time loses nothing.
 #[test]
 fn no_write_is_lost() {

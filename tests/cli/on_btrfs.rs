@@ -584,3 +584,59 @@ fn a_tree_on_btrfs_is_checked_and_ends_with_one_line() {
         "3 inputs: 2 sound, 1 NOT SOUND, 1 file without extents left out"
     );
 }
+
+/// With a state file nothing is looked at twice, unless it is looked at in another way.
+#[test]
+fn squeeze_remembers_what_it_has_looked_at() {
+    let name = "squeeze_remembers_what_it_has_looked_at";
+    let Some(fs) = support::btrfs(name, &Options::default()) else {
+        return;
+    };
+    let write = |name: &str| {
+        let file = create(fs.join(name));
+        file.write_all_at(&text(200_000), 0).unwrap();
+        file.sync_all().unwrap();
+    };
+    write("first");
+    let path = fs.path();
+    let squeeze = |more: &[&str]| {
+        let words = [
+            "squeeze",
+            path.to_str().unwrap(),
+            "--format",
+            "json",
+            "--state",
+            "state",
+        ];
+        let run = run(fs.outside(), words.iter().chain(more));
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let sums = json(&run.stdout).pop().unwrap();
+        assert_eq!(sums["kind"], "squeeze");
+        let left = json(&run.stdout)
+            .iter()
+            .filter(|line| line["kind"] == "left")
+            .count();
+        (sums["extents"].as_u64().unwrap(), left)
+    };
+    assert_eq!(squeeze(&["--min-saving", "1G"]), (0, 1));
+    assert_eq!(squeeze(&["--min-saving", "1G"]), (0, 0));
+    // Other options: it is looked at again.
+    assert_eq!(squeeze(&[]), (1, 0));
+    assert_eq!(squeeze(&[]), (0, 0));
+    write("second");
+    assert_eq!(squeeze(&[]), (1, 0));
+    let state = fs.outside().join("state");
+    let lines = fs::read_to_string(&state).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    // One that the filesystem has not reached is not believed.
+    let wrong = lines.replace("\"next_generation\":", "\"next_generation\":99999999");
+    fs::write(&state, wrong).unwrap();
+    assert_eq!(squeeze(&[]).1, 1, "all is looked at");
+    fs::write(&state, "no state").unwrap();
+    let run = run(
+        fs.outside(),
+        ["squeeze", path.to_str().unwrap(), "--state", "state"],
+    );
+    assert_trouble(&run, &["no state file"]);
+    assert_eq!(fs::read_to_string(&state).unwrap(), "no state");
+}
