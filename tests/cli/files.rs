@@ -14,9 +14,9 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use crate::material::{content, lines, stream};
+use crate::pipes::fifo;
 use crate::support::skip;
-use crate::trouble::{as_nobody, fifo};
-use crate::{Run, assert_trouble, program, run, tree};
+use crate::{Run, as_nobody, assert_trouble, program, run, tree};
 
 /// Arguments that decode `payload` to 3000 bytes.
 const DECODE: [&str; 6] = [

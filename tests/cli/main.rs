@@ -11,6 +11,7 @@
 //! * [`error_objects`]: errors in JSON name the file that they are about;
 //! * [`several`]: many inputs of `prepare` and `write`, and where their outputs go;
 //! * [`terminal`]: what a terminal gets and a pipe does not: colours, bars, rates;
+//! * [`pipes`], [`process`], [`stream_ends`]: pipes, threads and signals, and streams that do not end well;
 //! * [`trouble`]: inputs and outputs that fail, each with one sentence and nothing half-written;
 //! * [`on_btrfs`]: what needs a mounted btrfs (skipped, visibly, where there can be none);
 //! * [`scan`]: what is on a mounted btrfs, decoded and estimated (skipped in the same way);
@@ -33,16 +34,24 @@ mod manifest;
 mod material;
 mod on_btrfs;
 mod pages;
+mod pipes;
+mod process;
 mod scan;
 mod several;
+mod stream_ends;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
 mod trouble;
 mod went_wrong;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::geteuid;
 
 /// The program, to be run in a directory.
 fn program(directory: &Path) -> Command {
@@ -51,6 +60,25 @@ fn program(directory: &Path) -> Command {
         .current_dir(directory)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// The program as a user without privileges, who can reach and run it.
+fn as_nobody(dir: &Path) -> Command {
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.join("program");
+    if !copy.exists() {
+        // By another process: what this one has open for writing, a test that starts a program
+        // at that moment has open as well, and then it cannot be run.
+        let mut cp = Command::new("cp");
+        cp.arg(env!("CARGO_BIN_EXE_btrfs-payload")).arg(&copy);
+        assert!(cp.status().unwrap().success());
+    }
+    let mut command = Command::new(copy);
+    command.current_dir(dir).stdin(Stdio::null());
+    if geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
     command
 }
 

@@ -1,8 +1,10 @@
 //! Files for the program to work on.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The directory of the tests' data.
 pub(crate) fn testdata() -> PathBuf {
@@ -154,4 +156,11 @@ fn payload(directory: &str, name: &str) -> Payload {
         payload,
         flags,
     }
+}
+
+/// A directory with one file `data`.
+pub(crate) fn dir(data: &[u8]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("data"), data).unwrap();
+    dir
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::trouble::fifo;
+use crate::pipes::fifo;
 use crate::{assert_trouble, program, run, tree};
 
 fn directory(name: &str) -> PathBuf {

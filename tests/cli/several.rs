@@ -10,8 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::material::{lines, noise};
+use crate::pipes::fifo;
 use crate::support::{self, Options, create};
-use crate::trouble::fifo;
 use crate::{Run, assert_trouble, run, tree};
 
 /// Files `a` and `b`, and a tree with a private directory in it, a link and a pipe.

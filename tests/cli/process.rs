@@ -1,0 +1,129 @@
+//! The program as a process: threads, jobs and signals.
+
+use std::fs::{self};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use crate::material::{content, dir, lines};
+use crate::support::skip;
+use crate::{Run, as_nobody, program, run, tree};
+
+/// `prepare` of a file in so many extents that its table does not fit a pipe: it stands still
+/// until somebody reads.
+pub(crate) const LONG_TABLE: [&str; 5] =
+    ["prepare", "data", "--extent-size", "4096", "--level=-100"];
+
+#[test]
+fn fewer_threads_than_asked_for_do_the_work() {
+    let dir = dir(&lines(1 << 20));
+    let expected = run(dir.path(), ["prepare", "data", "--jobs", "1"]);
+    let many = run(dir.path(), ["prepare", "data", "--jobs", "1000000"]);
+    assert_eq!(many, expected);
+    if !geteuid().is_root() {
+        return skip("fewer_threads_than_asked_for_do_the_work", "needs root");
+    }
+    // A user of whom there is nobody else, who may have one process.
+    let mut command = as_nobody(dir.path());
+    let program = command.get_program().to_owned();
+    command = Command::new("prlimit");
+    command
+        .arg("--nproc=1")
+        .arg(program)
+        .args(["prepare", "data", "--jobs", "8"]);
+    command.current_dir(dir.path()).stdin(Stdio::null());
+    let run = Run::from(command.uid(61_234).gid(61_234).output().unwrap());
+    assert_eq!(
+        (run.code, &run.stdout),
+        (Some(0), &expected.stdout),
+        "{run:?}"
+    );
+    assert!(
+        run.stderr.contains("an interrupt may leave"),
+        "no limit: {run:?}"
+    );
+}
+
+#[test]
+fn the_number_of_jobs_changes_no_byte() {
+    let mixed: Vec<u8> = (0..6).flat_map(|_| content("mixed")).collect();
+    let dir = dir(&mixed);
+    for codec in ["zlib", "lzo", "zstd", "zlib,lzo,zstd"] {
+        let prepare = |jobs: &str, out: &str| {
+            let run = run(
+                dir.path(),
+                [
+                    "prepare", "data", "--codec", codec, "--jobs", jobs, "--out", out, "--force",
+                ],
+            );
+            assert_eq!(run.code, Some(0), "{run:?}");
+            run.stdout
+        };
+        assert_eq!(prepare("1", "one"), prepare("8", "eight"));
+        let (one, eight) = (dir.path().join("one"), dir.path().join("eight"));
+        let names = tree(&one);
+        assert!(names.len() > 10);
+        assert_eq!(names, tree(&eight));
+        for name in names {
+            assert!(
+                fs::read(one.join(&name)).unwrap() == fs::read(eight.join(&name)).unwrap(),
+                "{codec}: {name}"
+            );
+        }
+    }
+    assert_eq!(
+        tree(dir.path())
+            .iter()
+            .filter(|name| name.ends_with('/'))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let dir = dir(&lines(8 << 20));
+        let mut command = program(dir.path());
+        command.args(LONG_TABLE).args(["--out", "extents"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(tree(dir.path()).len() > 1, "nothing to interrupt");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        // What a shell needs to see, to end a loop around it.
+        assert_eq!(output.status.signal(), Some(signal.as_raw()));
+        let run = Run::from(output);
+        assert_eq!(
+            run.stderr,
+            "btrfs-payload: interrupted; nothing is left behind\n"
+        );
+        assert_eq!(tree(dir.path()), ["data"]);
+    }
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let dir = dir(&lines(8 << 20));
+    let script = format!(
+        "trap '' HUP; exec {} {}",
+        env!("CARGO_BIN_EXE_btrfs-payload"),
+        LONG_TABLE.join(" ")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(dir.path());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    stdout.read_line(&mut text).unwrap();
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    stdout.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // To its closing line: at this level everything stays plain.
+    assert!(text.ends_with("saved; there is no payload to judge\n"));
+}
