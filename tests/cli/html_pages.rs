@@ -4,9 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
-
-use crate::material::{content, lines, noise};
+use crate::material::{begun_stream, content, lines, noise};
 use crate::support::{self, Options, subvolume};
 use crate::{assert_trouble, run, tree};
 
@@ -118,13 +116,7 @@ pub(crate) const NASTY: [&str; 6] = [
 
 /// A stream that writes to files of these names, none of which it has made.
 fn stream_that_writes(names: impl IntoIterator<Item = String>) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
-    let subvol = command::Subvol {
-        path: "sub".into(),
-        uuid: Uuid([7; 16]),
-        ctransid: 9,
-    };
-    writer.write_command(&subvol).unwrap();
+    let mut writer = begun_stream();
     for name in names {
         let path = bytes::Bytes::from(name.into_bytes());
         writer.write_data(&path, 0, b"data").unwrap();

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
 use serde_json::Value;
 
-use crate::material::{content, lines};
+use crate::material::{begun_stream, content, lines};
 use crate::run;
 
 const TYPES: [&str; 6] = ["string", "number", "boolean", "null", "array", "object"];
@@ -119,13 +118,7 @@ fn type_of(value: &Value) -> &'static str {
 
 /// A stream with pieces of which a few tell nothing of the others.
 fn pieces_alike() -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
-    let subvol = command::Subvol {
-        path: "sub".into(),
-        uuid: Uuid([7; 16]),
-        ctransid: 9,
-    };
-    writer.write_command(&subvol).unwrap();
+    let mut writer = begun_stream();
     for piece in 0..100 {
         let path = "f".into();
         writer

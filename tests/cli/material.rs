@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use btrfs_payload::send_stream::{Uuid, Version, Writer, command};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -163,4 +164,16 @@ pub(crate) fn dir(data: &[u8]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("data"), data).unwrap();
     dir
+}
+
+/// A stream that makes a subvolume and nothing yet in it.
+pub(crate) fn begun_stream() -> Writer<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new(), Version::V2).unwrap();
+    let subvol = command::Subvol {
+        path: "sub".into(),
+        uuid: Uuid([7; 16]),
+        ctransid: 9,
+    };
+    writer.write_command(&subvol).unwrap();
+    writer
 }

@@ -2,6 +2,7 @@
 //! beside the payload, its name, or its first bytes.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields, Target};
 use btrfs_payload_zstd::layout::{self as zstd, FrameHeader};
 
 use crate::about::bail_about;
-use crate::args::{Filesystem, byte_count};
+use crate::args::{Filesystem, byte_count, open_input, payload_in};
 use crate::beside::{Beside, Claim};
 use crate::output::input_name;
 use crate::words::{codecs, words};
@@ -57,6 +58,14 @@ impl Claims {
     /// True when the flags describe a payload.
     pub(crate) fn are_given(&self) -> bool {
         self.codec.is_some() || self.unencoded_len.is_some()
+    }
+
+    /// The payload in a file, `-` for standard input, the open file, and what [`Self::of`] says.
+    pub(crate) fn read(&self, path: &Path) -> Result<(File, Vec<u8>, ExtentFields, Target)> {
+        let input = open_input(path)?;
+        let payload = payload_in(&input, path)?;
+        let (fields, target) = self.of(path, &payload)?;
+        Ok((input, payload, fields, target))
     }
 
     /// What is claimed of the payload in a file, and where it is to land.

@@ -9,7 +9,7 @@ use btrfs_payload::validate::{NotSound, Outcome, decode, predict};
 
 use crate::Verdict;
 use crate::about::about;
-use crate::args::{byte_count, open_input, payload_in};
+use crate::args::byte_count;
 use crate::claims::Claims;
 use crate::explain::{Explain, with_sound};
 use crate::kernels::{self, Named};
@@ -71,9 +71,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return done;
     }
     let path = args.payload.as_deref().context("a payload is expected")?;
-    let input = open_input(path)?;
-    let payload = payload_in(&input, path)?;
-    let (fields, target) = args.claims.of(path, &payload)?;
+    let (input, payload, fields, target) = args.claims.read(path)?;
     let (bytes, verdict) = match &args.as_kernel {
         None => match decode(&payload, &fields, &target) {
             Ok(bytes) => (bytes.to_vec(), Verdict::Sound),

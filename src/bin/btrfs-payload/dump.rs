@@ -11,7 +11,6 @@ use btrfs_payload::validate::{DumpLine, Finding, Piece, Structure, dump};
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{open_input, payload_in};
 use crate::claims::Claims;
 use crate::explain::{Explain, with_sound};
 use crate::origin::Origin;
@@ -78,9 +77,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         return done;
     }
     let path = args.payload.as_deref().context("a payload is expected")?;
-    let input = open_input(path)?;
-    let payload = payload_in(&input, path)?;
-    let (fields, target) = args.claims.of(path, &payload)?;
+    let (input, payload, fields, target) = args.claims.read(path)?;
     let html = args.html.begin(output)?;
     // Nothing is printed after the first failure to print.
     let mut printed = Ok(());

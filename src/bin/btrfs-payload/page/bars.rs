@@ -3,6 +3,7 @@
 use super::document::Page;
 use super::ink::Ink;
 use super::text::Text;
+use crate::output::Output;
 
 /// A part of a whole.
 #[derive(Debug)]
@@ -15,6 +16,25 @@ pub(crate) struct Share<'a> {
 }
 
 impl Page {
+    /// A bar of bytes by what they are, and of those that compression saves.
+    pub(crate) fn bytes_and_saved<'a>(
+        &mut self,
+        parts: impl IntoIterator<Item = (Ink, &'a str, u64)>,
+        saved: u64,
+        output: &Output,
+    ) {
+        let parts = parts.into_iter().chain([(Ink::Saved, "saved", saved)]);
+        let shares: Vec<Share> = parts
+            .map(|(ink, name, number)| Share {
+                ink,
+                name,
+                number,
+                text: output.size(number),
+            })
+            .collect();
+        self.shares(&shares);
+    }
+
     /// A bar of all shares, and below it what they are. Shares of nothing are left out.
     pub(crate) fn shares(&mut self, shares: &[Share]) {
         let whole: u64 = shares.iter().map(|share| share.number).sum();

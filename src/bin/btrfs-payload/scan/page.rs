@@ -10,7 +10,7 @@ use btrfs_payload::rules::OnDiskId;
 use super::estimate::Done;
 use crate::Verdict;
 use crate::output::{Output, add, count, shown};
-use crate::page::{Cell, Ink, Page, Share, Tone, percent};
+use crate::page::{Cell, Ink, Page, Tone, percent};
 
 /// Directories that get a row.
 const ROWS: usize = 40;
@@ -101,19 +101,11 @@ pub(super) fn page(
         ("unreachable", output.size(all.unreachable)),
     ]);
     page.heading("On disk, by codec");
-    let mut shares: Vec<Share> = NAMES
-        .iter()
-        .map(|&(ink, name)| (ink, name, all.by_ink.get(&ink).copied().unwrap_or(0)))
-        .chain([(Ink::Saved, "saved", saved)])
-        .map(|(ink, name, number)| Share {
-            ink,
-            name,
-            number,
-            text: output.size(number),
-        })
-        .collect();
-    shares.retain(|share| share.number > 0);
-    page.shares(&shares);
+    let parts = NAMES.iter().map(|&(ink, name)| {
+        let bytes = all.by_ink.get(&ink).copied().unwrap_or(0);
+        (ink, name, bytes)
+    });
+    page.bytes_and_saved(parts, saved, output);
     unreachable(&all, &mut page, output);
     if let Some(done) = estimated {
         page.estimates(&done.estimates, done.samples, done.now, output);

@@ -5,7 +5,7 @@ use btrfs_payload::transform::{Carried, CarriedBy, CheckSummary, Shortened, Stre
 use crate::Verdict;
 use crate::origin::Origin;
 use crate::output::{Output, add, count};
-use crate::page::{Cell, Findings, Ink, Page, Place, Share, Tone, percent};
+use crate::page::{Cell, Findings, Ink, Page, Place, Tone, percent};
 
 /// Inputs of one verdict that get a row.
 const ROWS: usize = 100;
@@ -240,20 +240,6 @@ fn carried(carried: &CarriedBy, page: &mut Page, output: &Output) {
             percent(saved, data)
         ),
     });
-    let mut shares: Vec<Share> = kinds
-        .iter()
-        .map(|&(ink, name, kind)| Share {
-            ink,
-            name,
-            number: kind.payload,
-            text: output.size(kind.payload),
-        })
-        .collect();
-    shares.push(Share {
-        ink: Ink::Saved,
-        name: "saved",
-        number: saved,
-        text: output.size(saved),
-    });
-    page.shares(&shares);
+    let parts = kinds.map(|(ink, name, kind)| (ink, name, kind.payload));
+    page.bytes_and_saved(parts, saved, output);
 }

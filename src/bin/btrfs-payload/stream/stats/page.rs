@@ -4,7 +4,7 @@ use btrfs_payload::transform::{CodecStats, Stats};
 
 use crate::estimates::Estimated;
 use crate::output::{Output, count};
-use crate::page::{Cell, Ink, Page, Share, Tone, percent};
+use crate::page::{Cell, Ink, Page, Tone, percent};
 
 /// The data of one kind.
 struct Kind<'a> {
@@ -70,22 +70,10 @@ pub(super) fn page(
 
     page.heading("On disk, by codec");
     let on_disk_of = |kind: &Kind| kind.sums.sectors.saturating_mul(sector);
-    let mut shares: Vec<Share> = kinds
+    let parts = kinds
         .iter()
-        .map(|kind| Share {
-            ink: kind.ink,
-            name: kind.name,
-            number: on_disk_of(kind),
-            text: output.size(on_disk_of(kind)),
-        })
-        .collect();
-    shares.push(Share {
-        ink: Ink::Saved,
-        name: "saved",
-        number: saved,
-        text: output.size(saved),
-    });
-    page.shares(&shares);
+        .map(|kind| (kind.ink, kind.name, on_disk_of(kind)));
+    page.bytes_and_saved(parts, saved, output);
     let rows = kinds.iter().filter(|kind| kind.sums.extents > 0);
     let rows = rows.map(|kind| {
         let sums = kind.sums;
