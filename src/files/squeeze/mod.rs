@@ -12,6 +12,7 @@
 //! | `run` | who shows the old extents; which become new ones together |
 //! | `opened` | the files that show them, opened by their numbers |
 //! | `recode` | reads, and makes payloads |
+//! | `cost` | what a change takes in the metadata |
 //! | `work` | what a thread does with a stretch of extents |
 //! | `outcome` | what becomes of extents, and why some are left |
 //! | `scratch` | the unnamed file |
@@ -29,6 +30,7 @@
 //! Memory, above that of [`Map`]: 8 bytes per extent, and per thread 5 MiB and what its encoders
 //! take.
 
+mod cost;
 mod give;
 mod opened;
 mod options;

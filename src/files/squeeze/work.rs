@@ -1,11 +1,12 @@
 //! What a thread does with a stretch of extents.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 
+use super::cost::{Leaves, saves};
 use super::give::{Given, Giver};
 use super::opened::OpenFiles;
 use super::options::SqueezeOptions;
@@ -17,14 +18,7 @@ use super::scratch::Scratch;
 use crate::files::{Extent, FileExtentItem, FilesError, Map, References, Stored};
 use crate::ioctl::{self, Items, Key};
 use crate::prepare::Preparer;
-use crate::rules::limits::{MAX_EXTENT, u64_of};
-
-/// What an extent takes in the metadata, bytes: its item and that of its checksum, and for each
-/// reference a file extent item (include/uapi/linux/btrfs_tree.h, with their headers).
-const ITEM: u64 = 90;
-const ITEM_PER_REFERENCE: u64 = 78;
-/// What a file takes beside its extents, bytes: its own item and one for a name.
-const PER_INODE: u64 = 230;
+use crate::rules::limits::MAX_EXTENT;
 
 /// What all threads know.
 pub(super) struct Shared {
@@ -45,6 +39,8 @@ impl Shared {
 pub(super) struct Worker<'a> {
     options: &'a SqueezeOptions,
     sector_size: u64,
+    /// Bytes that a run has to save.
+    least: u64,
     references: References<BorrowedFd<'a>>,
     files: OpenFiles<'a>,
     recoder: Recoder<'a>,
@@ -52,32 +48,13 @@ pub(super) struct Worker<'a> {
     directory: Option<&'a File>,
     /// A file may end inside a sector, and then nothing else fits into it: there are several.
     scratches: Vec<Scratch>,
-    /// Its items.
+    /// Of the tree that the unnamed files are in.
     items: Items<BorrowedFd<'a>>,
     /// Subvolumes that nobody may write to.
     read_only: HashSet<u64>,
     /// Bytes of a leaf of a tree.
     leaf: u64,
     shared: &'a Shared,
-}
-
-/// A leaf of the trees of several subvolumes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Leaf {
-    /// Bytes of its items.
-    bytes: u64,
-    /// Bytes on disk that are saved by what changes in it.
-    saved: u64,
-    /// Subvolumes that it changes in.
-    subvolumes: u64,
-}
-
-impl Leaf {
-    /// One of the subvolumes keeps the leaf that is there. Metadata are stored twice, mostly.
-    fn is_worth_it(&self) -> bool {
-        let more = self.subvolumes.saturating_sub(1).saturating_mul(2);
-        more == 0 || self.saved > self.bytes.saturating_mul(more)
-    }
 }
 
 /// A run that is written and not given yet.
@@ -101,6 +78,7 @@ impl<'a> Worker<'a> {
         Ok(Self {
             options,
             sector_size,
+            least: options.min_saving.unwrap_or(sector_size),
             references: References::new(top),
             files: OpenFiles::new(top, options.skip_busy),
             recoder: Recoder::new(Preparer::new(&options.prepare)?, sector_size, &shared.pace),
@@ -180,7 +158,7 @@ impl<'a> Worker<'a> {
                 .saturating_mul(self.sector_size),
             extents: 1,
         };
-        if !self.is_worth_it(&run, &best) {
+        if !saves(&run, &best, self.least) {
             done.push(left_run(&run, Left::NoSaving));
             return Ok(());
         }
@@ -191,7 +169,7 @@ impl<'a> Worker<'a> {
             self.scratches.push(new);
         }
         let mut is_enough = false;
-        let least = self.options.min_saving.unwrap_or(self.sector_size);
+        let least = self.least;
         let result = self.recoder.recode(
             &run,
             &mut self.files,
@@ -283,60 +261,22 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Those runs that save more than the leaves of trees take that snapshots will have for
-    /// themselves.
-    ///
-    /// Which items are in a leaf nobody says: it is taken for as many as fit, in the order of the
-    /// files.
+    /// Those runs that are worth the leaves of trees that snapshots will have for themselves.
     fn worth_their_leaves(
         &self,
         stretch: &[Extent],
         written: Vec<Written>,
         done: &mut Vec<Squeezed>,
     ) -> Vec<Written> {
-        let mut leaves: Vec<Leaf> = Vec::new();
-        let mut leaf_of = HashMap::new();
-        let (mut bytes, mut last) = (0_u64, None);
-        for extent in stretch {
-            let file = Some((extent.root, extent.inode));
-            let more = if file == last { 0 } else { PER_INODE };
-            last = file;
-            bytes = bytes
-                .saturating_add(ITEM_PER_REFERENCE)
-                .saturating_add(more);
-            let number = bytes.checked_div(self.leaf).unwrap_or(0);
-            let index = usize::try_from(number).unwrap_or(usize::MAX);
-            leaves.resize(leaves.len().max(index.saturating_add(1)), Leaf::default());
-            if let Some(leaf) = leaves.get_mut(index) {
-                leaf.bytes = bytes.checked_rem(self.leaf).unwrap_or(0);
-            }
-            leaf_of.insert(extent.bytenr, index);
+        let mut leaves = Leaves::of(stretch, self.leaf);
+        for Written { run, recoded, .. } in &written {
+            leaves.change(run, recoded);
         }
-        // All but the last are full.
-        for leaf in leaves.iter_mut().rev().skip(1) {
-            leaf.bytes = self.leaf;
-        }
-        let index_of = |run: &Run| {
-            let first = run.extents.first()?;
-            leaf_of.get(&first.extent.bytenr).copied()
-        };
-        for written in &written {
-            let index = index_of(&written.run).unwrap_or(0);
-            if let Some(leaf) = leaves.get_mut(index) {
-                let saved = written.run.disk_bytes();
-                let saved = saved.saturating_sub(written.recoded.disk_bytes);
-                leaf.saved = leaf.saved.saturating_add(saved);
-                leaf.subvolumes = leaf.subvolumes.max(u64_of(written.run.subvolumes()));
-            }
-        }
-        let (worth_it, not): (Vec<_>, Vec<_>) = written.into_iter().partition(|written| {
-            let leaf = index_of(&written.run).and_then(|index| leaves.get(index));
-            leaf.is_none_or(Leaf::is_worth_it)
-        });
-        done.extend(
-            not.iter()
-                .map(|written| left_run(&written.run, Left::NoSaving)),
-        );
+        let (worth_it, not): (Vec<_>, Vec<_>) = written
+            .into_iter()
+            .partition(|written| leaves.is_worth_it(&written.run));
+        let not = not.iter();
+        done.extend(not.map(|written| left_run(&written.run, Left::NoSaving)));
         worth_it
     }
 
@@ -365,33 +305,6 @@ impl<'a> Worker<'a> {
             .extend(made.iter().map(|item| item.bytenr));
         Ok(())
     }
-
-    fn is_worth_it(&self, run: &Run, recoded: &Recoded) -> bool {
-        let least = self.options.min_saving.unwrap_or(self.sector_size);
-        saves(run, recoded, least)
-    }
-}
-
-/// Whether a run becomes smaller by `least` bytes, with what its extents take in the metadata.
-///
-/// A snapshot shares the leaves of its tree with others until something in them changes: what is
-/// given to it makes them its own. They are taken for shared by all that show the run, and so is
-/// everything in them only once before, and in each subvolume afterwards.
-fn saves(run: &Run, recoded: &Recoded, least: u64) -> bool {
-    let old = u64_of(run.extents.len());
-    let references = u64_of(run.references()).div_ceil(old.max(1));
-    let shared = references.div_ceil(u64_of(run.subvolumes()).max(1));
-    let items = |extents: u64, references| {
-        let per_extent = ITEM.saturating_add(ITEM_PER_REFERENCE.saturating_mul(references));
-        extents.saturating_mul(per_extent)
-    };
-    let before = run.disk_bytes().saturating_add(items(old, shared));
-    let after = recoded
-        .disk_bytes
-        .saturating_add(items(recoded.extents, references));
-    before
-        .checked_sub(after)
-        .is_some_and(|saved| saved >= least && saved > 0 && recoded.disk_bytes < run.disk_bytes())
 }
 
 fn left(extent: &Extent, left: Left) -> Squeezed {
