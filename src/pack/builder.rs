@@ -6,11 +6,13 @@ use std::io::{Read, Seek, Write};
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+use super::check::checked;
 use super::entry::{Metadata, Node, Times};
 use super::error::{EntryFault, PackError};
 use super::file::FileWriter;
 use super::identity::{self, Seekable, stamp};
 use super::names::{Kind, NameId, Names, ROOT};
+use super::node::{check_node, made};
 use super::options::{Identity, Options};
 use super::out::{Out, is_handed_down};
 use super::queue::Queue;
@@ -18,22 +20,13 @@ use super::record::Records;
 use super::work::Step;
 use super::write::{Sink, Summary, version};
 use crate::prepare::Preparer;
-use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
-use crate::rules::xattr::{self, XattrFault, XattrOn};
-use crate::send_stream::format::NANOSECONDS;
-use crate::send_stream::{Command, Timespec, Uuid, WriteError, Writer, command};
+use crate::rules::xattr::XattrOn;
+use crate::send_stream::{Uuid, WriteError, Writer, command};
 
 /// The inode number of the first file of a subvolume (`BTRFS_FIRST_FREE_OBJECTID` and its top
 /// directory, fs/btrfs/ctree.h). Receivers choose their own.
 const FIRST_INODE: u64 = 256;
-
-/// File types of mknod(2) (include/uapi/linux/stat.h).
-const CHAR_DEVICE: u32 = 0o020_000;
-const BLOCK_DEVICE: u32 = 0o060_000;
-
-/// Longest target of a symbolic link, bytes (`PATH_MAX` without the end of the path).
-const MAX_TARGET: usize = 4095;
 
 /// Permissions of a directory that nobody has added.
 const IMPLIED_MODE: u32 = 0o755;
@@ -179,18 +172,7 @@ impl<W: Write + Send + 'static> Builder<W> {
                 return self.add_directory(path, metadata);
             }
             Node::HardLink(target) => return self.add_link(path, target),
-            Node::Symlink(target) => {
-                let got = target.len();
-                if got == 0 || got > MAX_TARGET || target.contains(&0) {
-                    return Err(entry(EntryFault::SymlinkTarget { got }));
-                }
-            }
-            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => {
-                if major > 0xfff || minor > 0xf_ffff {
-                    return Err(entry(EntryFault::Device { major, minor }));
-                }
-            }
-            Node::Fifo | Node::Socket => {}
+            _ => check_node(node).map_err(entry)?,
         }
         let on = match node {
             Node::Symlink(_) => XattrOn::Symlink,
@@ -203,37 +185,7 @@ impl<W: Write + Send + 'static> Builder<W> {
             _ => &mut self.counts.special,
         };
         add(sum, 1);
-        let device = |kind: u32, major: u32, minor: u32| command::MkNod {
-            path: path.clone(),
-            ino,
-            rdev: device_number(major, minor),
-            mode: u64::from(kind | metadata.mode),
-        };
-        let make: Command = match node {
-            Node::Symlink(target) => command::Symlink {
-                path: path.clone(),
-                ino,
-                path_link: Bytes::copy_from_slice(target),
-            }
-            .into(),
-            Node::CharDevice { major, minor } => device(CHAR_DEVICE, major, minor).into(),
-            Node::BlockDevice { major, minor } => device(BLOCK_DEVICE, major, minor).into(),
-            Node::Fifo => command::MkFifo {
-                path: path.clone(),
-                ino,
-                rdev: None,
-                mode: None,
-            }
-            .into(),
-            _ => command::MkSock {
-                path: path.clone(),
-                ino,
-                rdev: None,
-                mode: None,
-            }
-            .into(),
-        };
-        self.out.command(make)?;
+        self.out.command(made(&path, ino, node, metadata.mode))?;
         let has_mode = !matches!(node, Node::Symlink(_));
         self.out.describe(&path, &metadata, has_mode)?;
         self.out.utimes(path, metadata.times)
@@ -339,44 +291,13 @@ impl<W: Write + Send + 'static> Builder<W> {
         }
     }
 
-    /// The metadata as it goes into the stream.
     fn checked(&mut self, metadata: &Metadata, on: XattrOn) -> Result<Metadata, EntryFault> {
-        let mut metadata = metadata.clone();
-        metadata.mode &= 0o7777;
-        let Times {
-            atime,
-            mtime,
-            ctime,
-            otime,
-        } = metadata.times;
-        for Timespec { nanoseconds, .. } in [atime, mtime, ctime, otime] {
-            if nanoseconds >= NANOSECONDS {
-                return Err(EntryFault::Nanoseconds { got: nanoseconds });
-            }
-        }
-        if let Some(latest) = self.options.latest {
-            metadata.times = metadata.times.at_most(latest);
-        }
-        if self.options.leave_out_xattrs {
-            let all = metadata.xattrs.len();
-            metadata
-                .xattrs
-                .retain(|(name, _)| xattr::name_fault(name, on).is_none());
-            let left_out = all.saturating_sub(metadata.xattrs.len());
-            add(&mut self.counts.xattrs_left_out, u64_of(left_out));
-        }
-        let target = &self.options.extents.target;
-        let node_size = target.node_size.max(target.sector_size);
-        for (name, value) in &metadata.xattrs {
-            if let Some(fault) = xattr::fault(name, value, on, node_size) {
-                let why = why(fault);
-                let name = name.clone();
-                return Err(EntryFault::Xattr { name, why });
-            }
-        }
-        metadata.xattrs.sort();
-        settle_access_list(&mut metadata);
-        Ok(metadata)
+        checked(
+            metadata,
+            on,
+            &self.options,
+            &mut self.counts.xattrs_left_out,
+        )
     }
 
     /// Makes room for something new under a path: its directories are there, what had the name
@@ -545,28 +466,6 @@ impl<W: Write + Send + 'static> Builder<W> {
     }
 }
 
-/// Permissions become those that an access list says, as Linux does it; a list that says no more than
-/// permissions can is not stored.
-fn settle_access_list(metadata: &mut Metadata) {
-    metadata
-        .xattrs
-        .retain(|(name, value)| !xattr::is_access(name) || !xattr::is_empty_list(value));
-    let list = |(name, _): &(Bytes, Bytes)| name == xattr::ACCESS;
-    let Some(at) = metadata.xattrs.iter().position(list) else {
-        return;
-    };
-    let told = metadata
-        .xattrs
-        .get(at)
-        .and_then(|(_, value)| xattr::permissions(value));
-    if let Some((permissions, is_all)) = told {
-        metadata.mode = metadata.mode & !0o777 | permissions;
-        if is_all {
-            metadata.xattrs.remove(at);
-        }
-    }
-}
-
 /// Ends the stream; gives the output back, and how long the stream is.
 fn end<W: Write>(mut writer: Writer<W>) -> Result<(W, u64), WriteError> {
     writer.write_command(&command::End {})?;
@@ -583,21 +482,4 @@ fn of_entry(path: &[u8], fault: EntryFault) -> PackError {
 
 fn ino(inode: u32) -> u64 {
     FIRST_INODE.saturating_add(inode.into())
-}
-
-/// A device number as send streams and mknod(2) have it (`new_encode_dev`,
-/// include/linux/kdev_t.h).
-fn device_number(major: u32, minor: u32) -> u64 {
-    let (low, high) = (minor & 0xff, minor & 0xfff00);
-    u64::from(low | (major & 0xfff) << 8) | u64::from(high) << 12
-}
-
-fn why(fault: XattrFault) -> &'static str {
-    match fault {
-        XattrFault::Nameless => "without a name",
-        XattrFault::Name => "as there is none of this name",
-        XattrFault::Kind(why) => why,
-        XattrFault::Value => "with this value",
-        XattrFault::TooLong { .. } => "as it is too long",
-    }
 }

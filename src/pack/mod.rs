@@ -24,18 +24,20 @@
 //! # }
 //! ```
 //!
-//! From bottom to top: `entry` and `error` (what is added, why it cannot be), `names` (what is
-//! there already), `record` (what is told of them in the digest), `work` (what threads make of data), `dedupe` (content that is there already),
+//! From bottom to top: `entry` and `error` (what is added, why it cannot be), `check` and `node`
+//! (metadata and nodes as a stream has them), `names` (what is there already), `record` (what is told of them in the digest), `work` (what threads make of data), `dedupe` (content that is there already),
 //! `identity` (the UUID of what was packed), `write` (the stream, in order), `queue` and `out` (the
 //! way to the threads), `file` and `builder` (the face).
 
 mod builder;
+mod check;
 mod dedupe;
 mod entry;
 mod error;
 mod file;
 mod identity;
 mod names;
+mod node;
 mod options;
 mod out;
 mod queue;
