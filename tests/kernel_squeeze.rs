@@ -592,3 +592,42 @@ fn a_dry_run_says_what_would_be_saved() {
     let (real, _) = squeezed(&fs.path(), zstd(3));
     assert_eq!(dry.summary(), real.summary());
 }
+
+/// Idle threads help with a long extent: the same new extents come in the same order.
+#[test]
+fn a_long_extent_is_the_same_with_many_threads() {
+    let Some(fs) = mounted("a long extent on many threads") else {
+        return;
+    };
+    // Of all kinds, so that compressed and plain extents take turns.
+    let mut data = Vec::new();
+    for seed in 0..24 {
+        data.extend(text(size(640 * KIB) + size(seed)));
+        data.extend(noise(300 * KIB + seed, seed));
+    }
+    let mut results = Vec::new();
+    for jobs in [1, 5] {
+        let directory = fs.path().join(format!("on {jobs}"));
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("file");
+        let file = create(&path);
+        let len = u64::try_from(data.len()).unwrap();
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len).unwrap();
+        written(&path, &data);
+        let mut options = zstd(1);
+        options.jobs = NonZeroUsize::new(jobs).unwrap();
+        let (squeeze, _) = squeezed(&directory, options);
+        assert!(squeeze.summary().freed_bytes() > 8 * MIB);
+        assert!(fs::read(&path).unwrap() == data);
+        let mut offsets: Vec<_> = Map::new(&[directory], &MapOptions::default())
+            .unwrap()
+            .extents()
+            .iter()
+            .map(|extent| (extent.offset, extent.disk_bytes, extent.compression))
+            .collect();
+        offsets.sort_unstable_by_key(|&(offset, ..)| offset);
+        results.push(offsets);
+    }
+    assert_eq!(results[0], results[1]);
+    assert!(results[0].len() > 40, "{results:?}");
+}

@@ -12,6 +12,7 @@
 //! | `run` | who shows the old extents; which become new ones together |
 //! | `opened` | the files that show them, opened by their numbers |
 //! | `recode` | reads, and makes payloads |
+//! | `crew` | who compresses |
 //! | `cost` | what a change takes in the metadata |
 //! | `work` | what a thread does with a stretch of extents |
 //! | `outcome` | what becomes of extents, and why some are left |
@@ -27,10 +28,11 @@
 //! Space: [`Squeeze`] holds 16 MiB or one extent (128 MiB at most) of new extents per thread in
 //! the unnamed files; old ones are free for others when the filesystem commits the transaction.
 //!
-//! Memory, above that of [`Map`]: 8 bytes per extent, and per thread 5 MiB and what its encoders
+//! Memory, above that of [`Map`]: 8 bytes per extent, and per thread 6 MiB and what its encoders
 //! take.
 
 mod cost;
+mod crew;
 mod give;
 mod opened;
 mod options;
@@ -52,6 +54,7 @@ pub use options::SqueezeOptions;
 pub use outcome::{Left, Share, SqueezeSummary, Squeezed};
 pub use unprivileged::SqueezeOwn;
 
+use crew::Crew;
 use pace::{Pace, Patience};
 use plan::Plan;
 use work::{Shared, Worker};
@@ -148,6 +151,7 @@ impl Squeeze {
         mut each: impl FnMut(&Squeezed, &mut Names<'_>),
     ) -> Result<(), FilesError> {
         let shared = Shared {
+            crew: Crew::new(self.options.jobs, self.options.prepare.clone()),
             made: Mutex::new(HashSet::new()),
             patience: Patience::new(self.options.patience),
             pace: Pace::new(self.options.bytes_per_second),

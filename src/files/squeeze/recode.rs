@@ -1,11 +1,14 @@
 //! The bytes of a run become new extents.
 
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
+use super::crew::Crew;
 use super::opened::OpenFiles;
 use super::outcome::Left;
 use super::pace::Pace;
@@ -15,12 +18,17 @@ use crate::MAX_EXTENT;
 use crate::extent::EncodedExtent;
 use crate::files::FilesError;
 use crate::ioctl::{QueryError, WriteError};
-use crate::prepare::{PrepareError, Prepared, Preparer};
+use crate::pipeline;
+use crate::prepare::{PrepareError, Prepared};
 use crate::rules::limits::u64_of;
 
 /// Payloads of a run that wait in memory for the verdict, bytes. Of a longer run they are written
 /// before it is known whether it is worth it.
 const WAITING: usize = 4 * 1024 * 1024;
+/// Bytes of a run that are read and compressed before what is made of them is looked at, by one
+/// thread alone, and for each thread where others help.
+const ALONE: u64 = 1024 * 1024;
+const TOGETHER: u64 = 4 * 1024 * 1024;
 
 /// Why a run is not recoded.
 pub(super) enum RecodeError {
@@ -81,16 +89,16 @@ enum Piece {
 
 /// Reads runs, and makes payloads of them.
 pub(super) struct Recoder<'a> {
-    preparer: Preparer,
+    crew: &'a Crew,
     pace: &'a Pace,
     sector_size: u64,
     buffer: Vec<u8>,
 }
 
 impl<'a> Recoder<'a> {
-    pub(super) fn new(preparer: Preparer, sector_size: u64, pace: &'a Pace) -> Self {
+    pub(super) fn new(crew: &'a Crew, sector_size: u64, pace: &'a Pace) -> Self {
         Self {
-            preparer,
+            crew,
             pace,
             sector_size,
             buffer: Vec::new(),
@@ -104,7 +112,7 @@ impl<'a> Recoder<'a> {
         run: &Run,
         files: &mut OpenFiles<'_>,
         scratch: Option<&Scratch>,
-        stop: &impl Fn() -> bool,
+        stop: &(impl Fn() -> bool + Sync),
         is_worth_it: impl FnOnce(&Recoded) -> bool,
     ) -> Result<Recoded, RecodeError> {
         let mut pieces = Pieces {
@@ -122,32 +130,27 @@ impl<'a> Recoder<'a> {
         let mut at = 0_u64;
         let mut last_is_plain = false;
         while at < run.len {
-            let len = (run.len.saturating_sub(at)).min(u64_of(MAX_EXTENT));
-            self.buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-            self.pace.wait_for(len, stop);
-            if stop() {
-                return Err(RecodeError::Stopped);
-            }
-            read(run, at, &mut self.buffer, files, &mut cold)?;
-            let piece = match self.preparer.prepare(&self.buffer)? {
-                Prepared::Encoded(extent) => {
-                    let payload = u64_of(extent.payload().len());
-                    let disk = payload.next_multiple_of(self.sector_size);
-                    recoded.disk_bytes = recoded.disk_bytes.saturating_add(disk);
-                    recoded.extents = recoded.extents.saturating_add(1);
-                    last_is_plain = false;
-                    Piece::Encoded(extent)
-                }
-                Prepared::Plain(_) | Prepared::Hole => {
-                    let disk = len.next_multiple_of(self.sector_size);
-                    recoded.disk_bytes = recoded.disk_bytes.saturating_add(disk);
-                    recoded.extents = recoded.extents.saturating_add((!last_is_plain).into());
-                    last_is_plain = true;
-                    Piece::Plain { len }
-                }
+            let helpers = self.crew.idle();
+            let part = match u64_of(helpers.threads()) {
+                0 => ALONE,
+                threads => TOGETHER.saturating_mul(threads.saturating_add(1)),
             };
-            pieces.add(piece);
-            at = at.saturating_add(len);
+            let part = at..at.saturating_add(part).min(run.len);
+            at = part.end;
+            let threads = NonZeroUsize::MIN.saturating_add(helpers.threads());
+            let read = |at, data: &mut [u8]| read(run, at, data, files, &mut cold);
+            self.compress(part, threads, stop, read, |piece| {
+                let is_plain = matches!(piece, Piece::Plain { .. });
+                let (disk, goes_on) = match &piece {
+                    Piece::Encoded(extent) => (u64_of(extent.payload().len()), false),
+                    Piece::Plain { len } => (*len, last_is_plain),
+                };
+                let disk = disk.next_multiple_of(self.sector_size);
+                recoded.disk_bytes = recoded.disk_bytes.saturating_add(disk);
+                recoded.extents = recoded.extents.saturating_add((!goes_on).into());
+                last_is_plain = is_plain;
+                pieces.add(piece);
+            })?;
             if pieces.waiting_bytes >= WAITING {
                 pieces.write(run, files, &mut self.buffer, at == run.len)?;
             }
@@ -158,6 +161,47 @@ impl<'a> Recoder<'a> {
             cold.drop(files)?;
         }
         Ok(recoded)
+    }
+
+    /// Reads a part of a run, and hands over what becomes of it, in order.
+    fn compress(
+        &self,
+        part: Range<u64>,
+        threads: NonZeroUsize,
+        stop: &(impl Fn() -> bool + Sync),
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<(), RecodeError> + Send,
+        mut each: impl FnMut(Piece),
+    ) -> Result<(), RecodeError> {
+        let mut at = part.start;
+        pipeline::ordered(
+            threads,
+            || {
+                let len = part.end.saturating_sub(at).min(u64_of(MAX_EXTENT));
+                if len == 0 {
+                    return Ok(None);
+                }
+                self.pace.wait_for(len, stop);
+                if stop() {
+                    return Err(RecodeError::Stopped);
+                }
+                let mut data = vec![0; usize::try_from(len).unwrap_or(0)];
+                read(at, &mut data)?;
+                at = at.saturating_add(len);
+                Ok(Some(data))
+            },
+            || {
+                Ok(|data: Vec<u8>| match self.crew.prepare(&data)? {
+                    Prepared::Encoded(extent) => Ok(Piece::Encoded(extent)),
+                    Prepared::Plain(_) | Prepared::Hole => Ok(Piece::Plain {
+                        len: u64_of(data.len()),
+                    }),
+                })
+            },
+            |piece: Result<Piece, RecodeError>| {
+                each(piece?);
+                Ok(())
+            },
+        )
     }
 }
 

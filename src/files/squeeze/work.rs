@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 
 use super::cost::{Leaves, saves};
+use super::crew::Crew;
 use super::give::{Given, Giver};
 use super::opened::OpenFiles;
 use super::options::SqueezeOptions;
@@ -17,11 +18,11 @@ use super::run::{Old, Run};
 use super::scratch::Scratch;
 use crate::files::{Extent, FileExtentItem, FilesError, Map, References, Stored};
 use crate::ioctl::{self, Items, Key};
-use crate::prepare::Preparer;
 use crate::rules::limits::MAX_EXTENT;
 
 /// What all threads know.
 pub(super) struct Shared {
+    pub(super) crew: Crew,
     /// Addresses of new extents.
     pub(super) made: Mutex<HashSet<u64>>,
     pub(super) patience: Patience,
@@ -81,7 +82,7 @@ impl<'a> Worker<'a> {
             least: options.min_saving.unwrap_or(sector_size),
             references: References::new(top),
             files: OpenFiles::new(top, options.skip_busy),
-            recoder: Recoder::new(Preparer::new(&options.prepare)?, sector_size, &shared.pace),
+            recoder: Recoder::new(&shared.crew, sector_size, &shared.pace),
             directory,
             scratches: Vec::new(),
             items: ioctl::items(top, 0, none),
@@ -100,8 +101,9 @@ impl<'a> Worker<'a> {
     pub(super) fn work(
         &mut self,
         stretch: Vec<Extent>,
-        stop: &impl Fn() -> bool,
+        stop: &(impl Fn() -> bool + Sync),
     ) -> Result<Vec<Squeezed>, FilesError> {
+        let _busy = self.shared.crew.begin();
         let mut done = Vec::new();
         let mut olds = Vec::new();
         for extent in &stretch {
@@ -146,7 +148,7 @@ impl<'a> Worker<'a> {
     fn write(
         &mut self,
         run: Run,
-        stop: &impl Fn() -> bool,
+        stop: &(impl Fn() -> bool + Sync),
         scratch: &mut usize,
         written: &mut Vec<Written>,
         done: &mut Vec<Squeezed>,
