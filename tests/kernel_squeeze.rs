@@ -631,3 +631,29 @@ fn a_long_extent_is_the_same_with_many_threads() {
     assert_eq!(results[0], results[1]);
     assert!(results[0].len() > 40, "{results:?}");
 }
+
+/// A tail that takes a sector in either form stays plain: compressed it could only be inline.
+#[test]
+fn no_extent_is_compressed_for_nothing() {
+    let Some(fs) = mounted("no extent is compressed for nothing") else {
+        return;
+    };
+    let directory = fs.path().join("tails");
+    fs::create_dir(&directory).unwrap();
+    for tail in [100, 2800, 4000, 4095] {
+        written(
+            &directory.join(format!("{tail}")),
+            &text(size(384 * KIB + tail)),
+        );
+    }
+    squeezed(&directory, zstd(3));
+    let map = Map::new(&[directory], &MapOptions::default()).unwrap();
+    let compressed = |sectors: u64| {
+        let all = map.extents().iter();
+        all.filter(move |extent| extent.ram_bytes == sectors * 4 * KIB)
+            .map(|extent| extent.compression.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(compressed(1), [0; 4]);
+    assert_eq!(compressed(32), [3; 12]);
+}

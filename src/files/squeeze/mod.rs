@@ -105,6 +105,8 @@ impl Squeeze {
         let (map, next) = look(paths, &options)?;
         options.prepare = options.prepare.sector_size(map.filesystem.sector_size);
         options.prepare.zeroes = Zeroes::Data;
+        // Nothing becomes inline in the unnamed files.
+        options.prepare.target = options.prepare.target.at(scratch::HOLE);
         // What is wrong with them shows now.
         Preparer::new(&options.prepare)?;
         let directory = match options.dry_run {

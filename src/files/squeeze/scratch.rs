@@ -18,7 +18,7 @@ use crate::files::FilesError;
 use crate::ioctl::{self, Filesystem, WriteError};
 
 /// Bytes of the hole: a multiple of every sector size.
-const HOLE: u64 = 64 * 1024;
+pub(super) const HOLE: u64 = 64 * 1024;
 
 /// Why something could not be written.
 pub(super) enum ScratchError {
