@@ -1,14 +1,16 @@
 //! Content that the stream has already, and from where it can be cloned.
 //!
-//! What is remembered of data is its length and its BLAKE3 hash: two pieces with the same ones are
-//! the same, as nobody can make two that are not. The first pieces stay, and when there is no more room no more are
-//! remembered, so memory is bounded and what is found depends on the order of the stream alone.
+//! What is remembered of data is its length and its digest as a piece of a file (SHA-256): data with
+//! the same ones is the same, as nobody can make two that are not. The first pieces stay, and when there
+//! is no more room no more are remembered, so memory is bounded and what is found depends on the order
+//! of the stream alone.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::work::{Fingerprint, Made};
+use super::work::Made;
+use crate::tree::digest::PieceDigest;
 
 /// Pieces that are remembered: as many as a hash table with 2^19 slots takes. They stand for 56 GiB
 /// where all of them are full extents, and take 29 MiB and the paths of their files.
@@ -25,7 +27,7 @@ pub(super) struct Place {
 /// The index.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    pieces: HashMap<(u64, Fingerprint), (u32, u64)>,
+    pieces: HashMap<(u64, PieceDigest), (u32, u64)>,
     /// Paths of files that have pieces, in the order of the stream.
     files: Vec<Bytes>,
 }

@@ -9,6 +9,7 @@ use super::error::{EntryFault, PackError};
 use super::out::Out;
 use super::work::{Data, Step};
 use crate::rules::limits::{MAX_FILE_SIZE, u64_of};
+use crate::tree::digest::PIECE;
 
 /// Takes the content of a file that has just been added: what is written to it, front to back, and
 /// holes. Nothing else can be added until [`FileWriter::finish`].
@@ -39,6 +40,15 @@ impl<W> FileWriter<'_, W> {
     /// Bytes so far.
     fn size(&self) -> u64 {
         self.start.saturating_add(u64_of(self.buffer.len()))
+    }
+
+    /// Bytes that the buffer can still take: extents end at multiples of their size.
+    fn room(&self) -> usize {
+        let into = self.start.checked_rem(u64_of(self.extent_size));
+        let into = into.and_then(|into| usize::try_from(into).ok());
+        self.extent_size
+            .saturating_sub(into.unwrap_or(0))
+            .saturating_sub(self.buffer.len())
     }
 }
 
@@ -89,27 +99,42 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
     ///
     /// # Errors
     /// As for writing, and when the reader fails; the file cannot be finished then.
-    pub fn copy(&mut self, reader: impl Read) -> io::Result<u64> {
-        self.copy_at_most(reader, u64::MAX)
+    pub fn copy(&mut self, mut reader: impl Read) -> io::Result<u64> {
+        let mut sum = 0_u64;
+        loop {
+            let room = u64_of(self.room());
+            let got = self.append(room, |buffer| (&mut reader).take(room).read_to_end(buffer))?;
+            sum = sum.saturating_add(u64_of(got));
+            if u64_of(got) < room {
+                return Ok(sum);
+            }
+        }
     }
 
-    /// The same for so many bytes at the most.
-    pub(super) fn copy_at_most(&mut self, mut reader: impl Read, most: u64) -> io::Result<u64> {
-        let mut left = most;
-        loop {
-            let room = self.extent_size.saturating_sub(self.buffer.len());
-            let wanted = left.min(u64_of(room));
-            self.buffer
-                .reserve_exact(usize::try_from(wanted).unwrap_or(room));
-            let got = (&mut reader).take(wanted).read_to_end(&mut self.buffer)?;
-            self.check(0)?;
-            left = left.saturating_sub(u64_of(got));
-            if self.buffer.len() >= self.extent_size {
-                self.send()?;
-            }
-            if left == 0 || u64_of(got) < wanted {
-                return Ok(most.saturating_sub(left));
-            }
+    /// Goes on with what `read` appends to a buffer with room for so many bytes, or for an extent:
+    /// more is not taken. Returns how much that was, bytes.
+    pub(super) fn append(
+        &mut self,
+        most: u64,
+        read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let room = self.room();
+        let most = usize::try_from(most).map_or(room, |most| most.min(room));
+        let before = self.buffer.len();
+        self.buffer.reserve_exact(most);
+        let got = read(&mut self.buffer)?.min(most);
+        self.buffer.truncate(before.saturating_add(got));
+        self.check(0)?;
+        self.send_full()?;
+        Ok(got)
+    }
+
+    /// Sends an extent that is full.
+    fn send_full(&mut self) -> Result<(), PackError> {
+        if self.room() == 0 {
+            self.send()
+        } else {
+            Ok(())
         }
     }
 
@@ -119,7 +144,7 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
     /// When packing has failed.
     pub fn finish(mut self) -> Result<(), PackError> {
         let size = self.size();
-        self.send_as(self.start == 0)?;
+        self.send_as(true)?;
         let Self {
             out,
             path,
@@ -152,34 +177,32 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
     fn zeroes(&mut self, len: u64) -> Result<(), PackError> {
         let len = usize::try_from(len).unwrap_or(0);
         self.buffer.resize(self.buffer.len().saturating_add(len), 0);
-        if self.buffer.len() >= self.extent_size {
-            self.send()?;
-        }
-        Ok(())
+        self.send_full()
     }
 
-    /// Sends what there is. Extents end at sectors, so this is for full ones and for the end.
+    /// Sends what there is. Extents end at sectors, so this is for full ones, before holes and at the end.
     fn send(&mut self) -> Result<(), PackError> {
         self.send_as(false)
     }
 
-    /// The same, which may be all that the file has.
-    fn send_as(&mut self, is_whole: bool) -> Result<(), PackError> {
+    /// The same, which may be the last that the file has.
+    fn send_as(&mut self, is_last: bool) -> Result<(), PackError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         let mut bytes = std::mem::take(&mut self.buffer);
         // Many short files are on their way at a time.
-        if bytes.len() < self.extent_size {
-            bytes.shrink_to_fit();
-        }
+        bytes.shrink_to_fit();
         let (offset, len) = (self.start, bytes.len());
         self.start = self.start.saturating_add(u64_of(len));
+        let piece = u64_of(PIECE);
+        let is_piece =
+            offset.is_multiple_of(piece) && (is_last || self.start.is_multiple_of(piece));
         let data = Data {
             path: self.path.clone(),
             offset,
             bytes,
-            is_whole,
+            is_piece,
         };
         self.out.step(Step::Data(data), len)
     }
@@ -187,13 +210,11 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
 
 impl<W: Write + Send + 'static> Write for FileWriter<'_, W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let room = self.extent_size.saturating_sub(self.buffer.len());
+        let room = self.room();
         let taken = data.get(..room.min(data.len())).unwrap_or_default();
         self.check(u64_of(taken.len()))?;
         self.buffer.extend_from_slice(taken);
-        if self.buffer.len() >= self.extent_size {
-            self.send()?;
-        }
+        self.send_full()?;
         Ok(taken.len())
     }
 

@@ -12,8 +12,9 @@ use crate::MAX_EXTENT;
 use crate::pipeline;
 use crate::prepare::Preparer;
 
-/// Steps of a batch: enough that handing it over costs little beside the work.
-const MAX_STEPS: usize = 256;
+/// Steps of a batch, and bytes of data: enough that handing it over costs little beside the work.
+const MAX_STEPS: usize = 512;
+const MAX_WEIGHT: usize = 2 * MAX_EXTENT;
 
 /// Batches that wait for a thread, beside those that threads have.
 const WAITING: usize = 2;
@@ -71,7 +72,7 @@ impl<W: Write + Send + 'static> Queue<W> {
     pub(super) fn push(&mut self, step: Step, weight: usize) -> Result<(), PackError> {
         self.batch.push(step);
         self.weight = self.weight.saturating_add(weight);
-        if self.weight >= MAX_EXTENT || self.batch.len() >= MAX_STEPS {
+        if self.weight >= MAX_WEIGHT || self.batch.len() >= MAX_STEPS {
             self.send()?;
         }
         Ok(())

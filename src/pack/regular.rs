@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
@@ -17,47 +18,54 @@ impl<W: Write + Send + 'static> FileWriter<'_, W> {
     /// # Errors
     /// As [`FileWriter::copy`]; also where the file has become shorter than it was.
     pub fn copy_file(&mut self, file: &File) -> io::Result<u64> {
-        let size = file.metadata()?.len();
+        let size = seek(file, SeekFrom::End(0))?;
         let mut at = 0;
         while at < size {
-            let (data, end) = data_region(file, at, size)?;
-            self.hole(data.saturating_sub(at))?;
-            let len = end.saturating_sub(data);
-            if self.copy_at_most(ReadAt { file, at: data }, len)? != len {
-                return Err(io::Error::other("the file has become shorter meanwhile"));
+            let end = end_of_data(file, at, size)?;
+            self.copy_range(file, at..end)?;
+            if end < size {
+                at = start_of_data(file, end, size)?;
+                self.hole(at.saturating_sub(end))?;
+            } else {
+                at = end;
             }
-            at = end;
         }
         Ok(size)
     }
-}
 
-/// Where the next data at or past an offset begins and ends. Filesystems without `SEEK_HOLE` say
-/// that everything is data.
-fn data_region(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
-    let start = match seek(file, SeekFrom::Data(at)) {
-        Ok(start) => start.min(size),
-        Err(Errno::NXIO) => return Ok((size, size)),
-        Err(Errno::INVAL) => return Ok((at, size)),
-        Err(errno) => return Err(errno.into()),
-    };
-    if start == size {
-        return Ok((size, size));
+    /// Goes on with what the file has in a range: one call of the system for each extent.
+    fn copy_range(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let got = self.append(range.end.saturating_sub(at), |buffer| {
+                let read = || rustix::io::pread(file, spare_capacity(buffer), at);
+                Ok(rustix::io::retry_on_intr(read)?)
+            })?;
+            if got == 0 {
+                return Err(io::Error::other("the file has become shorter meanwhile"));
+            }
+            at = at.saturating_add(u64_of(got));
+        }
+        Ok(())
     }
-    let end = seek(file, SeekFrom::Hole(start))?.min(size);
-    Ok((start, end))
 }
 
-/// Reads a file from an offset on.
-struct ReadAt<'a> {
-    file: &'a File,
-    at: u64,
+/// Where the data at an offset ends: there, where it is in a hole. Filesystems without `SEEK_HOLE` say
+/// that everything is data.
+fn end_of_data(file: &File, at: u64, size: u64) -> io::Result<u64> {
+    match seek(file, SeekFrom::Hole(at)) {
+        Ok(end) => Ok(end.min(size)),
+        // Past the end: the file has become shorter, as reading it will show.
+        Err(Errno::INVAL | Errno::NXIO) => Ok(size),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
-impl io::Read for ReadAt<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read_at(buffer, self.at)?;
-        self.at = self.at.saturating_add(u64_of(got));
-        Ok(got)
+/// Where the hole at an offset ends.
+fn start_of_data(file: &File, at: u64, size: u64) -> io::Result<u64> {
+    match seek(file, SeekFrom::Data(at)) {
+        Ok(start) => Ok(start.min(size)),
+        Err(Errno::NXIO) => Ok(size),
+        Err(errno) => Err(errno.into()),
     }
 }

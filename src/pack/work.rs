@@ -7,7 +7,7 @@ use crate::prepare::{PrepareError, Preparer};
 use crate::rules::Target;
 use crate::rules::limits::u64_of;
 use crate::send_stream::Command;
-use crate::tree::digest::{Content as ContentHasher, ContentDigest};
+use crate::tree::digest::PieceDigest;
 
 /// One thing to do, in the order of the stream.
 #[derive(Debug)]
@@ -31,12 +31,9 @@ pub(super) struct Data {
     /// Offset in the file, bytes.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
-    /// It is all that the file has.
-    pub(super) is_whole: bool,
+    /// It is all that the file has in a piece of its digest.
+    pub(super) is_piece: bool,
 }
-
-/// What tells two pieces of data apart. Nobody can make two that have the same.
-pub(super) type Fingerprint = blake3::Hash;
 
 /// The same after work.
 #[derive(Debug)]
@@ -54,18 +51,18 @@ pub(super) struct Made {
     /// Bytes of the file.
     pub(super) len: u64,
     /// Where the stream may have it already.
-    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) fingerprint: Option<PieceDigest>,
     pub(super) digest: Digest,
     pub(super) content: Content<EncodedExtent>,
 }
 
-/// What is known of the digest of the content of a file.
+/// What data does to the digest of the content of its file.
 #[derive(Debug)]
 pub(super) enum Digest {
-    /// All.
-    Whole(ContentDigest),
-    /// This data counts, after what came before.
-    Of(Bytes),
+    /// It is a piece; `None` where all is zero.
+    Piece(Option<PieceDigest>),
+    /// It is a part of one.
+    Part(Bytes),
 }
 
 /// A thread's encoders.
@@ -92,11 +89,12 @@ impl Worker {
             path,
             offset,
             bytes,
-            is_whole,
+            is_piece,
         } = data;
         let bytes = Bytes::from(bytes);
         let len = u64_of(bytes.len());
-        let content = if is_zero(&bytes) {
+        let piece = PieceDigest::of(&bytes);
+        let content = if piece.is_none() {
             Content::Hole
         } else if let Some(preparer) = &mut self.preparer {
             let end = offset.saturating_add(len);
@@ -110,30 +108,18 @@ impl Worker {
         };
         // Inline data is cheaper than a clone of it.
         let is_long = len > u64::from(self.target.sector_size);
-        let fingerprint =
-            (self.dedupe && is_long && content != Content::Hole).then(|| blake3::hash(&bytes));
-        let digest = if is_whole {
-            let mut hasher = ContentHasher::new();
-            hasher.update(0, &bytes);
-            Digest::Whole(hasher.finish())
+        let digest = if is_piece {
+            Digest::Piece(piece)
         } else {
-            Digest::Of(bytes)
+            Digest::Part(bytes)
         };
         Ok(Made {
             path,
             offset,
             len,
-            fingerprint,
+            fingerprint: piece.filter(|_| self.dedupe && is_long),
             digest,
             content,
         })
-    }
-}
-
-/// Compares the data with itself, one byte on, which is as fast as memory goes.
-fn is_zero(data: &[u8]) -> bool {
-    match data.split_first() {
-        None => true,
-        Some((first, rest)) => *first == 0 && data.starts_with(rest),
     }
 }

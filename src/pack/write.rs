@@ -11,7 +11,7 @@ use super::work::{Digest, Done, Made, Step};
 use crate::extent::Content;
 use crate::rules::sums::add;
 use crate::send_stream::{Attribute, Command, Uuid, Version, Writer, command};
-use crate::tree::digest::{Content as ContentHasher, ContentDigest, TreeDigest};
+use crate::tree::digest::{Content as ContentHasher, TreeDigest};
 
 /// Transaction that the stream names for its subvolume: the first there can be.
 pub(super) const CTRANSID: u64 = 1;
@@ -89,7 +89,6 @@ pub(super) struct Sink<W> {
     pub(super) contents: Vec<FileContent>,
     /// Of the present file.
     content: ContentHasher,
-    whole: Option<ContentDigest>,
     /// A clone that may become longer.
     pending: Option<command::Clone>,
     /// Where the last data of the present file ends, bytes.
@@ -118,7 +117,6 @@ impl<W: Write> Sink<W> {
             sums: Sums::default(),
             contents: Vec::new(),
             content: ContentHasher::new(),
-            whole: None,
             pending: None,
             end_of_data: 0,
             complete: false,
@@ -180,8 +178,9 @@ impl<W: Write> Sink<W> {
 
     fn data(&mut self, made: Made) -> Result<(), PackError> {
         match &made.digest {
-            Digest::Whole(digest) => self.whole = Some(*digest),
-            Digest::Of(data) => self.content.update(made.offset, data),
+            Digest::Piece(Some(digest)) => self.content.piece(made.offset, *digest),
+            Digest::Piece(None) => {}
+            Digest::Part(data) => self.content.update(made.offset, data),
         }
         if made.content == Content::Hole {
             return Ok(());
@@ -253,7 +252,7 @@ impl<W: Write> Sink<W> {
         let content = std::mem::take(&mut self.content);
         self.contents.push(FileContent {
             size,
-            digest: self.whole.take().unwrap_or_else(|| content.finish()),
+            digest: content.finish(),
         });
         add(&mut self.sums.data_bytes, size);
         if self.end_of_data != size {

@@ -40,6 +40,7 @@ pub(super) fn add(
 ) -> Result<()> {
     // The first names of files that have several.
     let mut names = HashMap::<(u64, u64), Vec<u8>>::new();
+    let mut xattrs = Xattrs::new();
     let mut walk = WalkDir::new(directory)
         .sort_by_file_name()
         .same_file_system(how.one_file_system)
@@ -81,8 +82,14 @@ pub(super) fn add(
                 }
             }
         }
-        let is_link = matches!(kind, Kind::HardLink(_));
-        let metadata = metadata(&found, path, entry.depth() == 0, is_link, how.all_times)?;
+        let mut metadata = metadata(&found, how.all_times);
+        if !matches!(kind, Kind::HardLink(_)) {
+            let read = match &opened {
+                Some(file) => xattrs.of_file(file),
+                None => xattrs.of_path(path, entry.depth() == 0),
+            };
+            metadata.xattrs = read.with_context(|| cannot_read(path))?;
+        }
         let member = Member {
             path: name.to_vec(),
             kind,
@@ -136,13 +143,8 @@ fn kind(found: &FileMetadata, path: &Path) -> Result<Kind> {
     })
 }
 
-fn metadata(
-    found: &FileMetadata,
-    path: &Path,
-    is_top: bool,
-    is_link: bool,
-    all_times: bool,
-) -> Result<Metadata> {
+/// What is told of what was found, without extended attributes.
+fn metadata(found: &FileMetadata, all_times: bool) -> Metadata {
     let mut metadata = Metadata::new(found.mode() & 0o7777).owner(found.uid(), found.gid());
     let time = |seconds, nanoseconds: i64| Timespec {
         seconds,
@@ -155,10 +157,7 @@ fn metadata(
         metadata.times.ctime = time(found.ctime(), found.ctime_nsec());
         metadata.times.otime = found.created().map_or(mtime, since_1970);
     }
-    if !is_link {
-        metadata.xattrs = xattrs(path, is_top).with_context(|| cannot_read(path))?;
-    }
-    Ok(metadata)
+    metadata
 }
 
 fn since_1970(time: std::time::SystemTime) -> Timespec {
@@ -171,40 +170,63 @@ fn since_1970(time: std::time::SystemTime) -> Timespec {
     }
 }
 
-/// All attributes that the user may see; none where the filesystem has none.
-fn xattrs(path: &Path, follow: bool) -> std::io::Result<Vec<(Bytes, Bytes)>> {
-    // Linux lists and takes no more (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
-    let mut buffer = vec![0; 64 * 1024];
-    let len = match if follow {
-        rustix::fs::listxattr(path, &mut buffer[..])
-    } else {
-        rustix::fs::llistxattr(path, &mut buffer[..])
-    } {
-        Ok(len) => len,
-        Err(Errno::NOTSUP | Errno::NOSYS) => 0,
-        Err(errno) => return Err(errno.into()),
-    };
-    if len == 0 {
-        return Ok(Vec::new());
+/// Reads extended attributes: all that the user may see, none where the filesystem has none.
+struct Xattrs {
+    /// Linux lists and takes no more than this has room for (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+    buffer: Vec<u8>,
+}
+
+impl Xattrs {
+    fn new() -> Self {
+        let buffer = vec![0; 64 * 1024];
+        Self { buffer }
     }
-    let names = buffer.get(..len).unwrap_or_default().to_vec();
-    let names = names
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty());
-    let mut xattrs = Vec::new();
-    for name in names {
-        let len = match if follow {
-            rustix::fs::getxattr(path, name, &mut buffer[..])
-        } else {
-            rustix::fs::lgetxattr(path, name, &mut buffer[..])
-        } {
-            Ok(len) => len,
-            // It has gone meanwhile, or is listed and cannot be had.
-            Err(Errno::NODATA | Errno::NOTSUP) => continue,
-            Err(errno) => return Err(errno.into()),
+
+    /// Those of an open file.
+    fn of_file(&mut self, file: &File) -> std::io::Result<Vec<(Bytes, Bytes)>> {
+        self.read(
+            |list| rustix::fs::flistxattr(file, list),
+            |name, value| rustix::fs::fgetxattr(file, name, value),
+        )
+    }
+
+    /// Those of what has a path, or of what a symbolic link there leads to.
+    fn of_path(&mut self, path: &Path, follow: bool) -> std::io::Result<Vec<(Bytes, Bytes)>> {
+        if follow {
+            return self.read(
+                |list| rustix::fs::listxattr(path, list),
+                |name, value| rustix::fs::getxattr(path, name, value),
+            );
+        }
+        self.read(
+            |list| rustix::fs::llistxattr(path, list),
+            |name, value| rustix::fs::lgetxattr(path, name, value),
+        )
+    }
+
+    fn read(
+        &mut self,
+        list: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
+        get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
+    ) -> std::io::Result<Vec<(Bytes, Bytes)>> {
+        let len = match list(&mut self.buffer) {
+            Ok(0) | Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(Vec::new()),
+            len => len?,
         };
-        let value = buffer.get(..len).unwrap_or_default();
-        xattrs.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
+        let names = self.buffer.get(..len).unwrap_or_default().to_vec();
+        let names = names
+            .split(|&byte| byte == 0)
+            .filter(|name| !name.is_empty());
+        let mut xattrs = Vec::new();
+        for name in names {
+            let len = match get(name, &mut self.buffer) {
+                // It has gone meanwhile, or is listed and cannot be had.
+                Err(Errno::NODATA | Errno::NOTSUP) => continue,
+                len => len?,
+            };
+            let value = self.buffer.get(..len).unwrap_or_default();
+            xattrs.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
+        }
+        Ok(xattrs)
     }
-    Ok(xattrs)
 }
