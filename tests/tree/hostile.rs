@@ -6,77 +6,15 @@ use std::path::Path;
 use std::process::Command as Process;
 use std::time::{Duration, Instant};
 
-use btrfs_payload::bytes::Bytes;
-use btrfs_payload::send_stream::{Encode, Reader, Uuid, Version, Writer, command};
-use btrfs_payload::tree::{Flags, Options, TreeError, UnpackOptions, directory_digest};
+use btrfs_payload::send_stream::{Reader, Version, Writer, command};
+use btrfs_payload::tree::{Options, TreeError, UnpackOptions, directory_digest};
 use quickcheck::quickcheck;
 
+use crate::maker::Maker;
 use crate::{JOBS, Read};
 
 /// Longer than anything here takes that does not grow with a number in the stream.
 const SOON: Duration = Duration::from_secs(20);
-
-struct Maker(Writer<Vec<u8>>);
-
-impl Maker {
-    fn new() -> Self {
-        let mut maker = Self(Writer::new(Vec::new(), Version::V2).unwrap());
-        maker.put(command::Subvol {
-            path: "s".into(),
-            uuid: Uuid([1; 16]),
-            ctransid: 1,
-        });
-        maker
-    }
-
-    fn put(&mut self, command: impl Encode) -> &mut Self {
-        self.0.write_command(&command).unwrap();
-        self
-    }
-
-    fn file(&mut self, path: &str) -> &mut Self {
-        let path = Bytes::copy_from_slice(path.as_bytes());
-        self.put(command::MkFile { path, ino: 300 })
-    }
-
-    fn directory(&mut self, path: &str) -> &mut Self {
-        let path = Bytes::copy_from_slice(path.as_bytes());
-        self.put(command::MkDir { path, ino: 300 })
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> &mut Self {
-        let [path, path_to] = [from, to].map(|path| Bytes::copy_from_slice(path.as_bytes()));
-        self.put(command::Rename { path, path_to })
-    }
-
-    fn clone(&mut self, path: &str, to: u64, from: u64, len: u64) -> &mut Self {
-        let path = Bytes::copy_from_slice(path.as_bytes());
-        self.put(command::Clone {
-            file_offset: to,
-            clone_len: len,
-            path: path.clone(),
-            clone_uuid: Uuid([1; 16]),
-            clone_ctransid: 1,
-            clone_path: path,
-            clone_offset: from,
-        })
-    }
-
-    fn symlink(&mut self, path: &str, target: &Path) -> &mut Self {
-        use std::os::unix::ffi::OsStrExt;
-        let path = Bytes::copy_from_slice(path.as_bytes());
-        let path_link = Bytes::copy_from_slice(target.as_os_str().as_bytes());
-        self.put(command::Symlink {
-            path,
-            ino: 301,
-            path_link,
-        })
-    }
-
-    fn stream(self) -> Vec<u8> {
-        self.0.finish().unwrap()
-    }
-}
 
 fn refused(make: impl FnOnce(&mut Maker)) -> String {
     let mut maker = Maker::new();
@@ -291,34 +229,6 @@ fn data_that_was_not_sent_is_missed() {
     let stream = maker.stream();
     let read = Read::new(&[&stream]).unwrap();
     assert!(read.digest().unwrap_err().contains("NotSent"));
-}
-
-#[test]
-fn file_attributes_are_kept_as_is_wished() {
-    let mut maker = Maker::new();
-    maker.file("f").put(command::Fileattr {
-        path: "f".into(),
-        fileattr: 0x102,
-    });
-    let stream = maker.stream();
-    let read = Read::new(&[&stream]).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    for (name, flags) in [("xattr", Flags::Xattr), ("drop", Flags::Drop)] {
-        let mut options = UnpackOptions::default();
-        options.flags = flags;
-        let out = dir.path().join(name);
-        let summary = read.unpack(&[], &out, &options).unwrap();
-        let value = &mut [0_u8; 16][..];
-        let got = rustix::fs::getxattr(out.join("f"), "user.btrfs.flags", &mut *value);
-        match flags {
-            // Filesystems in memory have had them since Linux 6.6 only.
-            Flags::Xattr if summary.left_out.is_empty() => {
-                assert_eq!(&value[..got.unwrap()], b"258")
-            }
-            Flags::Xattr => {}
-            _ => assert!(got.is_err()),
-        }
-    }
 }
 
 /// The commands of a kernel's stream, in any order and number.

@@ -7,8 +7,10 @@
     clippy::indexing_slicing
 )] // helpers fail as tests do
 
+mod attributes;
 mod hostile;
 mod kernel;
+mod maker;
 #[path = "../support/mod.rs"]
 mod support;
 
