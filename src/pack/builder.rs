@@ -10,23 +10,21 @@ use super::check::checked;
 use super::entry::{Metadata, Node, Times};
 use super::error::{EntryFault, PackError};
 use super::file::FileWriter;
-use super::identity::{self, Seekable, stamp};
-use super::names::{Kind, NameId, Names, ROOT};
+use super::identity::{self, Seekable, ino, stamp};
+use super::increment;
+use super::names::{InodeId, Kind, NameId, Names, ROOT};
 use super::node::{check_node, made};
 use super::options::{Identity, Options};
 use super::out::{Out, is_handed_down};
 use super::queue::Queue;
 use super::record::Records;
+use super::temporary::{is_temporary, temporary};
 use super::work::Step;
 use super::write::{Sink, Summary, version};
 use crate::prepare::Preparer;
 use crate::rules::sums::add;
 use crate::rules::xattr::XattrOn;
 use crate::send_stream::{Uuid, WriteError, Writer, command};
-
-/// The inode number of the first file of a subvolume (`BTRFS_FIRST_FREE_OBJECTID` and its top
-/// directory, fs/btrfs/ctree.h). Receivers choose their own.
-const FIRST_INODE: u64 = 256;
 
 /// Permissions of a directory that nobody has added.
 const IMPLIED_MODE: u32 = 0o755;
@@ -51,6 +49,8 @@ pub struct Builder<W> {
     directories: IndexMap<NameId, Late>,
     top: Metadata,
     records: Records,
+    /// In an increment: the times of all inodes.
+    times: Vec<Times>,
     counts: Counts,
     stamp: Option<Stamp<W>>,
     /// Where the stream begins in an output that is stamped.
@@ -131,23 +131,38 @@ impl<W: Write + Send + 'static> Builder<W> {
         Preparer::new(&options.extents)?;
         let writer = Writer::new(output, version(options.plain))?;
         let mut sink = Sink::new(writer, uuid);
+        let mut old = None;
+        if let Some(parent) = &options.parent {
+            if parent.uuid == Uuid::default() || uuid == Some(parent.uuid) {
+                return Err(PackError::ParentUuid(parent.uuid));
+            }
+            let mut tree = increment::open(parent)?;
+            let sector_size = options.extents.target.sector_size;
+            sink.change = Some(increment::begin(parent, &mut tree, sector_size));
+            old = Some(tree);
+        }
         sink.begin(name.clone())?;
+        if let Some(old) = &old {
+            increment::strip_top(&mut sink, old)?;
+        }
         let mut builder = Self {
             out: Out {
                 queue: Queue::start(sink, &options)?,
                 unfinished: None,
+                old,
             },
             names: Names::new(name.len(), options.max_names),
             options,
             directories: IndexMap::new(),
             top: Metadata::new(IMPLIED_MODE),
             records: Records::default(),
+            times: Vec::new(),
             counts: Counts::default(),
             stamp: None,
             start: 0,
         };
         let top = builder.top.clone();
-        builder.records.add(Some(Node::Directory), &top);
+        builder.remember(Some(Node::Directory), &top);
         Ok(builder)
     }
 
@@ -179,13 +194,14 @@ impl<W: Write + Send + 'static> Builder<W> {
             _ => XattrOn::Special,
         };
         let metadata = self.checked(metadata, on).map_err(entry)?;
-        let (path, ino) = self.make(path, Some(node), &metadata)?;
+        let (path, inode) = self.make(path, Some(node), &metadata)?;
         let sum = match node {
             Node::Symlink(_) => &mut self.counts.symlinks,
             _ => &mut self.counts.special,
         };
         add(sum, 1);
-        self.out.command(made(&path, ino, node, metadata.mode))?;
+        self.out
+            .command(made(&path, ino(inode), node, metadata.mode))?;
         let has_mode = !matches!(node, Node::Symlink(_));
         self.out.describe(&path, &metadata, has_mode)?;
         self.out.utimes(path, metadata.times)
@@ -206,19 +222,30 @@ impl<W: Write + Send + 'static> Builder<W> {
         let metadata = self
             .checked(metadata, XattrOn::File)
             .map_err(|fault| of_entry(path, fault))?;
-        let (path, ino) = self.make(path, None, &metadata)?;
+        let replaced = self.counts.replaced;
+        let (path, inode) = self.make(path, None, &metadata)?;
+        self.out.unfinished = Some(path.clone());
+        // Something may have been written under the name before.
+        let is_second =
+            self.out.old.is_none() && (self.counts.replaced != replaced || is_temporary(&path));
+        let moves_to = is_second.then(|| path.clone());
+        let path = match is_second {
+            true => self.temporary(inode),
+            false => path,
+        };
         add(&mut self.counts.files, 1);
         self.out.command(command::MkFile {
             path: path.clone(),
-            ino,
+            ino: ino(inode),
         })?;
-        self.out.unfinished = Some(path.clone());
         let sector_size = self.options.extents.target.sector_size;
         let extent_size = self.options.extents.extent_size;
         Ok(FileWriter::new(
             &mut self.out,
             path,
+            moves_to,
             metadata,
+            inode,
             sector_size,
             extent_size,
         ))
@@ -243,6 +270,13 @@ impl<W: Write + Send + 'static> Builder<W> {
             self.out.xattrs(&path, directory.handed_down)?;
             self.out.utimes(path, directory.times)?;
         }
+        let mut sink = self.out.queue.finish()?;
+        let mut changes = None;
+        if let Some(old) = &mut self.out.old {
+            let (names, records) = (&self.names, &self.records);
+            let made = increment::finish(&mut sink, old, names, records, &self.times)?;
+            changes = Some(made);
+        }
         let Sink {
             writer,
             places,
@@ -250,7 +284,7 @@ impl<W: Write + Send + 'static> Builder<W> {
             uuid,
             contents,
             ..
-        } = self.out.queue.finish()?;
+        } = sink;
         let Counts {
             directories,
             files,
@@ -273,11 +307,14 @@ impl<W: Write + Send + 'static> Builder<W> {
             implied_directories,
             replaced,
             xattrs_left_out,
-            data: sums.with_holes(),
+            data: sums.with_holes(changes.map_or(0, |changes| changes.unchanged_bytes)),
+            changes,
             stream_bytes,
         };
         if let (Some(stamp), Some(places)) = (self.stamp, places) {
-            summary.uuid = identity::uuid(&self.options.subvolume, &summary.digest);
+            let parent = self.options.parent.as_ref();
+            let parent = parent.map(|parent| (parent.uuid, parent.ctransid));
+            summary.uuid = identity::uuid(&self.options.subvolume, &summary.digest, parent);
             let plain = self.options.plain;
             stamp(&mut output, self.start, &places, summary.uuid, plain)?;
         }
@@ -301,13 +338,13 @@ impl<W: Write + Send + 'static> Builder<W> {
     }
 
     /// Makes room for something new under a path: its directories are there, what had the name
-    /// is gone. Returns the path in its plain form, and an inode number.
+    /// is gone. Returns the path in its plain form, and the inode.
     fn make(
         &mut self,
         path: &[u8],
         node: Option<Node<'_>>,
         metadata: &Metadata,
-    ) -> Result<(Bytes, u64), PackError> {
+    ) -> Result<(Bytes, InodeId), PackError> {
         let entry = |fault| of_entry(path, fault);
         let parts = self.names.parts(path).map_err(entry)?;
         let (name, directories) = parts.split_last().ok_or(EntryFault::Top).map_err(entry)?;
@@ -317,7 +354,7 @@ impl<W: Write + Send + 'static> Builder<W> {
         self.make_way(path, &plain, parent, name)?;
         let (_, inode) = self.names.make(parent, name, Kind::Other);
         self.remember(node, metadata);
-        Ok((plain, ino(inode)))
+        Ok((plain, inode))
     }
 
     /// Takes down what is told of the inode made last.
@@ -331,6 +368,10 @@ impl<W: Write + Send + 'static> Builder<W> {
         self.names
             .remember(of_xattrs.fold(target, usize::saturating_add));
         self.records.add(node, metadata);
+        if self.out.old.is_some() {
+            self.names.remember(increment::MORE_BYTES);
+            self.times.push(metadata.times);
+        }
     }
 
     /// Takes away what has the name, unless that is a directory.
@@ -350,8 +391,24 @@ impl<W: Write + Send + 'static> Builder<W> {
                 self.out.command(command::Unlink {
                     path: plain.clone(),
                 })?;
-                self.out.step(Step::Forget, 0)
+                match self.out.old {
+                    // Until the end it is only hidden.
+                    Some(_) => Ok(()),
+                    None => self.out.step(Step::Forget, 0),
+                }
             }
+        }
+    }
+
+    /// A name at the top that nothing has, for as long as a file is being written.
+    fn temporary(&self, inode: InodeId) -> Bytes {
+        let is_free = |name: &[u8]| self.names.look(ROOT, name).is_none();
+        temporary(ino(inode), is_free)
+    }
+
+    fn set_times(&mut self, inode: InodeId, times: Times) {
+        if let Some(old) = self.times.get_mut(inode as usize) {
+            *old = times;
         }
     }
 
@@ -382,12 +439,14 @@ impl<W: Write + Send + 'static> Builder<W> {
         let parts = self.names.parts(path).map_err(entry)?;
         let Some((name, directories)) = parts.split_last() else {
             self.records.replace(0, &metadata);
+            self.set_times(0, metadata.times);
             self.top = metadata;
             return Ok(());
         };
         let parent = self.directory(path, directories)?;
         let plain = Bytes::from(parts.join(&b'/'));
         if let Some((id, Kind::Directory, inode)) = self.names.look(parent, name) {
+            self.set_times(inode, metadata.times);
             for (xattr_name, _) in self.records.replace(inode, &metadata) {
                 let is_late = is_handed_down(&xattr_name);
                 if !is_late && metadata.xattrs.iter().all(|(name, _)| *name != xattr_name) {
@@ -478,8 +537,4 @@ fn of_entry(path: &[u8], fault: EntryFault) -> PackError {
         path: Bytes::copy_from_slice(path),
         fault,
     }
-}
-
-fn ino(inode: u32) -> u64 {
-    FIRST_INODE.saturating_add(inode.into())
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::work::Made;
+use super::work::Piece;
 use crate::tree::digest::PieceDigest;
 
 /// Pieces that are remembered: as many as a hash table with 2^19 slots takes. They stand for 56 GiB
@@ -22,32 +22,54 @@ pub(super) struct Place {
     pub(super) path: Bytes,
     /// Offset in the file, bytes.
     pub(super) offset: u64,
+    /// The file is one of the parent.
+    pub(super) of_parent: bool,
 }
 
 /// The index.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pieces: HashMap<(u64, PieceDigest), (u32, u64)>,
-    /// Paths of files that have pieces, in the order of the stream.
-    files: Vec<Bytes>,
+    /// Paths of files that have pieces, in the order of the stream, and whether they are of the parent.
+    files: Vec<(Bytes, bool)>,
 }
 
 impl Known {
     /// Where the stream has such data already; remembers it otherwise.
-    pub(super) fn place(&mut self, made: &Made) -> Option<Place> {
-        let key = (made.len, made.fingerprint?);
-        if let Some(&(file, offset)) = self.pieces.get(&key) {
-            let path = self.files.get(file as usize)?.clone();
-            return Some(Place { path, offset });
+    pub(super) fn place(&mut self, piece: &Piece) -> Option<Place> {
+        let fingerprint = piece.fingerprint?;
+        if let Some(&(file, offset)) = self.pieces.get(&(piece.len, fingerprint)) {
+            let (path, of_parent) = self.files.get(file as usize)?.clone();
+            return Some(Place {
+                path,
+                offset,
+                of_parent,
+            });
         }
-        if self.pieces.len() < MAX_PIECES {
-            if self.files.last() != Some(&made.path) {
-                self.files.push(made.path.clone());
-            }
-            let file = u32::try_from(self.files.len().saturating_sub(1)).ok()?;
-            self.pieces.insert(key, (file, made.offset));
-        }
+        let here = Place {
+            path: piece.path.clone(),
+            offset: piece.offset,
+            of_parent: false,
+        };
+        self.remember(piece.len, fingerprint, &here);
         None
+    }
+
+    /// Remembers where data is, while there is room.
+    pub(super) fn remember(&mut self, len: u64, fingerprint: PieceDigest, place: &Place) {
+        if self.pieces.len() >= MAX_PIECES {
+            return;
+        }
+        let is_last = |(path, of_parent): &(Bytes, bool)| {
+            (path, *of_parent) == (&place.path, place.of_parent)
+        };
+        if !self.files.last().is_some_and(is_last) {
+            self.files.push((place.path.clone(), place.of_parent));
+        }
+        if let Ok(file) = u32::try_from(self.files.len().saturating_sub(1)) {
+            let piece = self.pieces.entry((len, fingerprint));
+            piece.or_insert((file, place.offset));
+        }
     }
 
     /// Nothing can be cloned any more from what there was.

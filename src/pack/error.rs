@@ -6,7 +6,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::prepare::PrepareError;
-use crate::send_stream::{EncodeError, WriteError};
+use crate::send_stream::{EncodeError, Uuid, WriteError};
+use crate::tree::TreeError;
 
 /// Why a tree cannot be packed. After [`PackError::Entry`] the builder goes on as if the entry had
 /// never come; after anything else the stream cannot be finished.
@@ -27,6 +28,18 @@ pub enum PackError {
     /// The options cannot be met.
     #[error(transparent)]
     Options(#[from] PrepareError),
+    /// The data of the parent cannot be had.
+    #[error("the parent: {}", path.escape_ascii())]
+    Parent {
+        /// The file, by a path of it in the parent; empty where it is about the whole tree.
+        path: Bytes,
+        /// Why.
+        #[source]
+        source: TreeError,
+    },
+    /// Receivers find a parent by its UUID: it has none, or the increment is to have the same.
+    #[error("an increment needs a parent with a UUID, and one of its own; both have {0}")]
+    ParentUuid(Uuid),
     /// The output failed; how much of the stream it has is unknown.
     #[error("writing the send stream failed")]
     Output(#[from] io::Error),

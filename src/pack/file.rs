@@ -1,14 +1,19 @@
 //! The content of a file, as it comes.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::entry::Metadata;
 use super::error::{EntryFault, PackError};
+use super::identity::ino;
+use super::increment::{Base, Begin};
+use super::names::InodeId;
 use super::out::Out;
 use super::work::{Data, Step};
 use crate::rules::limits::{MAX_FILE_SIZE, u64_of};
+use crate::send_stream::command;
 use crate::tree::digest::PIECE;
 
 /// Takes the content of a file that has just been added: what is written to it, front to back, and
@@ -18,6 +23,10 @@ use crate::tree::digest::PIECE;
 pub struct FileWriter<'a, W> {
     out: &'a mut Out<W>,
     path: Bytes,
+    /// The name that it gets in the end, where that is another one. `btrfs receive` keeps the file open
+    /// that it wrote last, and knows it by its path: a file that takes the place of another one under
+    /// its name is not to be written there.
+    moves_to: Option<Bytes>,
     metadata: Metadata,
     /// Data that is not on its way yet; it begins at `start` in the file, which is a multiple of the
     /// sector size.
@@ -25,6 +34,11 @@ pub struct FileWriter<'a, W> {
     start: u64,
     sector_size: u64,
     extent_size: usize,
+    inode: InodeId,
+    /// The size that it will have, where that is known, bytes.
+    expected: Option<u64>,
+    /// In an increment: what it is compared with, when it has begun.
+    base: Option<Option<Arc<Base>>>,
 }
 
 impl<W> std::fmt::Debug for FileWriter<'_, W> {
@@ -56,19 +70,58 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
     pub(super) fn new(
         out: &'a mut Out<W>,
         path: Bytes,
+        moves_to: Option<Bytes>,
         metadata: Metadata,
+        inode: InodeId,
         sector_size: u32,
         extent_size: usize,
     ) -> Self {
         Self {
             out,
             path,
+            moves_to,
             metadata,
             buffer: Vec::new(),
             start: 0,
             sector_size: sector_size.into(),
             extent_size,
+            inode,
+            expected: None,
+            base: None,
         }
+    }
+
+    /// Says how long the file will be, before anything of it comes, bytes. An increment finds files
+    /// that have been moved by that; where it turns out not to be so, nothing is wrong but the
+    /// increment may be larger.
+    pub fn expect(&mut self, size: u64) {
+        self.expected = Some(size);
+    }
+
+    /// In an increment: finds what the file is compared with.
+    fn begin(&mut self) -> Result<Option<Arc<Base>>, PackError> {
+        let Some(old) = self.out.old.as_mut() else {
+            return Ok(None);
+        };
+        if let Some(base) = &self.base {
+            return Ok(base.clone());
+        }
+        let mtime = self.metadata.times.mtime;
+        let base = old.base(&self.path, mtime, self.expected, self.inode);
+        let base = base.map(Arc::new);
+        let path = match &base {
+            Some(base) if base.is_in_place() => self.path.clone(),
+            _ => old.temporary(|_| true),
+        };
+        let begin = Begin {
+            path: path.clone(),
+            ino: ino(self.inode),
+            base: base.clone(),
+        };
+        self.path = path;
+        self.base = Some(base.clone());
+        self.out.step(Step::Begin(begin), 0)?;
+        Ok(base)
     }
 
     /// Goes on with so many zero bytes. Whole sectors of them become a hole.
@@ -90,7 +143,12 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
         let whole = left.saturating_sub(rest);
         if whole > 0 {
             self.send()?;
-            self.start = self.start.saturating_add(whole);
+            let end = self.start.saturating_add(whole);
+            if let Some(base) = self.begin()? {
+                let range = self.start..end;
+                self.out.step(Step::Hole { range, base }, 0)?;
+            }
+            self.start = end;
         }
         self.zeroes(rest)
     }
@@ -144,10 +202,15 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
     /// When packing has failed.
     pub fn finish(mut self) -> Result<(), PackError> {
         let size = self.size();
+        if self.start == 0 {
+            self.expected = Some(size);
+        }
         self.send_as(true)?;
+        self.begin()?;
         let Self {
             out,
-            path,
+            mut path,
+            moves_to,
             metadata,
             ..
         } = self;
@@ -156,6 +219,14 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
             size,
         };
         out.step(end, 0)?;
+        if let Some(path_to) = moves_to {
+            let from = std::mem::replace(&mut path, path_to.clone());
+            out.command(command::Rename {
+                path: from,
+                path_to,
+            })?;
+            out.step(Step::Forget, 0)?;
+        }
         let late = out.describe(&path, &metadata, true)?;
         out.xattrs(&path, late)?;
         out.utimes(path, metadata.times)?;
@@ -190,6 +261,7 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let base = self.begin()?;
         let mut bytes = std::mem::take(&mut self.buffer);
         // Many short files are on their way at a time.
         bytes.shrink_to_fit();
@@ -203,6 +275,7 @@ impl<'a, W: Write + Send + 'static> FileWriter<'a, W> {
             offset,
             bytes,
             is_piece,
+            base,
         };
         self.out.step(Step::Data(data), len)
     }

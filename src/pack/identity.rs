@@ -5,16 +5,33 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use sha2::{Digest, Sha256};
 
 use super::error::PackError;
+use super::names::InodeId;
 use crate::rules::limits::u64_of;
 use crate::send_stream::format::COMMAND_HEADER_LEN;
 use crate::send_stream::{Command, RawCommand, Reader, Uuid, Version};
 use crate::tree::digest::TreeDigest;
 
+/// The inode number of the first file of a subvolume (`BTRFS_FIRST_FREE_OBJECTID` and its top
+/// directory, fs/btrfs/ctree.h). Receivers choose their own.
+const FIRST_INODE: u64 = 256;
+
+pub(super) fn ino(inode: InodeId) -> u64 {
+    FIRST_INODE.saturating_add(inode.into())
+}
+
 /// The UUID of a tree in a subvolume of this name: of version 8 (RFC 9562, section 5.8), whose other
-/// bits are the maker's.
-pub(super) fn uuid(subvolume: &[u8], tree: &TreeDigest) -> Uuid {
+/// bits are the maker's. That of an increment is also made from what its parent is known by: a tree
+/// that is again what it was is another subvolume.
+pub(super) fn uuid(subvolume: &[u8], tree: &TreeDigest, parent: Option<(Uuid, u64)>) -> Uuid {
     let mut hasher = Sha256::new();
-    hasher.update(b"btrfs-payload pack 1\n");
+    match parent {
+        None => hasher.update(b"btrfs-payload pack 1\n"),
+        Some((parent, ctransid)) => {
+            hasher.update(b"btrfs-payload increment 1\n");
+            hasher.update(parent.0);
+            hasher.update(ctransid.to_le_bytes());
+        }
+    }
     hasher.update(tree.0);
     hasher.update(subvolume);
     let digest: [u8; 32] = hasher.finalize().into();
@@ -76,6 +93,10 @@ fn stamped(command: Command, uuid: Uuid) -> Command {
         Command::Subvol(mut subvolume) => {
             subvolume.uuid = uuid;
             subvolume.into()
+        }
+        Command::Snapshot(mut snapshot) => {
+            snapshot.uuid = uuid;
+            snapshot.into()
         }
         Command::Clone(mut clone) => {
             clone.clone_uuid = uuid;

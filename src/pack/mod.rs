@@ -5,6 +5,8 @@
 //! in the right order, owners before capabilities, times last. Contents become compressed
 //! extents on many threads; what is there twice is cloned.
 //!
+//! With a [`Parent`] the stream is an increment: what that has is not sent again.
+//!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::io::{Cursor, Write};
@@ -26,7 +28,8 @@
 //!
 //! From bottom to top: `entry` and `error` (what is added, why it cannot be), `check` and `node`
 //! (metadata and nodes as a stream has them), `names` (what is there already), `record` (what is told of them in the digest), `work` (what threads make of data), `dedupe` (content that is there already),
-//! `identity` (the UUID of what was packed), `write` (the stream, in order), `queue` and `out` (the
+//! `identity` (the UUID of what was packed), `temporary` (names for a while), `increment` (the difference
+//! from a parent), `write` (the stream, in order), `queue` and `out` (the
 //! way to the threads), `file` and `builder` (the face).
 
 mod builder;
@@ -36,6 +39,7 @@ mod entry;
 mod error;
 mod file;
 mod identity;
+mod increment;
 mod names;
 mod node;
 mod options;
@@ -44,6 +48,7 @@ mod queue;
 mod record;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 mod regular;
+mod temporary;
 mod work;
 mod write;
 
@@ -51,6 +56,7 @@ pub use builder::Builder;
 pub use entry::{Metadata, Node, Times};
 pub use error::{EntryFault, PackError};
 pub use file::FileWriter;
+pub use increment::Parent;
 pub use names::BYTES_PER_NAME;
 pub use options::{Identity, Options};
-pub use write::{Summary, Sums};
+pub use write::{Changes, Summary, Sums};

@@ -270,6 +270,31 @@ impl Names {
         }
     }
 
+    /// Longest path, bytes.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// All numbers of names, also of those that have gone. What is in a directory has its number
+    /// after it.
+    pub(super) fn ids(&self) -> std::ops::Range<NameId> {
+        0..u32::try_from(self.entries.len()).unwrap_or(NameId::MAX)
+    }
+
+    /// The directory that a name is in, the name and what has it; `None` where it has gone.
+    pub(super) fn entry(&self, id: NameId) -> Option<(NameId, &[u8], Kind, InodeId)> {
+        let (key, entry) = self.entries.get_index(id as usize)?;
+        let (kind, inode) = (*entry)?;
+        Some((key.parent, &key.name, kind, inode))
+    }
+
+    /// Whether an inode has a name.
+    pub(super) fn is_alive(&self, inode: InodeId) -> bool {
+        self.links
+            .get(inode as usize)
+            .is_some_and(|&links| links > 0)
+    }
+
     /// The path of a name.
     pub(super) fn path(&self, id: NameId) -> Bytes {
         let mut parts = Vec::new();

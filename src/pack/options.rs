@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
+use super::increment::Parent;
 use crate::prepare;
 use crate::rules::Codec;
 use crate::send_stream::{Timespec, Uuid};
@@ -30,6 +31,8 @@ pub struct Options {
     pub subvolume: Bytes,
     /// Its UUID.
     pub identity: Identity,
+    /// What the stream is an increment on; without one it is a full stream.
+    pub parent: Option<Parent>,
     /// Codecs, levels and the filesystem. Zeroes become holes.
     pub extents: prepare::Options,
     /// A stream of version 1, with all data in plain writes: larger, and smaller once a
@@ -57,6 +60,7 @@ impl Options {
         Self {
             subvolume: subvolume.into(),
             identity: Identity::default(),
+            parent: None,
             extents: prepare::Options::new(Codec::Zstd, prepare::Level::Default),
             plain: false,
             dedupe: true,

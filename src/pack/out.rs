@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::entry::{Metadata, Times};
 use super::error::PackError;
+use super::increment::Old;
 use super::queue::Queue;
 use super::work::Step;
 use crate::rules::xattr;
@@ -17,6 +18,8 @@ pub(super) struct Out<W> {
     pub(super) queue: Queue<W>,
     /// A file whose content has begun.
     pub(super) unfinished: Option<Bytes>,
+    /// The parent of an increment. What is said of names is left for the end then.
+    pub(super) old: Option<Old>,
 }
 
 impl<W: Write + Send + 'static> Out<W> {
@@ -75,6 +78,9 @@ impl<W: Write + Send + 'static> Out<W> {
     }
 
     pub(super) fn command(&mut self, command: impl Into<Command>) -> Result<(), PackError> {
+        if self.old.is_some() {
+            return Ok(());
+        }
         let command = command.into();
         let weight = match &command {
             Command::SetXattr(set) => set.xattr_data.len(),

@@ -49,6 +49,7 @@ impl<W: Write + Send + 'static> Queue<W> {
                     preparer,
                     target: extents.target,
                     dedupe,
+                    last_read: None,
                 };
                 Ok(move |steps| worker.work(steps))
             };

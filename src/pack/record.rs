@@ -17,7 +17,7 @@ pub(super) struct FileContent {
 
 /// What an inode is.
 #[derive(Debug)]
-enum Kind {
+pub(super) enum Kind {
     Directory,
     /// The number of the file: contents come in this order.
     File(u32),
@@ -30,13 +30,13 @@ enum Kind {
 
 /// An inode.
 #[derive(Debug)]
-struct Record {
-    kind: Kind,
-    mode: u16,
-    uid: u32,
-    gid: u32,
+pub(super) struct Record {
+    pub(super) kind: Kind,
+    pub(super) mode: u16,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
     mtime: Timespec,
-    xattrs: Box<[(Bytes, Bytes)]>,
+    pub(super) xattrs: Box<[(Bytes, Bytes)]>,
 }
 
 /// Inodes by their numbers.
@@ -71,6 +71,19 @@ impl Records {
             Some(old) => std::mem::replace(old, record(Kind::Directory, metadata)).xattrs,
             None => Box::default(),
         }
+    }
+
+    /// How many inodes there are.
+    pub(super) fn len(&self) -> InodeId {
+        u32::try_from(self.records.len()).unwrap_or(InodeId::MAX)
+    }
+
+    pub(super) fn get(&self, inode: InodeId) -> Option<&Record> {
+        self.records.get(inode as usize)
+    }
+
+    pub(super) fn kind(&self, inode: InodeId) -> Option<&Kind> {
+        self.get(inode).map(|record| &record.kind)
     }
 
     /// The digest of the tree.
@@ -116,6 +129,21 @@ impl Records {
             }
         });
         tree.finish()
+    }
+}
+
+impl Record {
+    /// As it was added; `None` for a file.
+    pub(super) fn node(&self) -> Option<Node<'_>> {
+        Some(match &self.kind {
+            Kind::File(_) => return None,
+            Kind::Directory => Node::Directory,
+            Kind::Symlink(target) => Node::Symlink(target),
+            &Kind::CharDevice(major, minor) => Node::CharDevice { major, minor },
+            &Kind::BlockDevice(major, minor) => Node::BlockDevice { major, minor },
+            Kind::Fifo => Node::Fifo,
+            Kind::Socket => Node::Socket,
+        })
     }
 }
 

@@ -19,6 +19,7 @@ impl<W: Write + Send + 'static> FileWriter<'_, W> {
     /// As [`FileWriter::copy`]; also where the file has become shorter than it was.
     pub fn copy_file(&mut self, file: &File) -> io::Result<u64> {
         let size = seek(file, SeekFrom::End(0))?;
+        self.expect(size);
         let mut at = 0;
         while at < size {
             let end = end_of_data(file, at, size)?;

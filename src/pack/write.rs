@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::dedupe::{Known, Place};
 use super::error::PackError;
+use super::increment::Change;
 use super::record::FileContent;
-use super::work::{Digest, Done, Made, Step};
+use super::work::{Digest, Done, Piece, Step};
 use crate::extent::Content;
 use crate::rules::sums::add;
 use crate::send_stream::{Attribute, Command, Uuid, Version, Writer, command};
@@ -18,7 +19,7 @@ pub(super) const CTRANSID: u64 = 1;
 
 /// Bytes that one `CLONE` has at the most, as no extent that Linux clones has more
 /// (`BTRFS_MAX_EXTENT_SIZE`, fs/btrfs/fs.h).
-const LONGEST_CLONE: u64 = 128 << 20;
+pub(super) const LONGEST_CLONE: u64 = 128 << 20;
 
 /// Sums of what was packed. Lengths are bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub struct Summary {
     /// What became of data.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub data: Sums,
+    /// Of an increment: what it changes.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub changes: Option<Changes>,
     /// The stream.
     pub stream_bytes: u64,
 }
@@ -76,6 +80,26 @@ pub struct Sums {
     pub plain_bytes: u64,
 }
 
+/// What an increment changes. Each name of the new tree is counted once, and those that have gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Changes {
+    /// Names of which nothing has changed.
+    pub unchanged: u64,
+    /// Names whose files have other content, metadata or entries, or are others.
+    pub changed: u64,
+    /// Names that were not there.
+    pub new: u64,
+    /// Names that are no longer there.
+    pub deleted: u64,
+    /// Names of what had another one. What is in a directory that has been renamed is not counted
+    /// here.
+    pub renamed: u64,
+    /// Bytes of files that stay as they are.
+    pub unchanged_bytes: u64,
+}
+
 /// What goes on the stream.
 #[derive(Debug)]
 pub(super) struct Sink<W> {
@@ -93,15 +117,19 @@ pub(super) struct Sink<W> {
     pending: Option<command::Clone>,
     /// Where the last data of the present file ends, bytes.
     end_of_data: u64,
+    /// An increment.
+    pub(super) change: Option<Change>,
     /// The end has come.
     pub(super) complete: bool,
 }
 
 impl Sums {
     /// What is in no form in the stream is in holes.
-    pub(super) fn with_holes(mut self) -> Self {
-        self.hole_bytes = [self.encoded_bytes, self.plain_bytes, self.cloned_bytes]
+    pub(super) fn with_holes(mut self, unchanged: u64) -> Self {
+        let told = [self.encoded_bytes, self.plain_bytes, self.cloned_bytes];
+        self.hole_bytes = told
             .into_iter()
+            .chain([unchanged])
             .fold(self.data_bytes, u64::saturating_sub);
         self
     }
@@ -119,24 +147,52 @@ impl<W: Write> Sink<W> {
             content: ContentHasher::new(),
             pending: None,
             end_of_data: 0,
+            change: None,
             complete: false,
         }
     }
 
     /// Begins the subvolume.
     pub(super) fn begin(&mut self, subvolume: Bytes) -> Result<(), PackError> {
-        let begin = Command::from(command::Subvol {
-            path: subvolume,
-            uuid: self.uuid,
-            ctransid: CTRANSID,
-        });
+        let (path, uuid, ctransid) = (subvolume, self.uuid, CTRANSID);
+        let begin: Command = match &self.change {
+            None => command::Subvol {
+                path,
+                uuid,
+                ctransid,
+            }
+            .into(),
+            Some(parent) => command::Snapshot {
+                path,
+                uuid,
+                ctransid,
+                clone_uuid: parent.uuid,
+                clone_ctransid: parent.ctransid,
+            }
+            .into(),
+        };
         self.command(&begin)
     }
 
     /// What a thread has made.
     pub(super) fn take(&mut self, done: Vec<Done>) -> Result<(), PackError> {
         done.into_iter().try_for_each(|done| match done {
-            Done::Data(made) => self.data(made),
+            Done::Data(made) => {
+                self.hash(made.piece.offset, &made.digest);
+                match self.change {
+                    None => self.piece(made.piece),
+                    Some(_) => self.new_piece(made.piece),
+                }
+            }
+            Done::Compared {
+                offset,
+                digest,
+                parts,
+            } => {
+                self.hash(offset, &digest);
+                self.compared(parts)
+            }
+            Done::Step(Step::Begin(begin)) => self.begin_file(begin),
             Done::Step(Step::Command(command)) => self.command(&command),
             Done::Step(Step::EndOfFile { path, size }) => self.end_of_file(path, size),
             Done::Step(Step::Forget) => {
@@ -148,18 +204,22 @@ impl<W: Write> Sink<W> {
                 self.end_clone()
             }
             // Workers leave none.
-            Done::Step(Step::Data(_)) => Ok(()),
+            Done::Step(Step::Data(_) | Step::Hole { .. }) => Ok(()),
         })
     }
 
-    fn command(&mut self, command: &Command) -> Result<(), PackError> {
+    pub(super) fn command(&mut self, command: &Command) -> Result<(), PackError> {
         self.end_clone()?;
         self.put(command)
     }
 
     /// Writes a command, and remembers where where it names the UUID.
     fn put(&mut self, command: &Command) -> Result<(), PackError> {
-        let names_uuid = matches!(command, Command::Subvol(_) | Command::Clone(_));
+        let names_uuid = match command {
+            Command::Subvol(_) | Command::Snapshot(_) => true,
+            Command::Clone(clone) => clone.clone_uuid == self.uuid,
+            _ => false,
+        };
         if let Some(places) = self.places.as_mut().filter(|_| names_uuid) {
             places.push(self.writer.position());
         }
@@ -176,36 +236,40 @@ impl<W: Write> Sink<W> {
         Ok(self.writer.write_command(command)?)
     }
 
-    fn data(&mut self, made: Made) -> Result<(), PackError> {
-        match &made.digest {
-            Digest::Piece(Some(digest)) => self.content.piece(made.offset, *digest),
+    /// What data at an offset of the present file, bytes, does to the digest of its content.
+    pub(super) fn hash(&mut self, offset: u64, digest: &Digest) {
+        match digest {
+            Digest::Piece(Some(digest)) => self.content.piece(offset, *digest),
             Digest::Piece(None) => {}
-            Digest::Part(data) => self.content.update(made.offset, data),
+            Digest::Part(data) => self.content.update(offset, data),
         }
-        if made.content == Content::Hole {
+    }
+
+    pub(super) fn piece(&mut self, piece: Piece) -> Result<(), PackError> {
+        if piece.content == Content::Hole {
             return Ok(());
         }
-        self.end_of_data = made.offset.saturating_add(made.len);
-        if let Some(place) = self.known.place(&made) {
-            add(&mut self.sums.cloned_bytes, made.len);
-            return self.clone(&made, place);
+        self.end_of_data = piece.offset.saturating_add(piece.len);
+        if let Some(place) = self.known.place(&piece) {
+            add(&mut self.sums.cloned_bytes, piece.len);
+            return self.clone(&piece.path, piece.offset, piece.len, place);
         }
         self.end_clone()?;
         let sums = &mut self.sums;
-        match made.content {
+        match piece.content {
             Content::Encoded(extent) => {
                 add(&mut sums.encoded, 1);
-                add(&mut sums.encoded_bytes, made.len);
+                add(&mut sums.encoded_bytes, piece.len);
                 add(
                     &mut sums.payload_bytes,
                     u64::try_from(extent.payload().len()).unwrap_or(u64::MAX),
                 );
                 self.writer
-                    .write_encoded(&made.path, made.offset, &extent)?;
+                    .write_encoded(&piece.path, piece.offset, &extent)?;
             }
             Content::Plain(data) => {
-                add(&mut sums.plain_bytes, made.len);
-                self.writer.write_data(&made.path, made.offset, &data)?;
+                add(&mut sums.plain_bytes, piece.len);
+                self.writer.write_data(&piece.path, piece.offset, &data)?;
             }
             Content::Hole => {}
         }
@@ -213,33 +277,44 @@ impl<W: Write> Sink<W> {
     }
 
     /// Clones a piece, together with what came before where that is cloned from before there.
-    fn clone(&mut self, made: &Made, from: Place) -> Result<(), PackError> {
+    pub(super) fn clone(
+        &mut self,
+        path: &Bytes,
+        offset: u64,
+        len: u64,
+        from: Place,
+    ) -> Result<(), PackError> {
+        let (clone_uuid, clone_ctransid) = match &self.change {
+            Some(parent) if from.of_parent => (parent.uuid, parent.ctransid),
+            _ => (self.uuid, CTRANSID),
+        };
         if let Some(clone) = &mut self.pending {
             let end = |offset: u64| offset.checked_add(clone.clone_len);
-            if clone.path == made.path
+            if clone.path == *path
                 && clone.clone_path == from.path
-                && end(clone.file_offset) == Some(made.offset)
+                && clone.clone_uuid == clone_uuid
+                && end(clone.file_offset) == Some(offset)
                 && end(clone.clone_offset) == Some(from.offset)
-                && clone.clone_len.saturating_add(made.len) <= LONGEST_CLONE
+                && clone.clone_len.saturating_add(len) <= LONGEST_CLONE
             {
-                clone.clone_len = clone.clone_len.saturating_add(made.len);
+                clone.clone_len = clone.clone_len.saturating_add(len);
                 return Ok(());
             }
         }
         self.end_clone()?;
         self.pending = Some(command::Clone {
-            file_offset: made.offset,
-            clone_len: made.len,
-            path: made.path.clone(),
-            clone_uuid: self.uuid,
-            clone_ctransid: CTRANSID,
+            file_offset: offset,
+            clone_len: len,
+            path: path.clone(),
+            clone_uuid,
+            clone_ctransid,
             clone_path: from.path,
             clone_offset: from.offset,
         });
         Ok(())
     }
 
-    fn end_clone(&mut self) -> Result<(), PackError> {
+    pub(super) fn end_clone(&mut self) -> Result<(), PackError> {
         match self.pending.take() {
             Some(clone) => self.put(&clone.into()),
             None => Ok(()),
@@ -255,6 +330,9 @@ impl<W: Write> Sink<W> {
             digest: content.finish(),
         });
         add(&mut self.sums.data_bytes, size);
+        if self.change.is_some() {
+            return self.end_changed_file(size);
+        }
         if self.end_of_data != size {
             self.writer
                 .write_command(&command::Truncate { path, size })?;

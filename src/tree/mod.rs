@@ -54,7 +54,9 @@ pub use data::{Content, Extent, Place};
 pub use error::{PathError, TreeError};
 pub use follow::{BYTES_PER_CHANGE, BYTES_PER_EXTENT, BYTES_PER_NAME};
 pub use inode::{Inode, Kind, Times};
+pub(crate) use names::ROOT as TOP;
 pub use names::Tree;
+pub(crate) use read::LastRead;
 pub use read::{Data, ReadAt};
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
 pub use sum::{directory_digest, tree_digest};

@@ -12,10 +12,10 @@ use imbl::OrdMap;
 use super::inode::{Inode, Kind};
 
 /// Number of an inode in this program. They are not used again.
-pub(super) type NodeId = u32;
+pub(crate) type NodeId = u32;
 
 /// The subvolume itself.
-pub(super) const ROOT: NodeId = 0;
+pub(crate) const ROOT: NodeId = 0;
 
 /// Number that the top directory of every subvolume has (`BTRFS_FIRST_FREE_OBJECTID`,
 /// include/uapi/linux/btrfs_tree.h).
@@ -94,7 +94,7 @@ impl Tree {
         self.inode(self.find(path)?)
     }
 
-    pub(super) fn inode(&self, id: NodeId) -> Option<&Arc<Inode>> {
+    pub(crate) fn inode(&self, id: NodeId) -> Option<&Arc<Inode>> {
         self.inodes.get(&id)
     }
 
@@ -105,11 +105,11 @@ impl Tree {
         Some((Arc::make_mut(shared), was_shared))
     }
 
-    pub(super) fn find(&self, path: &[u8]) -> Option<NodeId> {
+    pub(crate) fn find(&self, path: &[u8]) -> Option<NodeId> {
         parts(path).try_fold(ROOT, |at, part| self.child(at, part))
     }
 
-    pub(super) fn child(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
+    pub(crate) fn child(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
         self.names.get(&Looked(directory, name)).copied()
     }
 

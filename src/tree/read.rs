@@ -1,6 +1,7 @@
 //! The data of extents, read from the streams again and decoded.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -41,6 +42,12 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
+impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        T::read_exact_at(self, buffer, offset)
+    }
+}
+
 /// Reads the data of extents, with the inputs that a chain was read from, in their order.
 ///
 /// What it has decoded last is kept: an extent is often shown in several pieces.
@@ -48,8 +55,11 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 pub struct Data<'a, R> {
     sources: &'a [Source],
     inputs: &'a [R],
-    last: Option<(u32, u64, Bytes)>,
+    last: LastRead,
 }
+
+/// What was decoded last: its source, the offset of its command, and all data of that.
+pub(crate) type LastRead = Option<(u32, u64, Bytes)>;
 
 /// Of the same inputs, with nothing decoded yet.
 impl<R> Clone for Data<'_, R> {
@@ -77,6 +87,20 @@ impl<'a, R: ReadAt> Data<'a, R> {
             inputs,
             last: None,
         }
+    }
+
+    /// Of the same inputs as before, with what was decoded last.
+    pub(crate) fn resume(sources: &'a [Source], inputs: &'a [R], last: LastRead) -> Self {
+        Self {
+            sources,
+            inputs,
+            last,
+        }
+    }
+
+    /// What was decoded last.
+    pub(crate) fn into_last(self) -> LastRead {
+        self.last
     }
 
     /// Of no stream: there is no extent to be read.

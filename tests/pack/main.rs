@@ -7,7 +7,9 @@ mod support;
 mod builder;
 #[cfg(feature = "cli")]
 mod hostile;
+mod increment;
 mod kernel;
 #[cfg(feature = "cli")]
 mod program;
+mod random;
 mod work;

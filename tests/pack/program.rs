@@ -488,3 +488,102 @@ fn files_are_labelled_for_selinux() {
         expected.map(|(path, label)| (path.into(), label.into()))
     );
 }
+
+/// A chain of three, as a backup makes it.
+#[test]
+fn increments_are_made_of_directories() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    let stream = |name: &str| directory.path().join(name);
+    fs::create_dir_all(tree.join("docs")).unwrap();
+    fs::write(tree.join("docs/a"), work::noise(300_000)).unwrap();
+    fs::write(tree.join("b"), support::text(100_000)).unwrap();
+    let pack = |to: &str, parents: &[&str], more: &[&str]| {
+        let mut command = program();
+        let input = if more.contains(&"-") {
+            Path::new("-")
+        } else {
+            &tree
+        };
+        command
+            .args(["--format", "json", "pack", "--name", to])
+            .arg(input);
+        for parent in parents {
+            command.arg("--parent").arg(stream(parent));
+        }
+        let more = more.iter().filter(|&&more| more != "-");
+        command
+            .arg("-o")
+            .arg(stream(to))
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let number = |output: &[u8], field: &str| {
+        let text = std::str::from_utf8(output).unwrap();
+        let field = format!("\"{field}\":");
+        let rest = &text[text.find(&field)? + field.len()..];
+        rest[..rest.find([',', '}']).unwrap()].parse::<u64>().ok()
+    };
+    let full = done(pack("sun", &[], &[]));
+    assert_eq!(number(&full, "unchanged"), None);
+    fs::rename(tree.join("docs"), tree.join("papers")).unwrap();
+    fs::write(tree.join("c"), "new").unwrap();
+    let monday = done(pack("mon", &["sun"], &[]));
+    let counts = |output: &[u8]| {
+        ["new", "changed", "renamed", "deleted", "unchanged"].map(|of| number(output, of).unwrap())
+    };
+    assert_eq!(counts(&monday), [1, 0, 1, 0, 2]);
+    fs::remove_file(tree.join("b")).unwrap();
+    let tuesday = done(pack("tue", &["sun", "mon"], &["--jobs", "1"]));
+    assert_eq!(counts(&tuesday), [0, 0, 0, 1, 3]);
+    let digest = |arguments: &[&OsStr]| {
+        let mut command = program();
+        let output = done(
+            command
+                .args(["stream", "digest"])
+                .args(arguments)
+                .output()
+                .unwrap(),
+        );
+        String::from_utf8(output).unwrap()[..64].to_owned()
+    };
+    let chain = ["sun", "mon", "tue"].map(|name| stream(name).into_os_string());
+    let chain: Vec<&OsStr> = chain.iter().map(|path| &path[..]).collect();
+    assert_eq!(
+        digest(&chain),
+        digest(&[OsStr::new("--dir"), tree.as_os_str()])
+    );
+    // The same again, of an archive, on more threads: only the order of names may differ.
+    let before = fs::read(stream("tue")).unwrap();
+    done(pack("tue", &["sun", "mon"], &["--force"]));
+    assert!(fs::read(stream("tue")).unwrap() == before);
+    let archive = stream("tree.tar");
+    tar(&tree, &archive, &["--format=posix"]);
+    let mut of_archive = program();
+    of_archive
+        .args(["pack", "--name", "tar"])
+        .arg(&archive)
+        .arg("--parent")
+        .arg(stream("sun"));
+    done(of_archive.arg("-o").arg(stream("tar")).output().unwrap());
+    let with_archive = [chain[0], stream("tar").as_os_str()].map(OsStr::to_owned);
+    let with_archive: Vec<&OsStr> = with_archive.iter().map(|path| &path[..]).collect();
+    assert_eq!(digest(&with_archive), digest(&chain));
+    // What does not fit together.
+    for (parents, more, expected) in [
+        (&["mon"][..], &[][..], 1),
+        (&["sun", "sun"], &[], 2),
+        (&["tree.tar"], &[], 1),
+        (&["sun"], &["--subvol", "papers"], 2),
+        (&["none"], &[], 2),
+    ] {
+        let output = pack("wrong", parents, more);
+        assert_eq!(
+            output.status.code(),
+            Some(expected),
+            "{parents:?}: {output:?}"
+        );
+        assert!(!stream("wrong").exists());
+    }
+}

@@ -3,11 +3,12 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use btrfs_payload::pack::Parent;
 use btrfs_payload::send_stream::Skip;
 use btrfs_payload::tree::{Chain, Data, Options, ReadAt, Subvolume, TreeError};
 
@@ -88,28 +89,60 @@ impl Reading {
         let mut options = Options::default();
         options.max_memory = self.memory;
         options.max_command_len = usize::try_from(self.max_command_size).unwrap_or(usize::MAX);
-        let mut chain = Chain::new(options);
-        let mut opened = Vec::new();
-        for path in inputs {
-            let mut input = Input::open(path, wanted)?;
-            let bar = stream_progress(input.len(path));
-            let read = chain.read(Shown {
-                input: &mut input.file,
-                bar: bar.clone(),
-            });
-            bar.finish_and_clear();
-            if let Err(error) = read {
-                return said(error, &input.name, output).map(Err);
-            }
-            opened.push(input);
-        }
-        warn_of_changed_parents(&chain);
-        Ok(Ok(Opened {
+        let read = read(inputs, options, wanted, output)?;
+        Ok(read.map(|(chain, inputs)| Opened {
             chain,
-            inputs: opened,
+            inputs,
             subvol: self.subvol.clone(),
         }))
     }
+}
+
+/// A chain and what it was read from.
+type Read = (Chain, Vec<Input>);
+
+fn read(
+    inputs: &[PathBuf],
+    options: Options,
+    wanted: Wanted,
+    output: &mut Output,
+) -> Result<Result<Read, Verdict>> {
+    let mut chain = Chain::new(options);
+    let mut opened = Vec::new();
+    for path in inputs {
+        let mut input = Input::open(path, wanted)?;
+        let bar = stream_progress(input.len(path));
+        let read = chain.read(Shown {
+            input: &mut input.file,
+            bar: bar.clone(),
+        });
+        bar.finish_and_clear();
+        if let Err(error) = read {
+            return said(error, &input.name, output).map(Err);
+        }
+        opened.push(input);
+    }
+    warn_of_changed_parents(&chain);
+    Ok(Ok((chain, opened)))
+}
+
+/// The last subvolume of a chain, to which all others lead, for an increment. The names of it take so
+/// many bytes of memory at the most.
+pub(crate) fn parent(
+    inputs: &[PathBuf],
+    max_memory: u64,
+    output: &mut Output,
+) -> Result<Result<Parent, Verdict>> {
+    let mut options = Options::default();
+    options.max_memory = max_memory;
+    let (chain, inputs) = match read(inputs, options, Wanted::Data, output)? {
+        Ok(read) => read,
+        Err(verdict) => return Ok(Err(verdict)),
+    };
+    let parent = Parent::new(&chain, inputs, None);
+    Ok(Ok(
+        parent.context("the parents do not lead to one subvolume")?
+    ))
 }
 
 impl Opened {
@@ -210,7 +243,7 @@ struct Shown<'a> {
     bar: indicatif::ProgressBar,
 }
 
-impl Read for Shown<'_> {
+impl io::Read for Shown<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.input.read(buffer)?;
         self.bar.inc(u64::try_from(got).unwrap_or(u64::MAX));

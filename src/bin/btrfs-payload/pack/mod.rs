@@ -30,8 +30,9 @@ use self::selinux::Contexts;
 use crate::Verdict;
 use crate::args::{Methods, byte_count, cannot_read, jobs, open_input, sector_size};
 use crate::origin::Origin;
-use crate::output::{Output, count, input_name, shown};
+use crate::output::{Output, count, input_name, remark, shown};
 use crate::progress::stream_progress;
+use crate::stored;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -58,6 +59,18 @@ pub(crate) struct Args {
     /// file until its UUID is known.
     #[arg(long, value_parser = uuid, help_heading = "Output")]
     uuid: Option<Uuid>,
+
+    /// Make an increment on this stored stream: one that `pack` or `btrfs send` has made. For a chain,
+    /// one --parent for each, the full stream first
+    ///
+    /// The increment holds what has changed. Who has received the parents receives it after them.
+    #[arg(
+        long = "parent",
+        value_name = "FILE",
+        conflicts_with = "subvol",
+        help_heading = "Output"
+    )]
+    parents: Vec<PathBuf>,
 
     #[command(flatten)]
     methods: Methods,
@@ -133,6 +146,7 @@ Examples:
   btrfs-payload pack rootfs/ -o rootfs.stream --all-root
   btrfs-payload pack rootfs.tar.zst -o rootfs.stream --level 15
   docker export box | btrfs-payload pack - --name box -o box.stream
+  btrfs-payload pack home/ -o monday.stream --name monday --parent sunday.stream
   btrfs-payload pack rootfs/ -o - --plain | zstd -19 --long > rootfs.stream.zst
 
 With --subvol the file has several streams, and `btrfs receive` makes the subvolumes side by side. To
@@ -177,7 +191,21 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         exclude: Exclude::new(&args.exclude)?,
         labels: args.selinux.as_deref().map(Contexts::read).transpose()?,
     };
-    let options = options(args)?;
+    let mut options = options(args)?;
+    if !args.parents.is_empty() {
+        let parent = match stored::parent(&args.parents, args.memory, output)? {
+            Ok(parent) => parent,
+            Err(verdict) => return Ok(verdict),
+        };
+        if *parent.name() == options.subvolume[..] {
+            remark(format_args!(
+                "the subvolume has the name of its parent, {}: --name gives another, or they go into \
+                 different directories",
+                shown(OsStr::from_bytes(parent.name()))
+            ));
+        }
+        options.parent = Some(parent);
+    }
     let mut input = open_input(&args.input)?;
     let found = input.metadata().with_context(|| cannot_read(&args.input))?;
     if !found.is_dir() && args.hard_dereference {
@@ -347,6 +375,24 @@ fn sums(input: &str, subvolume: &[u8], summary: &Summary, output: &mut Output) -
             count(summary.files, "file"),
         ),
     )?;
+    if let Some(changes) = &summary.changes {
+        let unchanged = output.size(changes.unchanged_bytes);
+        let names = [
+            (changes.new, "new"),
+            (changes.changed, "changed"),
+            (changes.renamed, "renamed"),
+            (changes.deleted, "deleted"),
+            (changes.unchanged, "unchanged"),
+        ];
+        let names = names.map(|(count, what)| format!("{count} {what}"));
+        output.sum(
+            true,
+            format_args!(
+                "{input}: names: {}; {unchanged} unchanged",
+                names.join(", ")
+            ),
+        )?;
+    }
     output.sum(
         true,
         format_args!(

@@ -1,0 +1,271 @@
+//! The parent's tree, looked at from below: which names an inode has, and which file a new one
+//! may be the same as.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::error::PackError;
+use super::super::names::InodeId;
+use super::super::temporary::temporary;
+use super::parent::{Parent, Streams};
+use crate::rules::Target;
+use crate::send_stream::Timespec;
+use crate::tree::{Inode, Kind, Step, TOP, Tree, TreeError};
+
+/// What temporary names begin to count from, as inode numbers do.
+const FIRST: u64 = 257;
+
+/// Number of an inode of the parent.
+pub(in super::super) type OldId = u32;
+
+/// A name of the parent.
+#[derive(Debug)]
+pub(super) struct OldName {
+    pub(super) directory: OldId,
+    pub(super) name: Arc<[u8]>,
+    pub(super) id: OldId,
+    /// The next name of the same inode.
+    next: Option<u32>,
+}
+
+/// The parent's tree.
+pub(in super::super) struct Old {
+    pub(super) tree: Tree,
+    streams: Arc<dyn Streams>,
+    /// All names, each directory before what is in it.
+    pub(super) names: Vec<OldName>,
+    /// The first name of each inode, as a number of the list above.
+    first: HashMap<OldId, u32>,
+    /// Files with data, as numbers of names, sorted by size, time and name.
+    files: Vec<u32>,
+    /// Which new inode is which old one.
+    pub(super) claims: HashMap<OldId, InodeId>,
+    /// Temporary names made so far.
+    temporary: u64,
+}
+
+impl std::fmt::Debug for Old {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Old")
+            .field("names", &self.names.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file of the parent that a new one is compared with.
+pub(in super::super) struct Base {
+    pub(super) id: OldId,
+    pub(super) inode: Arc<Inode>,
+    /// One of its paths, in the parent.
+    pub(super) path: Bytes,
+    /// The new file is this one, under the same name: what differs is written into it. Otherwise
+    /// what is the same is cloned from it.
+    pub(super) in_place: bool,
+    pub(super) streams: Arc<dyn Streams>,
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Base")
+            .field("path", &self.path)
+            .field("in_place", &self.in_place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Base {
+    /// A range of it can be cloned: it ends at a sector, or at the end of the file.
+    pub(in super::super) fn has_end(&self, offset: u64, len: u64, target: &Target) -> bool {
+        let end = offset.saturating_add(len);
+        let size = self.inode.size();
+        end <= size && (end.is_multiple_of(target.sector_size.into()) || end == size)
+    }
+
+    pub(in super::super) fn is_in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// The size that the file has before anything is written into it.
+    pub(in super::super) fn size_in_place(&self) -> u64 {
+        if self.in_place { self.inode.size() } else { 0 }
+    }
+
+    pub(in super::super) fn error(&self, source: TreeError) -> PackError {
+        let path = self.path.clone();
+        PackError::Parent { path, source }
+    }
+}
+
+impl Old {
+    pub(in super::super) fn new(parent: &Parent) -> Result<Self, TreeError> {
+        let mut old = Self {
+            tree: parent.tree.clone(),
+            streams: Arc::clone(&parent.streams),
+            names: Vec::new(),
+            first: HashMap::new(),
+            files: Vec::new(),
+            claims: HashMap::from([(TOP, 0)]),
+            temporary: 0,
+        };
+        old.index()?;
+        Ok(old)
+    }
+
+    fn index(&mut self) -> Result<(), TreeError> {
+        let tree = self.tree.clone();
+        let mut walk = tree.walk(b"").ok_or(TreeError::NoSubvolume)?;
+        let mut directories = Vec::new();
+        // The last known name of each inode with several.
+        let mut last = HashMap::<OldId, u32>::new();
+        while let Some(step) = walk.next()? {
+            let visit = match step {
+                Step::Leave(_) => {
+                    directories.pop();
+                    continue;
+                }
+                Step::Enter(visit) => visit,
+            };
+            let id = visit.id;
+            if let Some(&directory) = directories.last() {
+                let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+                self.names.push(OldName {
+                    directory,
+                    name: visit.name.into(),
+                    id,
+                    next: None,
+                });
+                if visit.inode.links() > 1
+                    && let Some(before) = last.insert(id, number)
+                    && let Some(before) = self.names.get_mut(before as usize)
+                {
+                    before.next = Some(number);
+                } else {
+                    self.first.insert(id, number);
+                }
+                if *visit.inode.kind() == Kind::File && visit.inode.size() > 0 {
+                    self.files.push(number);
+                }
+            }
+            if visit.inode.is_directory() {
+                directories.push(id);
+            }
+        }
+        let mut files = std::mem::take(&mut self.files);
+        files.sort_by(|&a, &b| self.file_key(a).cmp(&self.file_key(b)).then(a.cmp(&b)));
+        self.files = files;
+        Ok(())
+    }
+
+    fn file_key(&self, number: u32) -> Option<(u64, Timespec, &[u8])> {
+        let name = self.names.get(number as usize)?;
+        let inode = self.tree.inode(name.id)?;
+        Some((inode.size(), inode.times().mtime, &name.name))
+    }
+
+    /// The names of an inode.
+    pub(super) fn names_of(&self, id: OldId) -> impl Iterator<Item = (u32, &OldName)> {
+        let number = self.first.get(&id).copied();
+        let name = move |number: u32| Some((number, self.names.get(number as usize)?));
+        std::iter::successors(number.and_then(name), move |(_, old)| name(old.next?))
+    }
+
+    /// A path of an inode in the parent.
+    pub(super) fn path(&self, id: OldId) -> Bytes {
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let mut at = id;
+        while at != TOP
+            && let Some((_, name)) = self.names_of(at).next()
+        {
+            parts.push(&name.name);
+            at = name.directory;
+        }
+        parts.reverse();
+        parts.join(&b'/').into()
+    }
+
+    /// The file that a new one of this path is compared with, if there is any: the one of that
+    /// path, or one that has the same size and time.
+    pub(in super::super) fn base(
+        &mut self,
+        path: &Bytes,
+        mtime: Timespec,
+        size: Option<u64>,
+        inode: InodeId,
+    ) -> Option<Base> {
+        let is_file = |id: &OldId| {
+            self.tree
+                .inode(*id)
+                .is_some_and(|i| *i.kind() == Kind::File)
+        };
+        let here = self.tree.find(path).filter(is_file);
+        let has_time = |id: OldId| {
+            self.tree
+                .inode(id)
+                .is_some_and(|i| i.times().mtime == mtime)
+        };
+        let moved = match (here, size) {
+            (Some(id), _) if has_time(id) => None,
+            (_, None | Some(0)) => None,
+            (_, Some(size)) => self.like((size, mtime), path),
+        };
+        let id = moved.or(here)?;
+        let in_place = moved.is_none() && !self.claims.contains_key(&id);
+        if in_place {
+            self.claims.insert(id, inode);
+        }
+        Some(Base {
+            id,
+            inode: Arc::clone(self.tree.inode(id)?),
+            path: if moved.is_none() {
+                path.clone()
+            } else {
+                self.path(id)
+            },
+            in_place,
+            streams: Arc::clone(&self.streams),
+        })
+    }
+
+    /// A file of the parent, from which a new one is cloned.
+    pub(super) fn other(&self, id: OldId) -> Option<Base> {
+        Some(Base {
+            id,
+            inode: Arc::clone(self.tree.inode(id)?),
+            path: self.path(id),
+            in_place: false,
+            streams: Arc::clone(&self.streams),
+        })
+    }
+
+    /// A file of this size and time: of the same name in another directory, or any.
+    fn like(&self, mark: (u64, Timespec), path: &[u8]) -> Option<OldId> {
+        let name = path.rsplit(|&byte| byte == b'/').next()?;
+        let compared = |number: u32, with: (u64, Timespec, &[u8])| {
+            self.file_key(number)
+                .map_or(Ordering::Less, |key| key.cmp(&with))
+        };
+        let find = |name: &[u8]| {
+            let with = (mark.0, mark.1, name);
+            let at = self
+                .files
+                .partition_point(|&number| compared(number, with) == Ordering::Less);
+            self.files.get(at).copied()
+        };
+        let number = find(name)
+            .filter(|&number| self.file_key(number) == Some((mark.0, mark.1, name)))
+            .or_else(|| find(b""))?;
+        let (size, mtime, _) = self.file_key(number)?;
+        ((size, mtime) == mark).then_some(self.names.get(number as usize)?.id)
+    }
+
+    /// A name at the top that nothing in the parent has, in the way of the kernel's own.
+    pub(in super::super) fn temporary(&mut self, is_free: impl Fn(&[u8]) -> bool) -> Bytes {
+        let number = self.temporary.saturating_add(FIRST);
+        self.temporary = self.temporary.saturating_add(1);
+        let is_new = |name: &[u8]| self.tree.child(TOP, name).is_none();
+        temporary(number, |name| is_new(name) && is_free(name))
+    }
+}
