@@ -49,9 +49,14 @@ def used(*command):
     return time.monotonic() - begun, usage.ru_utime + usage.ru_stime
 
 
-def contest(name, ours, other, rounds):
-    """Prints a line, and gives the median times of ours."""
-    both = [(used(*ours), used(*other)) for _ in range(rounds + 1)][1:]
+def contest(name, ours, other, rounds, before=lambda: None):
+    """Prints a line, and gives the median times of ours. `before` comes before each, and is not timed."""
+
+    def turn(command):
+        before()
+        return used(*command)
+
+    both = [(turn(ours), turn(other)) for _ in range(rounds + 1)][1:]
     median = [
         [statistics.median(pair[who][what] for pair in both) for what in (0, 1)] for who in (0, 1)
     ]

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Gid, IFlags, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, IFlags, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::super::inode::{Inode, Kind};
@@ -90,9 +90,17 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Everything but what keeps it from being changed, of a file or directory.
-    pub(super) fn of_file(&mut self, fd: BorrowedFd<'_>, inode: &Inode) -> io::Result<()> {
-        let owned = self.owner(inode, |uid, gid| rustix::fs::fchown(fd, uid, gid));
+    /// Everything but what keeps it from being changed, of a file or directory, which is so far as
+    /// `now` has it.
+    pub(super) fn of_file(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        now: &Stat,
+        inode: &Inode,
+    ) -> io::Result<()> {
+        // Files belong to who makes them, and a change of owner is a change of the disk.
+        let is_owned = (now.st_uid, now.st_gid) == (inode.uid(), inode.gid());
+        let owned = is_owned || self.owner(inode, |uid, gid| rustix::fs::fchown(fd, uid, gid));
         for (name, value) in inode.xattrs().filter(|(name, _)| !is_property(name)) {
             let name = OsStr::from_bytes(name);
             self.xattr(rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()));

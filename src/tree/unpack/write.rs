@@ -218,14 +218,12 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
             return Ok(());
         };
         let error = |source: io::Error| UnpackError::io("write", &path, source);
-        let size = rustix::fs::fstat(&fd)
-            .map_err(|errno| error(errno.into()))?
-            .st_size;
-        if u64::try_from(size).unwrap_or(0) != inode.size() {
+        let now = rustix::fs::fstat(&fd).map_err(|errno| error(errno.into()))?;
+        if u64::try_from(now.st_size).unwrap_or(0) != inode.size() {
             rustix::fs::ftruncate(&fd, inode.size()).map_err(|errno| error(errno.into()))?;
         }
         let mut attributes = Attributes::new(self.options, &mut self.summary);
-        attributes.of_file(fd.as_fd(), &inode).map_err(error)
+        attributes.of_file(fd.as_fd(), &now, &inode).map_err(error)
     }
 
     fn plain(&mut self, extent: &Extent, bytes: &[u8]) -> Result<(), UnpackError> {
@@ -370,8 +368,9 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
     fn finish_directory(&mut self, path: &[u8], inode: &Inode) -> Result<(), UnpackError> {
         let error = |source| UnpackError::io("set the attributes of", path, source);
         let fd = self.beneath.directory(path).map_err(error)?;
+        let now = rustix::fs::fstat(&fd).map_err(|errno| error(errno.into()))?;
         let mut attributes = Attributes::new(self.options, &mut self.summary);
-        attributes.of_file(fd.as_fd(), inode).map_err(error)?;
+        attributes.of_file(fd.as_fd(), &now, inode).map_err(error)?;
         attributes.lock(fd.as_fd(), inode);
         Ok(())
     }
