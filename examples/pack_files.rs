@@ -1,11 +1,12 @@
-//! Packs files into a send stream, without root: from memory, from a reader, and from the members of
-//! a tar archive on standard input. The stream goes to a file:
+//! Packs files into a send stream, without root: from memory, from a reader, from the chunks of a store,
+//! and from the members of a tar archive on standard input. The stream goes to a file:
 //!
 //! ```sh
 //! tar -c docs | cargo run --example pack_files image.stream
 //! sudo btrfs receive -f image.stream /mnt
 //! ```
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -36,6 +37,25 @@ pub(crate) fn add_from_reader<W: Write + Send + 'static>(
     let mut file = tree.add_file("disk.img", &metadata)?;
     file.copy(reader)?;
     file.hole(1 << 30)?;
+    file.finish()?;
+    Ok(())
+}
+
+/// A file from the chunks of a store, as a backup tool has them; one that is not in the store is a hole
+/// of `chunk_len` bytes.
+pub(crate) fn add_from_store<W: Write + Send + 'static>(
+    tree: &mut Builder<W>,
+    store: &BTreeMap<&str, Vec<u8>>,
+    chunks: &[&str],
+    chunk_len: u64,
+) -> Result<(), Box<dyn Error>> {
+    let mut file = tree.add_file("from-store", &Metadata::new(0o644))?;
+    for name in chunks {
+        match store.get(name) {
+            Some(chunk) => file.write_all(chunk)?,
+            None => file.hole(chunk_len)?,
+        }
+    }
     file.finish()?;
     Ok(())
 }
@@ -81,6 +101,8 @@ pub(crate) fn pack_files<W: Read + Write + Seek + Send + 'static>(
     let mut tree = Builder::new(output, Options::new("image"))?;
     add_from_memory(&mut tree)?;
     add_from_reader(&mut tree, io::repeat(b'x').take(1_000_000))?;
+    let store = BTreeMap::from([("a", vec![b'a'; 300_000]), ("b", vec![b'b'; 5000])]);
+    add_from_store(&mut tree, &store, &["a", "b", "none", "a"], 100_000)?;
     add_from_tar(&mut tree, archive)?;
     Ok(tree.finish()?)
 }

@@ -118,6 +118,9 @@ fn files_of_several_origins_are_packed_and_received() {
     std::io::Read::read_exact(&mut disk, &mut begun).unwrap();
     assert!(begun[..1_000_000] == [b'x'; 1_000_000] && begun[1_000_000..] == [0; 100]);
     assert_eq!(disk.metadata().unwrap().len(), 1_000_000 + (1 << 30));
+    let parts = [(b'a', 300_000), (b'b', 5000), (0, 100_000), (b'a', 300_000)];
+    let expected = parts.map(|(byte, len)| vec![byte; len]).concat();
+    assert!(read("from-store") == expected);
     for entry in fs::read_dir(source).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
