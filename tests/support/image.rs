@@ -20,7 +20,8 @@ const ITEM: usize = 25;
 const FS_TREE: u64 = 5;
 const INODE_ITEM: u8 = 1;
 const EXTENT_DATA: u8 = 108;
-/// `flags` in `struct btrfs_inode_item`.
+/// `size` and `flags` in `struct btrfs_inode_item`.
+const INODE_SIZE: usize = 16;
 const INODE_FLAGS: usize = 64;
 /// `ram_bytes` and `num_bytes` in `struct btrfs_file_extent_item`.
 const RAM_BYTES: usize = 8;
@@ -32,6 +33,13 @@ pub fn set_inode_flags(image: &File, inode: u64, flags: u64) {
         let place = &mut item[INODE_FLAGS..INODE_FLAGS + 8];
         let value = u64::from_le_bytes(place.try_into().unwrap()) | flags;
         place.copy_from_slice(&value.to_le_bytes());
+    });
+}
+
+/// Has a file of the first subvolume end at this byte, whatever extents it has.
+pub fn set_inode_size(image: &File, inode: u64, size: u64) {
+    change_item(image, inode, INODE_ITEM, |item| {
+        item[INODE_SIZE..INODE_SIZE + 8].copy_from_slice(&size.to_le_bytes());
     });
 }
 

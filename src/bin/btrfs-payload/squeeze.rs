@@ -9,9 +9,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use btrfs_payload::files::{FilesError, Name, Names, Squeeze, SqueezeOptions, Squeezed};
-use btrfs_payload::ioctl::{self, QueryError};
+use btrfs_payload::ioctl::{self, QueryError, WriteError};
 use btrfs_payload::prepare::{Checksum, Level, Options};
 use btrfs_payload::rules::Codec;
 use indicatif::{HumanBytes, ProgressBar};
@@ -166,6 +166,11 @@ Exit status:
   2  wrong usage, a path cannot be read, or the filesystem cannot be written to; without root, a
      file below a path cannot be read";
 
+const NO_ENCODED_WRITES: &str = "\
+this kernel takes no compressed extents for this filesystem (that came with Linux 5.18, and for \
+sectors larger than a page with 6.19): boot a newer one, or run squeeze as the user whose files they \
+are; the kernel compresses then";
+
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     allow_many_files();
     if args.nice > 0 {
@@ -188,6 +193,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
             interrupt.end();
             return Ok(verdict);
         }
+        Err(FilesError::Encoded(WriteError::Unsupported)) => bail!(NO_ENCODED_WRITES),
         Err(error @ FilesError::Temporary { .. }) if args.temp_dir.is_none() => {
             return Err(anyhow::Error::new(error)
                 .context("name a writable directory of the same filesystem with --temp-dir"));

@@ -49,6 +49,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 pub use options::SqueezeOptions;
 pub use outcome::{Left, Share, SqueezeSummary, Squeezed};
@@ -60,7 +61,7 @@ use plan::Plan;
 use work::{Shared, Worker};
 
 use super::{FilesError, Map, MapOptions, Names};
-use crate::ioctl;
+use crate::ioctl::{self, EncodedIo, WriteError};
 use crate::pipeline;
 use crate::prepare::{Preparer, Zeroes};
 
@@ -100,9 +101,12 @@ impl Squeeze {
     ///
     /// # Errors
     /// [`FilesError`]: a path that cannot be looked at, no directory for unnamed files, options
-    /// that contradict each other.
+    /// that contradict each other, a kernel without encoded writes ([`WriteError::Unsupported`]).
     pub fn new(paths: &[PathBuf], mut options: SqueezeOptions) -> Result<Self, FilesError> {
         let (map, next) = look(paths, &options)?;
+        if ioctl::probe(map.top()).is_ok_and(|it| it.encoded_io == EncodedIo::Unsupported) {
+            return Err(WriteError::Unsupported.into());
+        }
         options.prepare = options.prepare.sector_size(map.filesystem.sector_size);
         options.prepare.zeroes = Zeroes::Data;
         // Nothing becomes inline in the unnamed files.
@@ -157,6 +161,7 @@ impl Squeeze {
             made: Mutex::new(HashSet::new()),
             patience: Patience::new(self.options.patience),
             pace: Pace::new(self.options.bytes_per_second),
+            is_full: AtomicBool::new(false),
         };
         for passes_left in (0..PASSES).rev() {
             let is_done = self.pass(&shared, &stop, &mut each)?;

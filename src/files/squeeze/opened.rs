@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use btrfs_payload_common::Cursor;
 
@@ -16,6 +16,7 @@ const OPEN: usize = 64;
 /// Flags of `struct btrfs_inode_item` (include/uapi/linux/btrfs_tree.h, `BTRFS_INODE_*`).
 const NODATASUM: u64 = 1 << 0;
 const NODATACOW: u64 = 1 << 1;
+const NOCOMPRESS: u64 = 1 << 3;
 const IMMUTABLE: u64 = 1 << 6;
 const APPEND: u64 = 1 << 7;
 
@@ -96,11 +97,24 @@ fn open<'a>(
         return Ok(Err(Left::Immutable));
     }
     match ioctl::open_inode(top, root, inode, Some(generation)) {
+        Ok(file) if flags & NOCOMPRESS != 0 && stays_plain(&file) => Ok(Err(Left::NotWanted)),
         Ok(file) => Ok(Ok(file.into())),
         Err(QueryError::Gone { .. }) => Ok(Err(Left::Changed)),
         Err(QueryError::NotPermitted { .. }) => Ok(Err(Left::OutOfReach)),
         Err(error) => Err(error),
     }
+}
+
+/// True where somebody has said that a file is not to be compressed: `btrfs property set FILE
+/// compression none`, which new files have from their directory.
+///
+/// `chattr +m` alone does not tell: the kernel marks a file in the same way when the first that is
+/// written to it does not shrink (`compress_file_range`, fs/btrfs/inode.c).
+pub(super) fn stays_plain(file: impl AsFd) -> bool {
+    let mut value = [0; 8];
+    let len = rustix::fs::fgetxattr(file, "btrfs.compression", &mut value);
+    let value = len.ok().and_then(|len| value.get(..len));
+    value.is_some_and(|value| matches!(value, b"none" | b"no"))
 }
 
 /// `struct btrfs_inode_item`: `generation` at 0, `flags` at 64.

@@ -13,6 +13,8 @@ pub enum Left {
     NoChecksums,
     /// A part of it is reserved and not written: it would be reserved no more.
     Preallocated,
+    /// A file shows it that is not to be compressed (`btrfs property set FILE compression none`).
+    NotWanted,
     /// A file shows it that is immutable or append-only (`chattr +i`, `+a`).
     Immutable,
     /// A file shows it that may not be changed by this process.
@@ -62,6 +64,7 @@ impl Left {
             Self::NoSaving => "no-saving",
             Self::NoChecksums => "no-checksums",
             Self::Preallocated => "preallocated",
+            Self::NotWanted => "not-wanted",
             Self::Immutable => "immutable",
             Self::OutOfReach => "out-of-reach",
             Self::ReadOnly => "read-only",
@@ -87,6 +90,9 @@ impl std::fmt::Display for Left {
             Self::NoSaving => "would save too little",
             Self::NoChecksums => "a file that shows it keeps no checksums (NOCOW)",
             Self::Preallocated => "a part is preallocated",
+            Self::NotWanted => {
+                "a file that shows it is not to be compressed (property compression=none)"
+            }
             Self::Immutable => "a file that shows it is immutable or append-only",
             Self::OutOfReach => "a file that shows it may not be changed",
             Self::ReadOnly => "mounted read-only",

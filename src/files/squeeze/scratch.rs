@@ -39,12 +39,11 @@ impl Scratch {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let file = File::from(rustix::fs::openat(directory, ".", flags, mode)?);
-        // A directory may say that new files keep no checksums; this one is still empty.
-        if let Ok(flags) = rustix::fs::ioctl_getflags(&file)
-            && flags.contains(IFlags::NOCOW)
-        {
-            rustix::fs::ioctl_setflags(&file, flags.difference(IFlags::NOCOW))?;
-        }
+        // A directory or a mount option may say that new files keep no checksums. An empty one does
+        // once its flags are set without NOCOW, even where they were without it before
+        // (btrfs_fileattr_set, fs/btrfs/ioctl.c).
+        let flags = rustix::fs::ioctl_getflags(&file)?;
+        rustix::fs::ioctl_setflags(&file, flags.difference(IFlags::NOCOW))?;
         Ok(Self { file, end: HOLE })
     }
 
@@ -73,6 +72,12 @@ impl Scratch {
     pub(super) fn reserve(&self, at: u64, len: u64) -> Result<(), ScratchError> {
         rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, len)
             .map_err(|errno| ScratchError::Plain(errno.into()))
+    }
+
+    /// Whether so much could be written at the end: nothing is.
+    pub(super) fn try_room(&self, len: u64) -> Result<(), ScratchError> {
+        self.reserve(self.end, len)?;
+        self.file.set_len(self.end).map_err(ScratchError::Plain)
     }
 
     pub(super) fn write_plain(&self, at: u64, data: &[u8]) -> Result<(), ScratchError> {

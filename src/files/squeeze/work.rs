@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cost::{Leaves, saves};
@@ -15,7 +16,7 @@ use super::outcome::{Left, Share, Squeezed};
 use super::pace::{Pace, Patience};
 use super::recode::{RecodeError, Recoded, Recoder};
 use super::run::{Old, Run};
-use super::scratch::Scratch;
+use super::scratch::{Scratch, ScratchError};
 use crate::files::{Extent, FileExtentItem, FilesError, Map, References, Stored};
 use crate::ioctl::{self, Items, Key};
 use crate::rules::limits::MAX_EXTENT;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) made: Mutex<HashSet<u64>>,
     pub(super) patience: Patience,
     pub(super) pace: Pace,
+    /// There was no space for the last that was written.
+    pub(super) is_full: AtomicBool,
 }
 
 impl Shared {
@@ -137,9 +140,8 @@ impl<'a> Worker<'a> {
         for written in self.worth_their_leaves(&stretch, written, &mut done) {
             self.give(written, &mut done)?;
         }
-        for scratch in &mut self.scratches {
-            scratch.reset().map_err(FilesError::Plain)?;
-        }
+        // What a full quota does not let be emptied goes away as a whole.
+        self.scratches.retain_mut(|scratch| scratch.reset().is_ok());
         self.files.close();
         Ok(done)
     }
@@ -164,24 +166,21 @@ impl<'a> Worker<'a> {
             done.push(left_run(&run, Left::NoSaving));
             return Ok(());
         }
-        if let Some(directory) = self.directory
-            && self.scratches.len() <= *scratch
-        {
-            let new = Scratch::new(directory).map_err(FilesError::Plain)?;
-            self.scratches.push(new);
-        }
         let mut is_enough = false;
         let least = self.least;
-        let result = self.recoder.recode(
-            &run,
-            &mut self.files,
-            self.scratches.get(*scratch),
-            stop,
-            |recoded| {
-                is_enough = saves(&run, recoded, least);
-                is_enough
-            },
-        );
+        let result = match self.make_room(&run, *scratch) {
+            Ok(()) => self.recoder.recode(
+                &run,
+                &mut self.files,
+                self.scratches.get(*scratch),
+                stop,
+                |recoded| {
+                    is_enough = saves(&run, recoded, least);
+                    is_enough
+                },
+            ),
+            Err(error) => Err(error),
+        };
         let recoded = match result {
             Ok(recoded) => recoded,
             Err(RecodeError::Files(error)) => return Err(error),
@@ -192,6 +191,9 @@ impl<'a> Worker<'a> {
             Err(RecodeError::Left(reason)) => {
                 // A part may be written.
                 *scratch = scratch.saturating_add(1);
+                if reason == Left::NoSpace {
+                    self.shared.is_full.store(true, Ordering::Relaxed);
+                }
                 done.push(left_run(&run, reason));
                 return Ok(());
             }
@@ -221,6 +223,26 @@ impl<'a> Worker<'a> {
             recoded,
             scratch: Some((index, base)),
         });
+        Ok(())
+    }
+
+    /// Makes sure that there is such an unnamed file. Where there was no space before, asks for a
+    /// quarter of what a run takes now: it need not be compressed to know that there is none.
+    fn make_room(&mut self, run: &Run, scratch: usize) -> Result<(), RecodeError> {
+        let Some(directory) = self.directory else {
+            return Ok(());
+        };
+        if self.scratches.len() <= scratch {
+            let new = Scratch::new(directory).map_err(ScratchError::Plain)?;
+            self.scratches.push(new);
+        }
+        let is_full = &self.shared.is_full;
+        if let Some(scratch) = self.scratches.get(scratch)
+            && is_full.load(Ordering::Relaxed)
+        {
+            scratch.try_room(run.disk_bytes().div_ceil(4))?;
+            is_full.store(false, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -28,6 +28,7 @@ use rustix::io::Errno;
 use exchange::{Chunk, GiveError, Giver};
 use parts::{Group, Own, extents_of};
 
+use super::opened::stays_plain;
 use super::options::SqueezeOptions;
 use super::outcome::{Left, Share, SqueezeSummary, Squeezed};
 use super::pace::{Pace, Patience};
@@ -227,6 +228,8 @@ impl SqueezeOwn {
             Some(Left::OutOfReach)
         } else if flags.contains(IFlags::NOCOW) {
             Some(Left::NoChecksums)
+        } else if stays_plain(&file) {
+            Some(Left::NotWanted)
         } else if flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND) {
             Some(Left::Immutable)
         } else if self.options.skip_busy && ioctl::is_open_for_writing(&file).unwrap_or(false) {
@@ -285,10 +288,15 @@ impl SqueezeOwn {
         if !group.is_still_so(&extents_of(&own.file)?) {
             return left(Left::Changed);
         }
+        let scratch = match Scratch::new(directory).map_err(GiveError::from) {
+            Ok(scratch) => scratch,
+            Err(GiveError::Left(reason)) => return left(reason),
+            Err(GiveError::Files(error)) => return Err(error),
+        };
         let mut giver = Giver {
             own,
             group,
-            scratch: Scratch::new(directory).map_err(FilesError::Plain)?,
+            scratch,
             method: (self.codec, self.level),
             sector_size: self.sector_size,
             patience,

@@ -1,37 +1,22 @@
 //! Squeezing without root, by the program as a user who is nobody: files of this user become
 //! smaller, nothing else changes, and nothing grows.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers fail as tests do
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use btrfs_payload::files::{Kind, Map, MapOptions, Totals};
-use btrfs_payload::ioctl;
 use btrfs_payload::rules::{Codec, OnDiskId};
 use rustix::fs::FallocateFlags;
 use serde_json::Value;
-use support::{Mount, chattr_c, create, snapshot, subvolume, text};
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+use crate::support::{self, Mount, chattr_c, create, snapshot, subvolume, text};
+use crate::{Kept, noise, state_of};
+
+const MIB: usize = 1024 * 1024;
 const NOBODY: u32 = 65534;
-
-/// Bytes that nothing shrinks (xorshift64).
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let words = std::iter::from_fn(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        Some(state.to_le_bytes())
-    });
-    words.flatten().take(len).collect()
-}
 
 /// A directory of nobody, in a subvolume of its own.
 fn home(fs: &Mount) -> PathBuf {
@@ -43,8 +28,7 @@ fn home(fs: &Mount) -> PathBuf {
 
 /// A file of nobody, on disk.
 fn written(path: &Path, data: &[u8]) -> File {
-    let file = create(path);
-    file.write_all_at(data, 0).unwrap();
+    let file = crate::written(path, data);
     chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     file.sync_all().unwrap();
     file
@@ -52,30 +36,11 @@ fn written(path: &Path, data: &[u8]) -> File {
 
 /// Bytes that the filesystem uses for data, by its own account.
 fn used(fs: &Mount) -> u64 {
-    let top = File::open(fs.path()).unwrap();
-    ioctl::commit(&top).unwrap();
-    // What is deleted in a transaction is free after it.
-    ioctl::commit(&top).unwrap();
-    ioctl::space_used(&top).unwrap().data
+    crate::used(fs).data
 }
 
-/// The numbers of a file that are to stay, and its contents.
-fn state(path: &Path) -> (Vec<i64>, Vec<u8>) {
-    let metadata = fs::symlink_metadata(path).unwrap();
-    let numbers = vec![
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-        metadata.mode().into(),
-        metadata.uid().into(),
-        i64::try_from(metadata.size()).unwrap(),
-    ];
-    (numbers, fs::read(path).unwrap())
-}
-
-fn states(paths: &[PathBuf]) -> Vec<(Vec<i64>, Vec<u8>)> {
-    paths.iter().map(|path| state(path)).collect()
+fn states(paths: &[PathBuf]) -> Vec<Kept> {
+    paths.iter().map(|path| state_of(path)).collect()
 }
 
 /// What the program says as nobody: its lines by kind, and its exit status.
@@ -131,14 +96,14 @@ fn own_files_become_smaller_and_others_stay() {
     written(&path("text"), &text);
     written(&path("short"), &text[..20_001]);
     written(&path("inline"), b"four");
-    written(&path("noise"), &noise(2 * MIB, 1));
+    written(&path("noise"), &noise(2 << 20, 1));
     // An extent of which a part is overwritten, so that no file shows it.
     let over = written(&path("over"), &text[..4 * MIB]);
-    over.write_all_at(&noise(MIB, 2), 1_048_576).unwrap();
+    over.write_all_at(&noise(1 << 20, 2), 1_048_576).unwrap();
     over.sync_all().unwrap();
     fs::hard_link(path("over"), path("link")).unwrap();
     // One that nothing can be saved of without all of it, compressible or not.
-    let mixed = [&text[..MIB], &noise(2 * MIB, 3), &text[..MIB]].concat();
+    let mixed = [&text[..MIB], &noise(2 << 20, 3), &text[..MIB]].concat();
     written(&path("mixed"), &mixed);
     // What is left.
     let reflinked = written(&path("reflinked"), &text[..3 * MIB]);
@@ -219,7 +184,7 @@ fn own_files_become_smaller_and_others_stay() {
         );
     }
     let (_, plain) = stored(&path("mixed"), Codec::Zstd);
-    assert!(plain < whole(2 * MIB + 128 * KIB), "{plain}");
+    assert!(plain < whole(2 * MIB + 128 * 1024), "{plain}");
     for name in ["of-root", "live/frozen", "reflinked"] {
         assert_eq!(stored(&path(name), Codec::Zstd).0, 0, "{name}");
     }
@@ -257,7 +222,7 @@ fn the_codec_the_temporary_file_and_what_needs_root() {
     ] {
         let path = home.join(name);
         written(&path, &text);
-        let before = state(&path);
+        let before = state_of(&path);
         let (lines, code, stderr) = squeeze(&fs, &["--codec", name, path.to_str().unwrap()]);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{lines:?}");
         let (compressed, plain) = stored(&path, codec);
@@ -265,7 +230,7 @@ fn the_codec_the_temporary_file_and_what_needs_root() {
             compressed > 0 && plain <= 4096,
             "{name}: {compressed} {plain}"
         );
-        assert!(state(&path) == before, "{name}");
+        assert!(state_of(&path) == before, "{name}");
     }
     // Its owner may not make files beside it.
     let closed = fs.join("closed");
