@@ -323,6 +323,29 @@ fn what_moves_is_renamed() {
     assert_eq!(summary.data.cloned_bytes, 0);
 }
 
+/// Times that all files have, as in a tree that was made to be reproducible, do not hide which file is
+/// which where a file beside it tells.
+#[test]
+fn files_with_one_time_are_told_apart_by_their_neighbours() {
+    let noise = noise(200_000);
+    let fill = |names: [&'static str; 3]| {
+        let noise = noise.clone();
+        move |tree: &mut Tree| {
+            for (name, part) in names.iter().zip(noise.chunks(60_000)) {
+                let (only, rest) = part.split_at(part[0].into());
+                dated(tree, &format!("{name}/a"), only, 5);
+                dated(tree, &format!("{name}/empty"), b"", 5);
+                dated(tree, &format!("{name}/same"), &rest[..40_000], 5);
+            }
+        }
+    };
+    let (old, _) = pack(options(2), fill(["d", "e", "f"]));
+    let (stream, summary) = increment(&[old], options(2), fill(["x", "y", "z"]));
+    let expected = ["rename d x", "rename e y", "rename f z", "utimes "];
+    assert_eq!(said(&stream)[..4], expected);
+    assert_eq!(summary.changes.unwrap().unchanged, 9);
+}
+
 /// What is there elsewhere is cloned from the parent, and no file loses its holes.
 #[test]
 fn a_copy_is_cloned_and_a_hole_stays_one() {

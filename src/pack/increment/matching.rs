@@ -9,6 +9,9 @@ use super::old::{Old, OldId};
 use super::state::Outcome;
 use crate::tree;
 
+/// Names of a file that are looked at.
+const MOST_NAMES: usize = 64;
+
 /// An inode of the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Item {
@@ -116,7 +119,8 @@ impl Matching<'_> {
             if let Some(Item::New(inode)) = self.item(directory)
                 && let Some(Item::Old(old)) = self.item(id)
             {
-                let mut names = self.old.names_of(old).map(|(_, name)| name);
+                let names = self.old.names_of(old).map(|(_, name)| name);
+                let mut names = names.take(MOST_NAMES);
                 let before = names.find(|before| *before.name == *name);
                 let before = before.map(|before| before.directory);
                 drop(names);

@@ -1,7 +1,6 @@
 //! The parent's tree, looked at from below: which names an inode has, and which file a new one
 //! may be the same as.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +16,9 @@ use crate::tree::{Inode, Kind, Step, TOP, Tree, TreeError};
 
 /// What temporary names begin to count from, as inode numbers do.
 const FIRST: u64 = 257;
+
+/// Files of the same size, time and name that are looked at.
+const MOST_LIKE: usize = 64;
 
 /// Number of an inode of the parent.
 pub(in super::super) type OldId = u32;
@@ -39,10 +41,12 @@ pub(in super::super) struct Old {
     pub(super) names: Vec<OldName>,
     /// The first name of each inode, as a number of the list above.
     first: HashMap<OldId, u32>,
-    /// Files with data, as numbers of names, sorted by size, time and name.
+    /// Files, as numbers of names, sorted by size, time and name.
     files: Vec<u32>,
     /// Which new inode is which old one.
     pub(super) claims: HashMap<OldId, InodeId>,
+    /// A directory of the new tree, and the one of the parent in which a file like one of it was.
+    last_directory: Option<(Bytes, OldId)>,
     /// Temporary names made so far.
     temporary: u64,
 }
@@ -108,6 +112,7 @@ impl Old {
             first: HashMap::new(),
             files: Vec::new(),
             claims: HashMap::from([(TOP, 0)]),
+            last_directory: None,
             temporary: 0,
         };
         old.index()?;
@@ -145,7 +150,7 @@ impl Old {
                 } else {
                     self.first.insert(id, number);
                 }
-                if *visit.inode.kind() == Kind::File && visit.inode.size() > 0 {
+                if *visit.inode.kind() == Kind::File {
                     self.files.push(number);
                 }
             }
@@ -208,7 +213,7 @@ impl Old {
         };
         let moved = match (here, size) {
             (Some(id), _) if has_time(id) => None,
-            (_, None | Some(0)) => None,
+            (_, None) => None,
             (_, Some(size)) => self.like((size, mtime), path),
         };
         let id = moved.or(here)?;
@@ -240,25 +245,43 @@ impl Old {
         })
     }
 
-    /// A file of this size and time: of the same name in another directory, or any.
-    fn like(&self, mark: (u64, Timespec), path: &[u8]) -> Option<OldId> {
+    /// A file of this size and time: of the same name, at best in the directory in which the one found
+    /// last was, or of any name where it has data.
+    fn like(&mut self, mark: (u64, Timespec), path: &[u8]) -> Option<OldId> {
         let name = path.rsplit(|&byte| byte == b'/').next()?;
-        let compared = |number: u32, with: (u64, Timespec, &[u8])| {
-            self.file_key(number)
-                .map_or(Ordering::Less, |key| key.cmp(&with))
+        let directory = path.strip_suffix(name).unwrap_or_default();
+        let key = |number: u32| self.file_key(number);
+        let from = |name: &[u8]| {
+            let wanted = Some((mark.0, mark.1, name));
+            let start = self.files.partition_point(|&number| key(number) < wanted);
+            let like = self.files.get(start..).unwrap_or_default().iter();
+            like.map_while(|&number| self.names.get(number as usize))
         };
-        let find = |name: &[u8]| {
-            let with = (mark.0, mark.1, name);
-            let at = self
-                .files
-                .partition_point(|&number| compared(number, with) == Ordering::Less);
-            self.files.get(at).copied()
+        let is_it = |old: &&OldName, name: Option<&[u8]>| {
+            let inode = self.tree.inode(old.id);
+            let of = inode.map(|inode| (inode.size(), inode.times().mtime));
+            of == Some(mark) && name.is_none_or(|name| *old.name == *name)
         };
-        let number = find(name)
-            .filter(|&number| self.file_key(number) == Some((mark.0, mark.1, name)))
-            .or_else(|| find(b""))?;
-        let (size, mtime, _) = self.file_key(number)?;
-        ((size, mtime) == mark).then_some(self.names.get(number as usize)?.id)
+        let beside = self.last_directory.as_ref();
+        let beside = beside
+            .filter(|(new, _)| *new == directory)
+            .map(|(_, old)| *old);
+        let named = || from(name).take_while(|old| is_it(old, Some(name)));
+        let found = named()
+            .take(MOST_LIKE)
+            .find(|old| Some(old.directory) == beside)
+            .or_else(|| named().next());
+        let (old, directory_of) = match found {
+            Some(old) => (old.id, Some(old.directory)),
+            None => {
+                let mut any = from(b"").filter(|_| mark.0 > 0);
+                (any.next().filter(|old| is_it(old, None))?.id, None)
+            }
+        };
+        if let Some(old) = directory_of {
+            self.last_directory = Some((Bytes::copy_from_slice(directory), old));
+        }
+        Some(old)
     }
 
     /// A name at the top that nothing in the parent has, in the way of the kernel's own.

@@ -132,7 +132,8 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "What is packed")]
     hard_dereference: bool,
 
-    /// Memory that names may take, 256 bytes each and their own; more is refused
+    /// Memory that names may take, 256 bytes each and their own; more is refused. With --parent those of
+    /// the parents may take as much again, 784 bytes each
     #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "4G")]
     memory: u64,
 
@@ -152,6 +153,11 @@ Examples:
 With --subvol the file has several streams, and `btrfs receive` makes the subvolumes side by side. To
 put one into another, take a snapshot of it there: `btrfs subvolume snapshot rootfs-var-log
 system/var/log`, where `system` is a writable snapshot of rootfs without that empty directory.
+
+With --parent the file is an increment, as of `btrfs send -p`: what has changed within files is
+written, what has another name renamed, and the rest is not said. A file is a renamed one where size,
+time and content are those of a file of the parent. The parents are read, their data too; whoever has
+received them as they are receives the increment, and all commands here take both as a chain.
 
 --plain is for what is compressed once more on its way, as a download: `zstd -19 --long` makes it
 smaller than compressed extents are. Extents are right for all else: nobody compresses again.
