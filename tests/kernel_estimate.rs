@@ -28,6 +28,19 @@ fn sync(fs: &Mount) {
     rustix::fs::syncfs(File::open(fs.path()).unwrap()).unwrap();
 }
 
+/// What is known when it is ended after so many samples.
+fn stopped_after(path: &Path, samples: usize, of: usize) -> Estimates {
+    let map = Map::new(&[path.to_owned()], &MapOptions::default()).unwrap();
+    let mut options = EstimateOptions::default();
+    options.methods = METHODS.to_vec();
+    options.samples = of;
+    let each = |done, _| match done < u64::try_from(samples).unwrap() {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    estimate(&map, &options, each).unwrap().unwrap()
+}
+
 fn estimated(path: &Path, samples: usize) -> Estimates {
     let map = Map::new(&[path.to_owned()], &MapOptions::default()).unwrap();
     let of = |jobs| {
@@ -151,6 +164,15 @@ fn the_truth_is_as_near_as_is_said() {
             let estimates = estimated(&fs.path(), samples);
             held.extend(holds(&estimates, truth));
         }
+        // Ended early it is as if fewer had been asked for.
+        let (mut early, fewer) = (
+            stopped_after(&fs.path(), 150, 400),
+            estimated(&fs.path(), 150),
+        );
+        for (a, b) in early.estimates.iter_mut().zip(&fewer.estimates) {
+            a.work = b.work;
+        }
+        assert_eq!(early, fewer);
         // All of it: nothing is left to chance.
         let all = estimated(&fs.path(), usize::MAX / 4);
         assert_eq!((all.sectors, all.unreachable_sectors), (now, 0), "{option}");

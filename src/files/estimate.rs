@@ -61,7 +61,8 @@ pub struct Estimates {
 }
 
 /// Compresses a sample of the extents of a map. `each` hears of the number of samples that are
-/// done and that there are, and may end it: there is no estimate then. Needs `CAP_SYS_ADMIN`.
+/// done and that there are, and may end it: what is done by then is a sample too, as if so many had
+/// been asked for. `None` where that is nothing. Needs `CAP_SYS_ADMIN`.
 ///
 /// # Errors
 /// [`FilesError`].
@@ -71,7 +72,9 @@ pub fn estimate(
     mut each: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<Option<Estimates>, FilesError> {
     let sector_size = map.filesystem.sector_size;
-    let sampled = sampled(map, options.samples);
+    let mut sampled = sampled(map, options.samples);
+    // So that the first of them are a sample of all.
+    sampled.units.sort_unstable_by_key(|chosen| chosen.priority);
     let (mut next, mut done) = (sampled.units.iter(), 0);
     let of = u64_of(sampled.units.len());
     let mut samples = Vec::with_capacity(sampled.units.len());
@@ -91,9 +94,14 @@ pub fn estimate(
             Ok(())
         },
     );
+    let mut limit = sampled.limit;
     match result {
         Ok(()) => {}
-        Err(End::Stopped) => return Ok(None),
+        Err(End::Stopped) if samples.is_empty() => return Ok(None),
+        Err(End::Stopped) => {
+            let left_out = sampled.units.get(samples.len());
+            limit = left_out.map(|chosen| chosen.priority).or(limit);
+        }
         Err(End::Failed(error)) => return Err(error),
     }
     let shown = sampled.sectors;
@@ -101,7 +109,7 @@ pub fn estimate(
     Ok(Some(Estimates {
         sectors: shown.saturating_add(hidden),
         unreachable_sectors: hidden,
-        estimates: estimates(&samples, &options.methods, shown, sampled.limit),
+        estimates: estimates(&samples, &options.methods, shown, limit),
     }))
 }
 
@@ -259,7 +267,7 @@ impl<'a> Worker<'a> {
         if self.reader.movable(extent)?.is_none() {
             return Ok(None);
         }
-        let Some(Bytes::Payload(payload, fields)) = self.reader.read(extent)? else {
+        let Some(Bytes::Payload(payload, fields, _)) = self.reader.read(extent)? else {
             return Ok(None);
         };
         let whole = ExtentFields {

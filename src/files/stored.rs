@@ -25,8 +25,9 @@ const PATIENCE: usize = 1000;
 
 /// What is stored of a compressed extent.
 pub(super) enum Bytes<'a> {
-    /// Its payload, with the zeroes that fill its last sector, and what the kernel says of it.
-    Payload(&'a [u8], ExtentFields),
+    /// Its payload, with the zeroes that fill its last sector, what the kernel says of it, and
+    /// whether the file that shows it keeps checksums.
+    Payload(&'a [u8], ExtentFields, bool),
     /// The kernel does not hand it out.
     Unreadable(Finding),
 }
@@ -39,6 +40,8 @@ pub(super) struct ExtentReader<'a> {
     references: References<BorrowedFd<'a>>,
     items: Items<BorrowedFd<'a>>,
     files: Opener<'a>,
+    /// The file that was asked last whether it is NODATASUM.
+    last_asked: Option<((u64, u64), Option<bool>)>,
     buffer: Vec<u8>,
 }
 
@@ -61,8 +64,8 @@ impl Opener<'_> {
 
 /// What came of reading through one file.
 enum Tried {
-    /// So many bytes of the buffer.
-    Read(usize, ExtentFields),
+    /// So many bytes of the buffer, through this file.
+    Read(usize, ExtentFields, (u64, u64)),
     Unreadable(Finding),
     /// It does not show the extent (any more).
     Elsewhere,
@@ -76,6 +79,7 @@ impl<'a> ExtentReader<'a> {
             references: References::new(top.as_fd()),
             items: ioctl::items(top.as_fd(), 0, none).buffer_of(0),
             files: Opener { top, last: None },
+            last_asked: None,
             buffer: vec![0; MAX_EXTENT],
         }
     }
@@ -107,9 +111,10 @@ impl<'a> ExtentReader<'a> {
             }
         }
         Ok(match tried {
-            Tried::Read(len, fields) => {
+            Tried::Read(len, fields, file) => {
+                let has_checksums = self.is_nodatasum(file)? != Some(true);
                 let payload = self.buffer.get(..len).unwrap_or_default();
-                Some(Bytes::Payload(payload, fields))
+                Some(Bytes::Payload(payload, fields, has_checksums))
             }
             Tried::Unreadable(finding) => Some(Bytes::Unreadable(finding)),
             Tried::Elsewhere => None,
@@ -129,7 +134,7 @@ impl<'a> ExtentReader<'a> {
         let mut last = None;
         for reference in &found.references {
             let file = (reference.root, reference.inode);
-            if last != Some(file) && !self.has_checksums(file)? {
+            if last != Some(file) && self.is_nodatasum(file)? != Some(false) {
                 return Ok(None);
             }
             last = Some(file);
@@ -137,11 +142,15 @@ impl<'a> ExtentReader<'a> {
         Ok(Some(found.references))
     }
 
-    /// True where a file is there and is not NODATASUM: of files with NODATACOW all are.
-    fn has_checksums(&mut self, (root, inode): (u64, u64)) -> Result<bool, QueryError> {
+    /// Whether a file is NODATASUM: of files with NODATACOW all are. `None` where it is not there.
+    fn is_nodatasum(&mut self, file: (u64, u64)) -> Result<Option<bool>, QueryError> {
         /// `flags` in `struct btrfs_inode_item`.
         const FLAGS_AT: usize = 64;
         const NODATASUM: u64 = 1;
+        if let Some((_, is_nodatasum)) = self.last_asked.filter(|(last, _)| *last == file) {
+            return Ok(is_nodatasum);
+        }
+        let (root, inode) = file;
         let key = Key {
             objectid: inode,
             item_type: Key::INODE_ITEM,
@@ -153,7 +162,9 @@ impl<'a> ExtentReader<'a> {
             item => item?,
         };
         let flags = item.and_then(|item| item.bytes.get(FLAGS_AT..)?.first_chunk().copied());
-        Ok(flags.is_some_and(|flags| u64::from_le_bytes(flags) & NODATASUM == 0))
+        let is_nodatasum = flags.map(|flags| u64::from_le_bytes(flags) & NODATASUM != 0);
+        self.last_asked = Some((file, is_nodatasum));
+        Ok(is_nodatasum)
     }
 
     /// The bytes of a plain extent in a range of at most 128 KiB, as far as the files go on there;
@@ -237,7 +248,9 @@ impl<'a> ExtentReader<'a> {
             return Ok(Tried::Elsewhere);
         }
         match read {
-            Ok(Some(read)) if !read.is_plain() => Ok(Tried::Read(read.payload_len, read.fields)),
+            Ok(Some(read)) if !read.is_plain() => {
+                Ok(Tried::Read(read.payload_len, read.fields, (root, inode)))
+            }
             // After the end of the file.
             Ok(_) => Ok(Tried::Elsewhere),
             Err(

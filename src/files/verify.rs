@@ -18,7 +18,7 @@ use crate::ioctl::{self, Items, Key, QueryError};
 use crate::pipeline;
 use crate::rules::sums::add;
 use crate::rules::{EncodedIoId, ExtentFields, Target};
-use crate::validate::{Report, Severity, Validator};
+use crate::validate::{Finding, Report, Severity, Validator};
 
 /// Where an extent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -306,7 +306,7 @@ impl<'a> Worker<'a> {
                 add(&mut done.sums.gone, 1);
                 return Ok(());
             }
-            Some(Bytes::Payload(payload, fields)) => {
+            Some(Bytes::Payload(payload, fields, has_checksums)) => {
                 let ExtentFields {
                     len,
                     unencoded_offset,
@@ -320,7 +320,11 @@ impl<'a> Worker<'a> {
                 };
                 // Not at the start of a file, where it could be inline.
                 let target = self.target.at(self.target.sector_size.into());
-                self.validator.validate_on_disk(payload, &fields, &target)
+                let mut report = self.validator.validate_on_disk(payload, &fields, &target);
+                if !has_checksums {
+                    report.add(without_checksums());
+                }
+                report
             }
             Some(Bytes::Unreadable(finding)) => {
                 add(&mut done.sums.unreadable, 1);
@@ -359,4 +363,13 @@ impl Done {
         }
         self.found.push(Unsound { place, report });
     }
+}
+
+/// Of a file with NODATASUM or NODATACOW.
+fn without_checksums() -> Finding {
+    Finding::new(
+        "compressed-without-checksums",
+        Severity::Warning,
+        "the extent is compressed, and the file has no checksums (NODATASUM)",
+    )
 }

@@ -122,7 +122,7 @@ impl Report {
     /// can be made to break a rule at every seventh byte.
     pub const MAX_FINDINGS: usize = 1000;
 
-    pub(super) fn add(&mut self, finding: Finding) {
+    pub(crate) fn add(&mut self, finding: Finding) {
         add(self.sum(finding.severity), 1);
         if self.findings.len() < Self::MAX_FINDINGS {
             self.findings.push(finding);

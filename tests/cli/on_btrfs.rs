@@ -4,7 +4,7 @@ use std::fs::{self, File, FileTimes, Permissions};
 use std::io::IoSlice;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use btrfs_payload::ioctl::{self, Submission};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::json_page::{Page, is_of_filesystems};
 use crate::material::{content, lines, noise, stream};
 use crate::support::{self, Options, chattr_c, create, text};
-use crate::{Run, assert_trouble, run, tree};
+use crate::{Run, assert_trouble, program, run, tree};
 
 fn json(text: &str) -> Vec<Value> {
     let line = |line| serde_json::from_str(line).unwrap();
@@ -326,6 +326,19 @@ fn compressed_extents_without_checksums_are_pointed_out() {
         check.stdout.contains("2 compressed extents from here on"),
         "{check:?}"
     );
+    // A scrub says it of each.
+    let scan = ["scan", "--verify", "-v", "--format", "json"];
+    let scan = run(
+        fs.outside(),
+        scan.into_iter().chain([path.to_str().unwrap()]),
+    );
+    assert_eq!(scan.code, Some(0), "{scan:?}");
+    let found = json(&scan.stdout);
+    let found = found
+        .iter()
+        .filter(|line| line["code"] == "compressed-without-checksums");
+    assert_eq!(found.count(), 2, "{scan:?}");
+    assert_eq!(json(&scan.stdout).last().unwrap()["with_warnings"], 2);
     // Plain data without checksums is what chattr +C is for.
     let plain = fs.join("plain");
     support::chattr_c(&plain);
@@ -583,6 +596,40 @@ fn a_tree_on_btrfs_is_checked_and_ends_with_one_line() {
         last,
         "3 inputs: 2 sound, 1 NOT SOUND, 1 file without extents left out"
     );
+}
+
+/// The number is that of the process while it works.
+#[test]
+fn squeeze_is_as_nice_as_it_is_told() {
+    let Some(fs) = support::btrfs("squeeze_is_as_nice_as_it_is_told", &Options::default()) else {
+        return;
+    };
+    fs::write(fs.join("file"), text(4 << 20)).unwrap();
+    let mut command = program(fs.outside());
+    command.args(["squeeze", "--nice", "7", "--limit-rate", "64K"]);
+    let mut child = command
+        .arg(fs.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It would take a minute.
+    let nice = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        // proc(5): the 19th field; the second is the name in brackets.
+        let rest = stat.rsplit_once(')').unwrap().1;
+        rest.split_whitespace()
+            .nth(16)
+            .unwrap()
+            .parse::<i32>()
+            .unwrap()
+    };
+    let is_nice = (0..400).any(|_| {
+        std::thread::sleep(Duration::from_millis(25));
+        nice() == 7
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_nice);
 }
 
 /// With a state file nothing is looked at twice, unless it is looked at in another way.

@@ -383,6 +383,46 @@ fn an_interrupt_says_what_was_done() {
     panic!("it always ended before the interrupt, or had done nothing");
 }
 
+/// An estimate that is interrupted is one of what was compressed by then.
+#[test]
+fn an_interrupted_estimate_is_printed() {
+    let name = "an_interrupted_estimate_is_printed";
+    let Some(fs) = support::btrfs(name, &Options::default()) else {
+        return;
+    };
+    fs::write(fs.join("file"), lines(192 << 20)).unwrap();
+    sync(&fs);
+    // How long it takes until something is done depends on the machine.
+    for wait in (1..100).map(|tries| Duration::from_millis(100 * tries)) {
+        let mut command = program(fs.outside());
+        command.args([
+            "scan",
+            "--jobs",
+            "1",
+            "--format",
+            "json",
+            "--samples",
+            "100000",
+        ]);
+        command.args(["--estimate", "zstd:19"]).arg(fs.path());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = child.spawn().unwrap();
+        std::thread::sleep(wait);
+        let pid = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let output = child.wait_with_output().unwrap();
+        let signal = output.status.signal();
+        let run = Run::from(output);
+        assert_eq!(signal, Some(2), "{run:?}");
+        if let Some(estimate) = of_kind(&run, "estimate").pop() {
+            let samples = estimate["samples"].as_u64().unwrap();
+            assert!((1..1536).contains(&samples), "{estimate}");
+            return;
+        }
+    }
+    panic!("nothing was done before the interrupt");
+}
+
 /// The program as a user who is nobody: a copy of it where everybody may run it.
 fn as_nobody(fs: &Mount, arguments: &[&str]) -> Run {
     let program = fs.outside().join("program");

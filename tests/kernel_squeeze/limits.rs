@@ -292,7 +292,7 @@ fn a_property_keeps_files_plain() {
 }
 
 /// Files that end within one of an extent's sectors, each elsewhere, and one that ends before it:
-/// no kernel makes such files, so their lengths are changed in the image.
+/// rare, and made here by other lengths in the image.
 #[test]
 fn files_that_end_elsewhere_are_left() {
     let Some(fs) = mounted("files_that_end_elsewhere_are_left") else {

@@ -105,6 +105,11 @@ fn own_files_become_smaller_and_others_stay() {
     // One that nothing can be saved of without all of it, compressible or not.
     let mixed = [&text[..MIB], &noise(2 << 20, 3), &text[..MIB]].concat();
     written(&path("mixed"), &mixed);
+    // Too little of one extent shrinks: 64 KiB of 4 MiB.
+    written(
+        &path("little"),
+        &[&text[..65_536], &noise((4 << 20) - 65_536, 4)].concat(),
+    );
     // What is left.
     let reflinked = written(&path("reflinked"), &text[..3 * MIB]);
     let clone = written(&path("clone"), b"");
@@ -153,7 +158,7 @@ fn own_files_become_smaller_and_others_stay() {
     assert_eq!(last["next_generation"], Value::Null, "{last}");
     let whole = |bytes: usize| bytes.next_multiple_of(4096) as u64;
     let left_bytes = left(&lines);
-    assert_eq!(left_bytes["no-saving"], whole(2 * MIB));
+    assert_eq!(left_bytes["no-saving"], whole(2 * MIB + 4 * MIB));
     // Both show it.
     assert_eq!(
         left_bytes["shared-unseen"],
@@ -233,6 +238,10 @@ fn the_codec_the_temporary_file_and_what_needs_root() {
         assert!(state_of(&path) == before, "{name}");
     }
     // Its owner may not make files beside it.
+    let [all, most] = [home.to_str().unwrap(), "1G"];
+    written(&home.join("large"), &text);
+    let (lines, ..) = squeeze(&fs, &["--min-saving", most, all]);
+    assert_eq!(lines.last().unwrap()["extents"], 0, "{lines:?}");
     let closed = fs.join("closed");
     fs::create_dir(&closed).unwrap();
     let path = closed.join("file");

@@ -210,6 +210,13 @@ impl Mount {
     }
 
     fn unmount(&self) {
+        // Programs that other threads start have our files open until they are what was started.
+        for _ in 0..20 {
+            if is_unmounted(&self.path()) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
         run(Command::new("umount").arg(self.path()));
     }
 }
@@ -230,11 +237,16 @@ fn unmount_all(directory: &Path) {
     }
 }
 
+/// Tries to unmount.
+fn is_unmounted(path: &Path) -> bool {
+    let output = Command::new("umount").arg(path).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// Waits a little for files that other threads still close, then detaches.
 fn unmount_at_any_price(path: &Path) {
     for _ in 0..20 {
-        let output = Command::new("umount").arg(path).output();
-        if output.is_ok_and(|output| output.status.success()) {
+        if is_unmounted(path) {
             return;
         }
         thread::sleep(Duration::from_millis(50));

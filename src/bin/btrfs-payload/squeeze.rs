@@ -349,3 +349,47 @@ fn allow_many_files() {
     // Where it stays low, so do the threads that can work.
     let _ = setrlimit(Resource::Nofile, limit);
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn options(words: &str) -> SqueezeOptions {
+        let words = ["squeeze", "path"].into_iter().chain(words.split(' '));
+        let line = Line::try_parse_from(words).expect("right words");
+        line.args.options().expect("options")
+    }
+
+    /// Each word does what it says, and nothing else.
+    #[test]
+    fn options_arrive() {
+        let usual = format!("{:?}", options("--jobs 2"));
+        let change = |words, change: fn(&mut SqueezeOptions)| {
+            let mut expected = options("--jobs 2");
+            change(&mut expected);
+            let got = format!("{:?}", options(&format!("--jobs 2 {words}")));
+            assert_eq!(got, format!("{expected:?}"), "{words}");
+            assert_ne!(got, usual, "{words}");
+        };
+        change("--min-saving 8K", |it| it.min_saving = Some(8192));
+        change("--no-reclaim", |it| it.reclaim = false);
+        change("--since 7", |it| it.since = 7);
+        change("--dry-run", |it| it.dry_run = true);
+        change("--allow-growth", |it| it.allow_growth = true);
+        change("--skip-busy", |it| it.skip_busy = true);
+        change("--temp-dir d", |it| it.temp_dir = Some("d".into()));
+        change("--patience 3", |it| it.patience = Duration::from_secs(3));
+        change("--limit-rate 1M", |it| it.bytes_per_second = Some(1 << 20));
+        change("--zstd-checksum", |it| {
+            it.prepare.zstd.checksum = Checksum::Content;
+        });
+    }
+}

@@ -7,6 +7,7 @@ use anyhow::Result;
 use btrfs_payload::files::{self, EstimateOptions, Map};
 
 use crate::estimates::{self, Estimate, Estimated, Now};
+use crate::interrupt::Gently;
 use crate::output::Output;
 use crate::progress::progress;
 
@@ -34,14 +35,19 @@ pub(super) fn run(
     if options.methods.is_empty() {
         return Ok(None);
     }
+    let interrupt = Gently::begin();
     let bar = progress(u64::try_from(args.samples)?);
     let estimated = files::estimate(map, &options, |done, of| {
         bar.set_length(of);
         bar.set_position(done);
-        ControlFlow::Continue(())
+        match interrupt.is_wanted() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     bar.finish_and_clear();
     let Some(estimated) = estimated? else {
+        interrupt.end();
         return Ok(None);
     };
     let sector_size = map.filesystem.sector_size;
@@ -56,6 +62,10 @@ pub(super) fn run(
         estimates::print(estimate, &said, &now, output)?;
         done.samples = estimate.samples;
         done.estimates.push(said);
+    }
+    if interrupt.is_wanted() {
+        output.finish()?;
+        interrupt.end();
     }
     Ok(Some(done))
 }
