@@ -17,7 +17,7 @@ const NAMES: usize = 100_000;
 const NAME_LEN: usize = 255;
 
 /// For everything but names: batches and results on their way, encoders.
-const ROOM: usize = 16 << 20;
+const ROOM: usize = 8 << 20;
 
 const JOBS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
