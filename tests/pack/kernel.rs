@@ -114,3 +114,25 @@ fn a_pack_is_received_the_same_in_every_way() {
     }
     assert_eq!(look("shared/inside").gid(), 0);
 }
+
+/// `btrfs receive` keeps the file open that it wrote last, and knows it by its path: what takes its
+/// place is not to be written under its name.
+#[test]
+fn a_name_that_comes_twice_has_the_last_content() {
+    let test = "a_name_that_comes_twice_has_the_last_content";
+    let Some(fs) = support::btrfs(test, &support::Options::default()) else {
+        return;
+    };
+    let (stream, _) = pack(options(1), |tree| {
+        work::file(tree, "a", &[1; 5_000]);
+        work::file(tree, "a", &[2; 5_000]);
+        // The temporary name that the second one had.
+        work::file(tree, "o258-1-0", &[3; 5_000]);
+        work::file(tree, "b", &[3; 5_000]);
+    });
+    receive(&fs, &stream, "twice", &[]);
+    for (name, byte) in [("a", 2), ("o258-1-0", 3), ("b", 3)] {
+        let path = fs.join("twice/packed").join(name);
+        assert!(fs::read(path).unwrap() == [byte; 5_000], "{name}");
+    }
+}
