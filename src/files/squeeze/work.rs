@@ -185,12 +185,12 @@ impl<'a> Worker<'a> {
             Ok(recoded) => recoded,
             Err(RecodeError::Files(error)) => return Err(error),
             Err(RecodeError::Stopped) => {
-                *scratch = scratch.saturating_add(1);
+                *scratch = self.after(*scratch);
                 return Ok(());
             }
             Err(RecodeError::Left(reason)) => {
                 // A part may be written.
-                *scratch = scratch.saturating_add(1);
+                *scratch = self.after(*scratch);
                 if reason == Left::NoSpace {
                     self.shared.is_full.store(true, Ordering::Relaxed);
                 }
@@ -201,7 +201,9 @@ impl<'a> Worker<'a> {
         if !is_enough {
             done.push(left_run(&run, Left::NoSaving));
             // A part of a long one may be written.
-            *scratch = scratch.saturating_add(usize::from(run.len > MAX_EXTENT));
+            if run.len > MAX_EXTENT {
+                *scratch = self.after(*scratch);
+            }
             return Ok(());
         }
         let Some(file) = self.scratches.get_mut(*scratch) else {
@@ -216,7 +218,7 @@ impl<'a> Worker<'a> {
         file.end_at(base.saturating_add(run.len), self.sector_size);
         let index = *scratch;
         if !run.len.is_multiple_of(self.sector_size) {
-            *scratch = scratch.saturating_add(1);
+            *scratch = self.after(index);
         }
         written.push(Written {
             run,
@@ -224,6 +226,11 @@ impl<'a> Worker<'a> {
             scratch: Some((index, base)),
         });
         Ok(())
+    }
+
+    /// The unnamed file after this one; or this one still, where it could not be made.
+    fn after(&self, scratch: usize) -> usize {
+        scratch.saturating_add(1).min(self.scratches.len())
     }
 
     /// Makes sure that there is such an unnamed file. Where there was no space before, asks for a
