@@ -196,6 +196,7 @@ fn the_page_of_json_is_what_is_printed() {
         "stream stats alike --estimate lzo --samples 30".to_owned(),
         "stream recompress stream -o out".to_owned(),
         "pack extents -o packed".to_owned(),
+        "pack extents --parent packed -o increment".to_owned(),
         "write data copy --plain-ok".to_owned(),
     ];
     for command in commands {
