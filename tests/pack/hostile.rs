@@ -12,14 +12,14 @@ use crate::program::program;
 use crate::work::{assert_sound, commands};
 
 /// A member of an archive that is made by hand.
-struct Member<'a> {
-    name: &'a [u8],
-    kind: u8,
-    link: &'a [u8],
-    content: &'a [u8],
+pub(crate) struct Member<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) kind: u8,
+    pub(crate) link: &'a [u8],
+    pub(crate) content: &'a [u8],
 }
 
-const FILE: Member<'_> = Member {
+pub(crate) const FILE: Member<'_> = Member {
     name: b"f",
     kind: b'0',
     link: b"",
@@ -41,7 +41,7 @@ fn block(member: &Member<'_>) -> [u8; 512] {
     *header.as_bytes()
 }
 
-fn archive(members: &[Member<'_>]) -> Vec<u8> {
+pub(crate) fn archive(members: &[Member<'_>]) -> Vec<u8> {
     let mut archive = Vec::new();
     for member in members {
         archive.extend(block(member));
@@ -90,7 +90,7 @@ fn with_pax(records: &[(&str, &[u8])], member: Member<'_>) -> Vec<u8> {
     archive(&[header, member])
 }
 
-fn run(archive: &[u8], more: &[&str]) -> Output {
+pub(crate) fn run(archive: &[u8], more: &[&str]) -> Output {
     let mut command = program();
     command
         .args(["pack", "-", "--name", "packed", "-o", "-"])
@@ -110,12 +110,14 @@ fn run(archive: &[u8], more: &[&str]) -> Output {
 
 #[track_caller]
 fn assert_refused(archive: &[u8], expected: &str) {
-    let output = run(archive, &[]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(output.stdout.is_empty());
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains(expected), "{said}");
+    for order in [&[][..], &["--sort"]] {
+        let output = run(archive, order);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]
@@ -436,6 +438,15 @@ fn many_names_are_taken_and_limited() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("the tree has 4096 names already"), "{said}");
+    let output = run(&archive, &["--memory", "1M", "--sort"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("names already, more are not remembered"),
+        "{said}"
+    );
+    let output = run(&archive, &["--memory", "32M", "--sort"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 /// Nothing appears under the name of the output.

@@ -12,4 +12,6 @@ mod kernel;
 #[cfg(feature = "cli")]
 mod program;
 mod random;
+#[cfg(feature = "cli")]
+mod sort;
 mod work;

@@ -12,7 +12,7 @@ use crate::support::{self, Mount};
 use crate::work::{self, assert_sound};
 
 /// Nobody, in every distribution.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// A run of the program in an environment of its own.
 pub(crate) fn program() -> Command {
@@ -44,12 +44,12 @@ pub(crate) fn words<'a>(input: &'a Path, more: &'a [&'a str]) -> Vec<&'a OsStr> 
 }
 
 /// Can a program be run as nobody, and devices be made?
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// A tree with everything that a tree can have, as far as the user may make it.
-fn make_tree(top: &Path) {
+pub(crate) fn make_tree(top: &Path) {
     let file = |name: &str, content: &[u8]| {
         let path = top.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -150,14 +150,14 @@ fn make_tree(top: &Path) {
     }
 }
 
-fn tar(directory: &Path, archive: &Path, more: &[&str]) {
+pub(crate) fn tar(directory: &Path, archive: &Path, more: &[&str]) {
     let mut command = Command::new("tar");
     command.arg("-C").arg(directory).arg("-cf").arg(archive);
     done(command.args(more).arg(".").output().unwrap());
 }
 
 /// What GNU tar can be told to keep.
-const EVERYTHING: [&str; 7] = [
+pub(crate) const EVERYTHING: [&str; 7] = [
     "--format=posix",
     "--xattrs",
     "--xattrs-include=*",
@@ -232,7 +232,7 @@ fn nobody_packs_what_root_unpacks() {
 }
 
 /// What the program says.
-fn digest(input: &Path) -> String {
+pub(crate) fn digest(input: &Path) -> String {
     let mut command = program();
     command
         .arg("pack")

@@ -1,6 +1,6 @@
 //! What is on its way into a pack, from wherever it comes.
 
-use btrfs_payload::pack::{Metadata, Node};
+use btrfs_payload::pack::{EntryFault, Metadata, Node};
 
 /// One name and what stands under it, but for the content of files.
 #[derive(Debug)]
@@ -48,4 +48,42 @@ pub(super) fn plain(path: &[u8]) -> Vec<u8> {
         .filter(|part| !matches!(*part, b"" | b"."))
         .collect();
     parts.join(&b'/')
+}
+
+/// A path from the top in its plain form. In their order everything in a directory comes after the
+/// directory and before what has a later name: as one goes through directories with sorted names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place(
+    /// The path, with zero bytes for the slashes: these come before all that names have.
+    Box<[u8]>,
+);
+
+impl Place {
+    /// # Errors
+    /// A zero byte, and a part `..`.
+    pub(super) fn new(path: &[u8]) -> Result<Self, EntryFault> {
+        if path.contains(&0) {
+            return Err(EntryFault::ZeroByte);
+        }
+        if path.split(|&byte| byte == b'/').any(|part| part == b"..") {
+            return Err(EntryFault::Outside);
+        }
+        let mut place = plain(path);
+        for byte in &mut place {
+            if *byte == b'/' {
+                *byte = 0;
+            }
+        }
+        Ok(Self(place.into()))
+    }
+
+    pub(super) fn path(&self) -> Vec<u8> {
+        let slash = |&byte: &u8| if byte == 0 { b'/' } else { byte };
+        self.0.iter().map(slash).collect()
+    }
+
+    /// Bytes of the path.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }

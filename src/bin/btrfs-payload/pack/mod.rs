@@ -8,6 +8,8 @@ mod member;
 mod packing;
 mod scope;
 mod selinux;
+mod sorted;
+mod sparse_map;
 mod tar;
 
 use std::ffi::OsStr;
@@ -27,6 +29,7 @@ use self::destination::Destination;
 use self::packing::Packing;
 use self::scope::Scope;
 use self::selinux::Contexts;
+use self::sorted::Sorted;
 use crate::Verdict;
 use crate::args::{Methods, byte_count, cannot_read, jobs, open_input, sector_size};
 use crate::origin::Origin;
@@ -128,12 +131,21 @@ pub(crate) struct Args {
     )]
     subvol: Vec<std::ffi::OsString>,
 
+    /// Members of an archive in the order of names, as a directory has them
+    ///
+    /// Archives of one tree then give the same bytes, whatever order they have. Contents wait in a
+    /// temporary file.
+    #[arg(long, help_heading = "What is packed")]
+    sort: bool,
+
     /// Names of one file become files of their own (of a directory, not of an archive)
     #[arg(long, help_heading = "What is packed")]
     hard_dereference: bool,
 
-    /// Memory that names may take, 256 bytes each and their own; more is refused. With --parent those of
-    /// the parents may take as much again, 784 bytes each
+    /// Memory that names may take, 256 bytes each and their own; more is refused
+    ///
+    /// With --sort they may take that twice. With --parent those of the parents may take as much
+    /// again, 784 bytes each.
     #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "4G")]
     memory: u64,
 
@@ -163,9 +175,10 @@ received them as they are receives the increment, and all commands here take bot
 smaller than compressed extents are. Extents are right for all else: nobody compresses again.
 
 Needs neither root nor btrfs; `btrfs receive` takes what it makes. The same input gives the same
-bytes, whoever packs it where: a directory in the order of names, an archive in its own order. Times
-later than SOURCE_DATE_EPOCH, where that is set, become SOURCE_DATE_EPOCH. Extended attributes that
-btrfs has not are left out. Where a name comes again in an archive, the last one counts.
+bytes, whoever packs it where: a directory in the order of names, an archive in its own order, or in
+that of names with --sort. Times later than SOURCE_DATE_EPOCH, where that is set, become
+SOURCE_DATE_EPOCH. Extended attributes that btrfs has not are left out. Where a name comes again in
+an archive, the last one counts.
 
 Exit status:
   0  done
@@ -237,7 +250,11 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let mut options = options.clone();
         options.subvolume = scope.name(&options.subvolume).into();
         let bar = stream_progress(size);
-        let mut packing = Packing::new(destination.builder(&options)?, &adjust, scope);
+        let sorted = (args.sort && !found.is_dir())
+            .then(|| Sorted::new(args.memory))
+            .transpose()?;
+        let builder = destination.builder(&options)?;
+        let mut packing = Packing::new(builder, &adjust, scope, sorted);
         let added = if found.is_dir() {
             let how = directory::How {
                 hard_dereference: args.hard_dereference,

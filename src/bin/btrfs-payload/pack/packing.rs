@@ -1,6 +1,7 @@
 //! Members on their way into a builder.
 
 use std::fs::File;
+use std::io::Read;
 
 use anyhow::Result;
 use btrfs_payload::pack::{Builder, FileWriter, Summary};
@@ -8,20 +9,30 @@ use btrfs_payload::pack::{Builder, FileWriter, Summary};
 use super::adjust::Adjust;
 use super::member::Member;
 use super::scope::Scope;
+use super::sorted::Sorted;
+use super::sparse_map::{Map, fill};
 
 /// A pack that is being made.
 pub(super) struct Packing<'a> {
     tree: Builder<File>,
     adjust: &'a Adjust,
     scope: Scope,
+    /// Where members wait that are to be sorted.
+    sorted: Option<Sorted>,
 }
 
 impl<'a> Packing<'a> {
-    pub(super) fn new(tree: Builder<File>, adjust: &'a Adjust, scope: Scope) -> Self {
+    pub(super) fn new(
+        tree: Builder<File>,
+        adjust: &'a Adjust,
+        scope: Scope,
+        sorted: Option<Sorted>,
+    ) -> Self {
         Self {
             tree,
             adjust,
             scope,
+            sorted,
         }
     }
 
@@ -35,11 +46,28 @@ impl<'a> Packing<'a> {
         !self.leaves_out(path) && self.scope.has(path)
     }
 
-    /// Adds a member; `fill` writes the content of a file.
+    /// Adds a member of an archive, now or when all have come; `content` is what the archive holds of
+    /// a file.
+    pub(super) fn add_member(
+        &mut self,
+        member: Member,
+        map: Option<Map>,
+        content: impl Read,
+    ) -> Result<()> {
+        if !self.wants(&member.path) {
+            return Ok(());
+        }
+        match &mut self.sorted {
+            Some(sorted) => sorted.hold(member, map, content),
+            None => self.add(member, |file| fill(file, content, map.as_ref())),
+        }
+    }
+
+    /// Adds a member; `write` writes the content of a file.
     pub(super) fn add(
         &mut self,
         mut member: Member,
-        fill: impl FnOnce(&mut FileWriter<'_, File>) -> Result<()>,
+        write: impl FnOnce(&mut FileWriter<'_, File>) -> Result<()>,
     ) -> Result<()> {
         if !self.wants(&member.path) {
             return Ok(());
@@ -55,7 +83,7 @@ impl<'a> Packing<'a> {
             Some(node) => self.tree.add(path, node, metadata)?,
             None => {
                 let mut content = self.tree.add_file(path, metadata)?;
-                fill(&mut content)?;
+                write(&mut content)?;
                 content.finish()?;
             }
         }
@@ -63,9 +91,16 @@ impl<'a> Packing<'a> {
     }
 
     /// Ends the stream.
-    pub(super) fn finish(self) -> Result<Summary> {
+    pub(super) fn finish(mut self) -> Result<Summary> {
+        let replaced = match self.sorted.take() {
+            Some(sorted) => sorted.release(|member, content, bytes| {
+                self.add(member, |file| fill(file, bytes, content.map.as_ref()))
+            })?,
+            None => 0,
+        };
         self.scope.check_found()?;
-        let (_, summary) = self.tree.finish()?;
+        let (_, mut summary) = self.tree.finish()?;
+        summary.replaced = summary.replaced.saturating_add(replaced);
         Ok(summary)
     }
 }

@@ -16,10 +16,10 @@ use btrfs_payload::pack::Metadata;
 
 use self::header::{Block, Fields};
 use self::pax::Records;
-use self::sparse::Map;
 use super::compressed::decompressed;
 use super::member::{Kind, Member};
 use super::packing::Packing;
+use super::sparse_map::Map;
 
 /// Bytes of a header, and what everything is filled up to.
 const BLOCK: u64 = 512;
@@ -33,21 +33,7 @@ pub(in super::super) fn add(input: impl Read, packing: &mut Packing<'_>) -> Resu
     let mut archive = Archive::new(decompressed(input)?);
     while let Some(Found { member, sparse }) = archive.next()? {
         let shown = member.path.escape_ascii().to_string();
-        let added = packing.add(member, |content| {
-            let mut from = archive.content();
-            let Some(map) = sparse else {
-                content.copy(from)?;
-                return Ok(());
-            };
-            let mut at = 0_u64;
-            for (offset, len) in map.pieces {
-                content.hole(offset.saturating_sub(at))?;
-                content.copy((&mut from).take(len))?;
-                at = offset.saturating_add(len);
-            }
-            content.hole(map.size.saturating_sub(at))?;
-            Ok(())
-        });
+        let added = packing.add_member(member, sparse, archive.content());
         added.with_context(|| shown)?;
     }
     Ok(())

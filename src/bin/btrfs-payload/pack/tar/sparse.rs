@@ -7,40 +7,10 @@ use tar::GnuExtSparseHeader;
 
 use super::header::{Fields, GnuSparse, pieces};
 use super::pax::parsed;
+use crate::pack::sparse_map::Map;
 
 /// Pieces that a file may be in: 16 MiB of memory.
 const MAX_PIECES: usize = 1 << 20;
-
-/// Where data belongs: pieces in the order of the file, none over another, all inside its size.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct Map {
-    /// Offsets and lengths, bytes.
-    pub(in super::super) pieces: Vec<(u64, u64)>,
-    /// Size of the file, bytes.
-    pub(in super::super) size: u64,
-}
-
-impl Map {
-    /// A map for a file of this size, of which the archive holds so many bytes.
-    pub(super) fn new(pieces: Vec<(u64, u64)>, size: u64, held: u64) -> Result<Self> {
-        let (mut end, mut sum) = (0_u64, 0_u64);
-        for &(offset, len) in &pieces {
-            let next = offset.checked_add(len).filter(|&next| next <= size);
-            ensure!(
-                offset >= end && next.is_some(),
-                "its sparse map has a piece of {len} bytes at {offset}, which is over another, or \
-                 outside the file's {size} bytes"
-            );
-            end = next.unwrap_or(end);
-            sum = sum.saturating_add(len);
-        }
-        ensure!(
-            sum == held,
-            "its sparse map has {sum} bytes, the archive {held}"
-        );
-        Ok(Self { pieces, size })
-    }
-}
 
 /// The map of GNU tar's own form: in the header, and in blocks after it.
 pub(super) fn of_gnu(fields: &Fields<'_>, held: u64, input: &mut impl BufRead) -> Result<Map> {
