@@ -10,6 +10,8 @@ mod hostile;
 mod increment;
 mod kernel;
 #[cfg(feature = "cli")]
+mod list;
+#[cfg(feature = "cli")]
 mod program;
 mod random;
 #[cfg(feature = "cli")]

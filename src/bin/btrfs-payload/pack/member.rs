@@ -26,6 +26,20 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// In words.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+            Self::Symlink(_) => "symbolic link",
+            Self::HardLink(_) => "hard link",
+            Self::CharDevice(..) => "character device",
+            Self::BlockDevice(..) => "block device",
+            Self::Fifo => "pipe",
+            Self::Socket => "socket",
+        }
+    }
+
     /// As the builder takes it; `None` for a file.
     pub(super) fn node(&self) -> Option<Node<'_>> {
         Some(match self {

@@ -4,6 +4,9 @@ mod adjust;
 mod compressed;
 mod destination;
 mod directory;
+mod found;
+mod list;
+mod listed;
 mod member;
 mod packing;
 mod scope;
@@ -26,6 +29,8 @@ use serde::Serialize;
 
 use self::adjust::{Adjust, Exclude, ModeChange, OwnerMap};
 use self::destination::Destination;
+use self::list::List;
+use self::listed::Source;
 use self::packing::Packing;
 use self::scope::Scope;
 use self::selinux::Contexts;
@@ -121,6 +126,25 @@ pub(crate) struct Args {
     #[arg(short = 'x', long, help_heading = "What is packed")]
     one_file_system: bool,
 
+    /// Pack what this list names, and nothing else: mtree, or the list that the kernel's gen_init_cpio
+    /// reads. Contents come from the directory
+    ///
+    /// Owners, permissions, times, links and devices are what the list says, what it does not say is
+    /// what the directory has. A location in the list (contents=) is a path in the directory, also if it
+    /// begins with a slash; its symbolic links are followed inside the directory only. Sizes, SHA-256 and
+    /// SHA-512 of an mtree are compared with the contents.
+    #[arg(
+        long,
+        value_name = "LIST",
+        conflicts_with = "overlay",
+        help_heading = "What is packed"
+    )]
+    list: Option<PathBuf>,
+
+    /// Pack the directory, with what this list says of it and adds to it
+    #[arg(long, value_name = "LIST", help_heading = "What is packed")]
+    overlay: Option<PathBuf>,
+
     /// A directory that becomes a subvolume of its own, in a stream of its own after that of the rest,
     /// which keeps an empty directory there. Its name has the path at its end: rootfs-var-log
     #[arg(
@@ -157,6 +181,7 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 Examples:
   btrfs-payload pack rootfs/ -o rootfs.stream --all-root
+  btrfs-payload pack rootfs/ -o rootfs.stream --overlay devices-and-owners.mtree
   btrfs-payload pack rootfs.tar.zst -o rootfs.stream --level 15
   docker export box | btrfs-payload pack - --name box -o box.stream
   btrfs-payload pack home/ -o monday.stream --name monday --parent sunday.stream
@@ -210,6 +235,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         exclude: Exclude::new(&args.exclude)?,
         labels: args.selinux.as_deref().map(Contexts::read).transpose()?,
     };
+    let list = args.list.as_ref().or(args.overlay.as_ref());
+    let list = list.map(|path| List::read(path)).transpose()?;
     let mut options = options(args)?;
     if !args.parents.is_empty() {
         let parent = match stored::parent(&args.parents, args.memory, output)? {
@@ -229,6 +256,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
     let found = input.metadata().with_context(|| cannot_read(&args.input))?;
     if !found.is_dir() && args.hard_dereference {
         bail!("--hard-dereference is for directories: an archive has the content of a file once");
+    }
+    if !found.is_dir() && list.is_some() {
+        bail!("--list and --overlay are about a directory");
     }
     if !found.is_dir() && !found.is_file() && !args.subvol.is_empty() {
         bail!("--subvol reads an archive several times, so it has to be a file");
@@ -256,12 +286,16 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         let builder = destination.builder(&options)?;
         let mut packing = Packing::new(builder, &adjust, scope, sorted);
         let added = if found.is_dir() {
-            let how = directory::How {
+            let how = found::How {
                 hard_dereference: args.hard_dereference,
                 one_file_system: args.one_file_system,
                 all_times: args.all_times,
             };
-            directory::add(&args.input, how, &bar, &mut packing)
+            match &list {
+                Some(list) if args.list.is_some() => Source::new(&args.input, how)
+                    .and_then(|mut source| source.add_all(list, &bar, &mut packing)),
+                list => directory::add(&args.input, list.as_ref(), how, &bar, &mut packing),
+            }
         } else {
             if !packed.is_empty() {
                 input.rewind().with_context(|| cannot_read(&args.input))?;

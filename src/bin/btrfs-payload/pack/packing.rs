@@ -47,19 +47,20 @@ impl<'a> Packing<'a> {
     }
 
     /// Adds a member of an archive, now or when all have come; `content` is what the archive holds of
-    /// a file.
+    /// a file, `len` bytes.
     pub(super) fn add_member(
         &mut self,
         member: Member,
         map: Option<Map>,
         content: impl Read,
+        len: u64,
     ) -> Result<()> {
         if !self.wants(&member.path) {
             return Ok(());
         }
         match &mut self.sorted {
             Some(sorted) => sorted.hold(member, map, content),
-            None => self.add(member, |file| fill(file, content, map.as_ref())),
+            None => self.add(member, |file| fill(file, content, len, map.as_ref())),
         }
     }
 
@@ -94,7 +95,9 @@ impl<'a> Packing<'a> {
     pub(super) fn finish(mut self) -> Result<Summary> {
         let replaced = match self.sorted.take() {
             Some(sorted) => sorted.release(|member, content, bytes| {
-                self.add(member, |file| fill(file, bytes, content.map.as_ref()))
+                self.add(member, |file| {
+                    fill(file, bytes, content.len, content.map.as_ref())
+                })
             })?,
             None => 0,
         };

@@ -38,7 +38,7 @@ struct Inode {
 /// Where the content of a member waits.
 pub(super) struct Content {
     start: u64,
-    len: u64,
+    pub(super) len: u64,
     pub(super) map: Option<Map>,
 }
 
@@ -90,12 +90,12 @@ impl Sorted {
             if there == Some(inode) {
                 return Ok(());
             }
-            self.take_memory(place.len(), &entry)?;
+            self.take_memory(place.len(), entry)?;
             inode
         } else {
             self.take_memory(
                 place.len().saturating_add(memory(&member, map.as_ref())),
-                &entry,
+                entry,
             )?;
             let len = io::copy(&mut content, &mut self.contents)?;
             let content = Content {

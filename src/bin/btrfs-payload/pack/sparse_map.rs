@@ -42,12 +42,15 @@ impl Map {
     }
 }
 
-/// Writes the content of a file: all that the reader gives, or the pieces of a map one after another.
+/// Writes the content of a file: the `len` bytes that the reader gives, or the pieces of a map one after
+/// another.
 pub(super) fn fill(
     content: &mut FileWriter<'_, File>,
     mut from: impl Read,
+    len: u64,
     map: Option<&Map>,
 ) -> Result<()> {
+    content.expect(map.map_or(len, |map| map.size));
     let Some(map) = map else {
         content.copy(from)?;
         return Ok(());

@@ -33,7 +33,8 @@ pub(in super::super) fn add(input: impl Read, packing: &mut Packing<'_>) -> Resu
     let mut archive = Archive::new(decompressed(input)?);
     while let Some(Found { member, sparse }) = archive.next()? {
         let shown = member.path.escape_ascii().to_string();
-        let added = packing.add_member(member, sparse, archive.content());
+        let len = archive.left;
+        let added = packing.add_member(member, sparse, archive.content(), len);
         added.with_context(|| shown)?;
     }
     Ok(())
