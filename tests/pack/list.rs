@@ -141,6 +141,17 @@ fn a_list_gives_what_root_had() {
         }
         assert!(done(command.output().unwrap()) == whole, "{option}");
     }
+    // A list has the last word.
+    let pack = [
+        "--name",
+        "packed",
+        "--all-root",
+        "--mode",
+        "777",
+        "--overlay",
+    ]
+    .map(AsRef::as_ref);
+    assert!(packed(&[&[copy.as_os_str()], &pack[..], &[list.as_os_str()]].concat()) == whole);
     // Names that the list has not are in one of them only.
     fs::write(copy.join("more"), "more").unwrap();
     let pack = |option| {

@@ -101,19 +101,17 @@ pub(super) fn add(
             };
             metadata.xattrs = read.with_context(|| cannot_read(path))?;
         }
-        let mut member = Member {
+        let member = Member {
             path: name.to_vec(),
             kind,
             metadata,
         };
-        if let Some((_, entry)) = said {
-            let opened = opened.as_ref();
-            let said = opened.map_or(Ok(()), |file| verify(file, entry));
-            said.and_then(|()| entry.apply(&mut member))
-                .with_context(|| format!("cannot pack {}", shown(path)))?;
+        let said = said.map(|(_, entry)| entry);
+        if let (Some(entry), Some(file)) = (said, &opened) {
+            verify(file, entry).with_context(|| format!("cannot pack {}", shown(path)))?;
         }
         packing
-            .add(member, |content| {
+            .add(member, said, |content| {
                 let Some(file) = &opened else {
                     bail!("{} is no longer a file", shown(path));
                 };

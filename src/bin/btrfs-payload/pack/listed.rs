@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
             (None, _) => self.find(&path, false)?,
         };
         let content = entry.content.as_deref().unwrap_or(&path);
-        let mut member = match (&found, &entry.kind) {
+        let member = match (&found, &entry.kind) {
             (Some(found), _) => self.member(path, entry, found)?,
             (None, Some(kind)) if *kind != Kind::File => Member {
                 path,
@@ -104,7 +104,6 @@ impl<'a> Source<'a> {
                 self.path.display()
             ),
         };
-        entry.apply(&mut member)?;
         let file = match (&member.kind, &found) {
             (Kind::File, Some((fd, _))) => Some(readable(fd)?),
             _ => None,
@@ -112,7 +111,7 @@ impl<'a> Source<'a> {
         if let Some(file) = &file {
             verify(file, entry)?;
         }
-        packing.add(member, |content| {
+        packing.add(member, Some(entry), |content| {
             let file = file.as_ref().context("it is no longer a file")?;
             bar.inc(content.copy_file(file)?);
             Ok(())

@@ -129,8 +129,8 @@ pub(crate) struct Args {
     /// Pack what this list names, and nothing else: mtree, or the list that the kernel's gen_init_cpio
     /// reads. Contents come from the directory
     ///
-    /// Owners, permissions, times, links and devices are what the list says, what it does not say is
-    /// what the directory has. A location in the list (contents=) is a path in the directory, also if it
+    /// Owners, permissions, times, links and devices are what the list says, whatever --all-root and the
+    /// like say; what it does not say is what the directory has. A location in the list (contents=) is a path in the directory, also if it
     /// begins with a slash; its symbolic links are followed inside the directory only. Sizes, SHA-256 and
     /// SHA-512 of an mtree are compared with the contents.
     #[arg(

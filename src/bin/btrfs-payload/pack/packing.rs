@@ -7,6 +7,7 @@ use anyhow::Result;
 use btrfs_payload::pack::{Builder, FileWriter, Summary};
 
 use super::adjust::Adjust;
+use super::list::Entry;
 use super::member::Member;
 use super::scope::Scope;
 use super::sorted::Sorted;
@@ -60,20 +61,24 @@ impl<'a> Packing<'a> {
         }
         match &mut self.sorted {
             Some(sorted) => sorted.hold(member, map, content),
-            None => self.add(member, |file| fill(file, content, len, map.as_ref())),
+            None => self.add(member, None, |file| fill(file, content, len, map.as_ref())),
         }
     }
 
-    /// Adds a member; `write` writes the content of a file.
+    /// Adds a member, of which a list may have the last word; `write` writes the content of a file.
     pub(super) fn add(
         &mut self,
         mut member: Member,
+        said: Option<&Entry>,
         write: impl FnOnce(&mut FileWriter<'_, File>) -> Result<()>,
     ) -> Result<()> {
         if !self.wants(&member.path) {
             return Ok(());
         }
         self.adjust.apply(&mut member);
+        if let Some(entry) = said {
+            entry.apply(&mut member)?;
+        }
         self.scope.take(&mut member)?;
         let Member {
             path,
@@ -95,7 +100,7 @@ impl<'a> Packing<'a> {
     pub(super) fn finish(mut self) -> Result<Summary> {
         let replaced = match self.sorted.take() {
             Some(sorted) => sorted.release(|member, content, bytes| {
-                self.add(member, |file| {
+                self.add(member, None, |file| {
                     fill(file, bytes, content.len, content.map.as_ref())
                 })
             })?,

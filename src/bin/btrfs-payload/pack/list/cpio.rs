@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 use anyhow::{Context, Result, bail};
 
 use super::super::member::{Kind, Place};
-use super::{Entry, List, lines, number, permissions, words};
+use super::{Entry, List, brief, lines, number, permissions, words};
 
 pub(super) fn is_kind(word: &[u8]) -> bool {
     matches!(
@@ -77,7 +77,7 @@ fn add(
             let kind = match kind {
                 b"c" => Kind::CharDevice(major, minor),
                 b"b" => Kind::BlockDevice(major, minor),
-                other => bail!("a device is c or b, not {}", other.escape_ascii()),
+                other => bail!("a device is c or b, not {}", brief(other)),
             };
             (name, kind, [mode, uid, gid], None)
         }
@@ -127,8 +127,8 @@ fn expanded(location: &[u8], variable: &impl Fn(&str) -> Option<OsString>) -> Re
         };
         let name = after.get(2..end).unwrap_or_default();
         let value = str::from_utf8(name).ok().and_then(variable);
-        let value = value
-            .with_context(|| format!("the environment has no variable {}", name.escape_ascii()))?;
+        let value =
+            value.with_context(|| format!("the environment has no variable {}", brief(name)))?;
         all.extend(value.into_vec());
         rest = after
             .get(end..)

@@ -20,6 +20,9 @@ use crate::output::shown;
 /// A longer list is refused, bytes.
 const MAX_LEN: u64 = 1 << 30;
 
+/// Longest path, bytes (`PATH_MAX` without the end of the path).
+const MAX_PATH: usize = 4095;
+
 /// What a list says of one name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Entry {
@@ -106,6 +109,10 @@ impl List {
 
     /// The last of a name counts; a second line of an mtree adds to the first.
     fn insert(&mut self, path: &[u8], entry: Entry) -> Result<()> {
+        ensure!(
+            path.len() <= MAX_PATH,
+            "a path longer than {MAX_PATH} bytes"
+        );
         self.0.insert(Place::new(path)?, entry);
         Ok(())
     }
@@ -126,6 +133,15 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     words.filter(|word| !word.is_empty())
 }
 
+/// What was read, for a message: no more than is of use.
+fn brief(bytes: &[u8]) -> String {
+    const MOST: usize = 80;
+    match bytes.get(..MOST) {
+        None => bytes.escape_ascii().to_string(),
+        Some(begun) => format!("{}...", begun.escape_ascii()),
+    }
+}
+
 /// A number in this base.
 fn number<T: TryFrom<u64>>(word: &[u8], base: u32) -> Result<T> {
     let digits = str::from_utf8(word)
@@ -134,12 +150,7 @@ fn number<T: TryFrom<u64>>(word: &[u8], base: u32) -> Result<T> {
     let number = digits.and_then(|digits| u64::from_str_radix(digits, base).ok());
     number
         .and_then(|number| T::try_from(number).ok())
-        .with_context(|| {
-            format!(
-                "{} is not a number that may stand here",
-                word.escape_ascii()
-            )
-        })
+        .with_context(|| format!("{} is not a number that may stand here", brief(word)))
 }
 
 fn permissions(word: &[u8]) -> Result<u32> {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use btrfs_payload::send_stream::Timespec;
 
 use super::super::member::{Kind, Place};
-use super::{Entry, List, number, permissions};
+use super::{Entry, List, MAX_PATH, brief, number, permissions};
 
 /// Keywords that say nothing which goes into a stream.
 const PASSED: [&[u8]; 16] = [
@@ -102,6 +102,10 @@ fn say<'a>(
                 true => name.into_owned(),
                 false => [&here[..], &[name.into_owned()]].concat().join(&b'/'),
             };
+            ensure!(
+                path.len() <= MAX_PATH,
+                "a path longer than {MAX_PATH} bytes"
+            );
             let place = Place::new(&path)?;
             let own = rest.iter().map(|word| keyword(word));
             let (_, said) = all.entry(place).or_insert_with(|| (line, set.clone()));
@@ -155,7 +159,7 @@ fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
         ensure!(
             is_known || PASSED.contains(key),
             "there is no keyword {}",
-            key.escape_ascii()
+            brief(key)
         );
     }
     let digest = |keys: [&str; 2]| {
@@ -174,7 +178,7 @@ fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
         Some(b"block") => Some(device(value("device"), Kind::BlockDevice)?),
         Some(b"fifo") => Some(Kind::Fifo),
         Some(b"socket") => Some(Kind::Socket),
-        Some(other) => bail!("there is no type {}", other.escape_ascii()),
+        Some(other) => bail!("there is no type {}", brief(other)),
     };
     let mut entry = Entry {
         line,
@@ -207,7 +211,7 @@ fn owner(id: Option<&[u8]>, name: Option<&[u8]>) -> Result<Option<u32>> {
         (None, Some(b"root" | b"wheel")) => Ok(Some(0)),
         (None, Some(name)) => bail!(
             "the number of {} is not said, and depends on the machine: the list needs uid= and gid=",
-            name.escape_ascii()
+            brief(name)
         ),
     }
 }
@@ -227,7 +231,7 @@ fn time(value: &[u8]) -> Result<Timespec> {
         "{nanoseconds} nanoseconds are too many"
     );
     Ok(Timespec {
-        seconds: seconds.with_context(|| format!("{} is no time", value.escape_ascii()))?,
+        seconds: seconds.with_context(|| format!("{} is no time", brief(value)))?,
         nanoseconds,
     })
 }
@@ -249,13 +253,13 @@ fn device(value: Option<&[u8]>, kind: impl FnOnce(u32, u32) -> Kind) -> Result<K
                 rustix::fs::minor(number).into(),
             )
         }
-        _ => bail!("no device of Linux: {}", value.escape_ascii()),
+        _ => bail!("no device of Linux: {}", brief(value)),
     };
     // What fits in the numbers that the kernel has (`new_encode_dev`, include/linux/kdev_t.h).
     ensure!(
         major < 1 << 12 && minor < 1 << 20,
         "no device of Linux: {}",
-        value.escape_ascii()
+        brief(value)
     );
     Ok(kind(
         u32::try_from(major).unwrap_or(0),
@@ -265,7 +269,7 @@ fn device(value: Option<&[u8]>, kind: impl FnOnce(u32, u32) -> Kind) -> Result<K
 
 fn from_hexadecimal(value: &[u8]) -> Result<Vec<u8>> {
     let (pairs, rest) = value.as_chunks::<2>();
-    ensure!(rest.is_empty(), "{} is no digest", value.escape_ascii());
+    ensure!(rest.is_empty(), "{} is no digest", brief(value));
     pairs.iter().map(|pair| number(pair, 16)).collect()
 }
 
@@ -290,7 +294,7 @@ fn unescaped(name: &[u8]) -> Result<Cow<'_, [u8]>> {
             continue;
         }
         let Some((&letter, after)) = rest.split_first() else {
-            bail!("{} ends in the middle of an escape", name.escape_ascii());
+            bail!("{} ends in the middle of an escape", brief(name));
         };
         rest = after;
         all.push(match letter {
@@ -303,7 +307,7 @@ fn unescaped(name: &[u8]) -> Result<Cow<'_, [u8]>> {
             b't' => b'\t',
             b'v' => 11,
             b'\\' | b'#' | b'*' | b'?' | b'[' | b'=' => letter,
-            _ => bail!("{} has an unknown escape", name.escape_ascii()),
+            _ => bail!("{} has an unknown escape", brief(name)),
         });
     }
     Ok(Cow::Owned(all))
