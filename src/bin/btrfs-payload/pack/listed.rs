@@ -181,28 +181,26 @@ fn readable(fd: &OwnedFd) -> Result<File> {
 }
 
 /// Whether the content is what the list says, which leaves the file at its beginning.
-pub(super) fn verify(mut file: &File, entry: &Entry) -> Result<()> {
+pub(super) fn verify(file: &File, entry: &Entry) -> Result<()> {
     if let Some(size) = entry.size {
         let got = file.metadata()?.len();
         ensure!(got == size, "it has {got} bytes, not {size}");
     }
-    if let Some(expected) = &entry.sha256 {
-        let mut digest = Sha256::new();
-        io::copy(&mut file, &mut digest)?;
-        file.rewind()?;
-        ensure!(
-            digest.finalize()[..] == expected[..],
-            "it has another SHA-256"
-        );
-    }
-    if let Some(expected) = &entry.sha512 {
-        let mut digest = Sha512::new();
-        io::copy(&mut file, &mut digest)?;
-        file.rewind()?;
-        ensure!(
-            digest.finalize()[..] == expected[..],
-            "it has another SHA-512"
-        );
-    }
+    verify_digest::<Sha256>(file, entry.sha256.as_deref(), "SHA-256")?;
+    verify_digest::<Sha512>(file, entry.sha512.as_deref(), "SHA-512")
+}
+
+fn verify_digest<D: Digest + io::Write>(
+    mut file: &File,
+    expected: Option<&[u8]>,
+    name: &str,
+) -> Result<()> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let mut digest = D::new();
+    io::copy(&mut file, &mut digest)?;
+    file.rewind()?;
+    ensure!(digest.finalize()[..] == *expected, "it has another {name}");
     Ok(())
 }
