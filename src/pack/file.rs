@@ -23,9 +23,8 @@ use crate::tree::digest::PIECE;
 pub struct FileWriter<'a, W> {
     out: &'a mut Out<W>,
     path: Bytes,
-    /// The name that it gets in the end, where that is another one. `btrfs receive` keeps the file open
-    /// that it wrote last, and knows it by its path: a file that takes the place of another one under
-    /// its name is not to be written there.
+    /// The name that it gets in the end, where that is another one: a file that takes the place of another
+    /// one is complete before it has its name, for any receiver.
     moves_to: Option<Bytes>,
     metadata: Metadata,
     /// Data that is not on its way yet; it begins at `start` in the file, which is a multiple of the

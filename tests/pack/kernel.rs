@@ -115,8 +115,7 @@ fn a_pack_is_received_the_same_in_every_way() {
     assert_eq!(look("shared/inside").gid(), 0);
 }
 
-/// `btrfs receive` keeps the file open that it wrote last, and knows it by its path: what takes its
-/// place is not to be written under its name.
+/// What takes the place of a file is complete before it has its name.
 #[test]
 fn a_name_that_comes_twice_has_the_last_content() {
     let test = "a_name_that_comes_twice_has_the_last_content";
