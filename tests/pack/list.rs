@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use btrfs_payload::send_stream::Command as Sent;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -171,6 +171,36 @@ fn a_list_gives_what_root_had() {
     );
 }
 
+/// Lists that bsdtar writes, of full paths and of names that lead in and out of directories: with them
+/// nobody packs what root packs without.
+#[test]
+fn lists_of_bsdtar_give_what_root_had() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let [tree, copy, list] = ["tree", "copy", "list"].map(|name| directory.path().join(name));
+    fs::create_dir(&tree).unwrap();
+    make_tree(&tree);
+    contents(&tree, &copy);
+    let whole = packed(&words(&tree, &["--name", "packed"]));
+    for form in ["mtree", "mtree-classic"] {
+        let mut bsdtar = Command::new("bsdtar");
+        bsdtar.arg("-C").arg(&tree).arg(format!("--format={form}"));
+        bsdtar.args(["--options", "sha256,sha384,sha512", "-cf"]);
+        let Ok(output) = bsdtar.arg(&list).arg(".").output() else {
+            support::skip("lists of bsdtar", "there is no bsdtar");
+            return;
+        };
+        done(output);
+        let mut command = program();
+        command.arg("pack").arg(&copy).arg("--list").arg(&list);
+        command.args(["--name", "packed", "-o", "-"]);
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        assert!(done(command.output().unwrap()) == whole, "{form}");
+    }
+}
+
 fn run(directory: &Path, option: &str, list: &str) -> Output {
     let path = directory.with_extension("list");
     fs::write(&path, list).unwrap();
@@ -263,6 +293,7 @@ fn what_does_not_fit_is_named_with_its_line() {
         ),
         ("--overlay", "./f type=file size=6", "it has 5 bytes, not 6"),
         ("--list", "./f sha256=00", "it has another SHA-256"),
+        ("--list", "./f sha384=00", "it has another SHA-384"),
         ("--list", "./f sha512=00", "it has another SHA-512"),
         (
             "--list",
@@ -294,12 +325,17 @@ fn what_does_not_fit_is_named_with_its_line() {
         assert!(stderr.contains(said), "{list}: {stderr}");
         assert_ne!(output.status.code(), Some(0));
     }
-    // The digests of `words`, by sha256sum and sha512sum.
+    // The digests of `words`, by sha256sum, sha384sum and sha512sum.
     let right = "./f type=file size=5 \\\n\
          sha256=dba36bffa5cab0f922d087a3aeb179f9d4e745df40b323e1b1471402848c8a3e \\\n\
+         sha384=985745f6fb7aa521c29336d48ea0ae641a6aab7fbe47e388e7fa7bf3ddc5\
+         330854edfd4bf587df8c8e44f1848a6d5ac7 \\\n\
          sha512=fc837da28bb4c2da1dccc30ac0e4a6f7de56547160007ce93b7067311e2602bc\
          02c88b6101772e4e991b878ba3a93b9046ddbf6c696f547876c2d092323fb339\n";
     assert_eq!(run(&tree, "--list", right).status.code(), Some(0));
-    let optional = run(&tree, "--list", "./g type=file optional\n./f type=file\n");
+    let optional = "./g type=file optional\n./p type=fifo optional\n./f type=file\n";
+    let optional = run(&tree, "--list", optional);
     assert_eq!(optional.status.code(), Some(0), "{optional:?}");
+    let mut made = commands(&optional.stdout).into_iter();
+    assert!(made.all(|sent| !matches!(sent, Sent::MkFifo(_))));
 }

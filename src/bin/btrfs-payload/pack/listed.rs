@@ -13,7 +13,7 @@ use btrfs_payload::pack::Metadata;
 use indicatif::ProgressBar;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::found::{How, Xattrs, kind, metadata};
 use super::list::{Entry, List};
@@ -92,12 +92,13 @@ impl<'a> Source<'a> {
         let content = entry.content.as_deref().unwrap_or(&path);
         let member = match (&found, &entry.kind) {
             (Some(found), _) => self.member(path, entry, found)?,
+            // Whatever it would be, as makefs(8) has it.
+            (None, _) if entry.optional => return Ok(()),
             (None, Some(kind)) if *kind != Kind::File => Member {
                 path,
                 kind: kind.clone(),
                 metadata: Metadata::new(default_mode(kind)),
             },
-            (None, _) if entry.optional => return Ok(()),
             (None, _) => bail!(
                 "there is no {} in {}",
                 content.escape_ascii(),
@@ -187,6 +188,7 @@ pub(super) fn verify(file: &File, entry: &Entry) -> Result<()> {
         ensure!(got == size, "it has {got} bytes, not {size}");
     }
     verify_digest::<Sha256>(file, entry.sha256.as_deref(), "SHA-256")?;
+    verify_digest::<Sha384>(file, entry.sha384.as_deref(), "SHA-384")?;
     verify_digest::<Sha512>(file, entry.sha512.as_deref(), "SHA-512")
 }
 

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 use anyhow::{Context, Result, bail};
 
 use super::super::member::{Kind, Place};
-use super::{Entry, List, brief, lines, number, permissions, words};
+use super::{Entry, List, brief, lines, number, owner_number, permissions, words};
 
 pub(super) fn is_kind(word: &[u8]) -> bool {
     matches!(
@@ -107,8 +107,8 @@ fn entry(
         line,
         kind: Some(kind),
         mode: Some(permissions(mode)?),
-        uid: Some(number(uid, 10)?),
-        gid: Some(number(gid, 10)?),
+        uid: Some(owner_number(uid)?),
+        gid: Some(owner_number(gid)?),
         mtime,
         content,
         ..Entry::default()
@@ -190,6 +190,7 @@ mod tests {
             ("dir /a 10000 0 0", "line 1: 10000 are no permissions"),
             ("dir /a 755 -1 0", "line 1: -1 is not a number"),
             ("dir /a 755 0 4294967296", "line 1: 4294967296 is not"),
+            ("dir /a 755 4294967295 0", "line 1: 4294967295 is nobody's"),
             ("dir ../a 755 0 0", "line 1: "),
             (
                 "file /a ${NONE} 755 0 0",

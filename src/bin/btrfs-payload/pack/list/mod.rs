@@ -39,6 +39,7 @@ pub(super) struct Entry {
     /// What the content has to be.
     pub(super) size: Option<u64>,
     pub(super) sha256: Option<Vec<u8>>,
+    pub(super) sha384: Option<Vec<u8>>,
     pub(super) sha512: Option<Vec<u8>>,
     /// It need not be there.
     pub(super) optional: bool,
@@ -157,4 +158,11 @@ fn permissions(word: &[u8]) -> Result<u32> {
     let mode = number(word, 8)?;
     ensure!(mode <= 0o7777, "{mode:o} are no permissions");
     Ok(mode)
+}
+
+/// The largest number is nobody's: chown(2) takes it for "leave it as it is".
+fn owner_number(word: &[u8]) -> Result<u32> {
+    let id = number(word, 10)?;
+    ensure!(id != u32::MAX, "{id} is nobody's number");
+    Ok(id)
 }

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use btrfs_payload::send_stream::Timespec;
 
 use super::super::member::{Kind, Place};
-use super::{Entry, List, MAX_PATH, brief, number, permissions};
+use super::{Entry, List, MAX_PATH, brief, number, owner_number, permissions};
 
 /// Keywords that say nothing which goes into a stream.
-const PASSED: [&[u8]; 16] = [
+const PASSED: [&[u8]; 14] = [
     b"cksum",
     b"flags",
     b"ignore",
@@ -28,9 +28,31 @@ const PASSED: [&[u8]; 16] = [
     b"rmd160digest",
     b"sha1",
     b"sha1digest",
+    b"tags",
+];
+
+/// Keywords that say something of a name.
+const SAID: [&[u8]; 20] = [
+    b"content",
+    b"contents",
+    b"device",
+    b"gid",
+    b"gname",
+    b"link",
+    b"mode",
+    b"nochange",
+    b"optional",
+    b"sha256",
+    b"sha256digest",
     b"sha384",
     b"sha384digest",
-    b"tags",
+    b"sha512",
+    b"sha512digest",
+    b"size",
+    b"time",
+    b"type",
+    b"uid",
+    b"uname",
 ];
 
 /// Keywords and their values, empty where there are none.
@@ -39,7 +61,8 @@ type Keywords<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 pub(super) fn parse(text: &[u8]) -> Result<List> {
     let mut list = List::new();
     let mut set = Keywords::new();
-    // Parts of the path to the directory that the lines are about.
+    // Parts of the path to the directory that the lines are about. `.` is one of them: lists that begin
+    // with it have a `..` for it at their end.
     let mut here: Vec<Vec<u8>> = Vec::new();
     // What is said of each name.
     let mut all = BTreeMap::<Place, (u64, Keywords<'_>)>::new();
@@ -91,7 +114,7 @@ fn say<'a>(
         return Ok(());
     };
     match name {
-        b"/set" => set.extend(rest.iter().map(|word| keyword(word))),
+        b"/set" => set.extend(keywords(rest)?),
         b"/unset" if rest.contains(&&b"all"[..]) => set.clear(),
         b"/unset" => set.retain(|key, _| !rest.contains(key)),
         b".." => ensure!(here.pop().is_some(), "`..` leads out of the top directory"),
@@ -107,7 +130,7 @@ fn say<'a>(
                 "a path longer than {MAX_PATH} bytes"
             );
             let place = Place::new(&path)?;
-            let own = rest.iter().map(|word| keyword(word));
+            let own = keywords(rest)?;
             let (_, said) = all.entry(place).or_insert_with(|| (line, set.clone()));
             said.extend(own);
             let is_directory = said.get(&b"type"[..]) == Some(&&b"dir"[..]);
@@ -116,52 +139,30 @@ fn say<'a>(
                     .split(|&byte| byte == b'/')
                     .map(<[u8]>::to_vec)
                     .collect();
-                // The top is no part of a path.
-                here.retain(|part| part != b".");
             }
         }
     }
     Ok(())
 }
 
-fn keyword(word: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = word.splitn(2, |&byte| byte == b'=');
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
+/// # Errors
+/// A keyword that there is not. So `/set`, which is copied for each name, holds a few dozen at most.
+fn keywords<'a>(words: &[&'a [u8]]) -> Result<Keywords<'a>> {
+    let pair = |word: &&'a [u8]| {
+        let mut parts = word.splitn(2, |&byte| byte == b'=');
+        let key = parts.next().unwrap_or_default();
+        ensure!(
+            SAID.contains(&key) || PASSED.contains(&key),
+            "there is no keyword {}",
+            brief(key)
+        );
+        Ok((key, parts.next().unwrap_or_default()))
+    };
+    words.iter().map(pair).collect()
 }
 
 fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
     let value = |key: &str| keywords.get(key.as_bytes()).copied();
-    for key in keywords.keys() {
-        let is_known = matches!(
-            *key,
-            b"type"
-                | b"mode"
-                | b"uid"
-                | b"gid"
-                | b"uname"
-                | b"gname"
-                | b"size"
-                | b"time"
-                | b"link"
-                | b"device"
-                | b"contents"
-                | b"content"
-                | b"optional"
-                | b"nochange"
-                | b"sha256"
-                | b"sha256digest"
-                | b"sha512"
-                | b"sha512digest"
-        );
-        ensure!(
-            is_known || PASSED.contains(key),
-            "there is no keyword {}",
-            brief(key)
-        );
-    }
     let digest = |keys: [&str; 2]| {
         let value = keys.iter().find_map(|key| value(key));
         value.map(from_hexadecimal).transpose()
@@ -184,6 +185,7 @@ fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
         line,
         size: value("size").map(|size| number(size, 10)).transpose()?,
         sha256: digest(["sha256", "sha256digest"])?,
+        sha384: digest(["sha384", "sha384digest"])?,
         sha512: digest(["sha512", "sha512digest"])?,
         optional: value("optional").is_some(),
         kind,
@@ -206,7 +208,7 @@ fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
 /// By number. Of names only root's are known: who has another depends on the machine.
 fn owner(id: Option<&[u8]>, name: Option<&[u8]>) -> Result<Option<u32>> {
     match (id, name) {
-        (Some(id), _) => number(id, 10).map(Some),
+        (Some(id), _) => owner_number(id).map(Some),
         (None, None) => Ok(None),
         (None, Some(b"root" | b"wheel")) => Ok(Some(0)),
         (None, Some(name)) => bail!(
@@ -329,7 +331,7 @@ mod tests {
     fn directories_lead_in_and_out() {
         let text = "#mtree\n/set type=file uid=0 gid=0 mode=0644\n. type=dir mode=0755\n\
             a\\040b mode=0600\n    usr type=dir\n        bin type=dir \\\n    mode=0700\n\
-            sh size=5 \\\n# no comment\n\nx\n..\n..\n/unset uid\n./usr/lib type=dir\ny\n";
+            sh size=5 \\\n# no comment\n\nx\n..\n..\n..\n/unset uid\n./usr/lib type=dir\ny\n";
         let found = listed(text);
         let names: Vec<_> = found
             .iter()
@@ -344,9 +346,9 @@ mod tests {
                 ("usr/bin", 6, Some(0o700), Some(0)),
                 ("usr/bin/sh", 8, Some(0o644), Some(0)),
                 ("usr/bin/x", 11, Some(0o644), Some(0)),
-                ("usr/lib", 15, Some(0o644), None),
+                ("usr/lib", 16, Some(0o644), None),
                 // A path leads nowhere.
-                ("y", 16, Some(0o644), None),
+                ("y", 17, Some(0o644), None),
             ]
         );
     }
@@ -375,7 +377,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, said) in [
-            (". type=dir\n..\n", "line 2: `..` leads out"),
+            (". type=dir\n..\n..\n", "line 3: `..` leads out"),
+            ("x uid=4294967295", "line 1: 4294967295 is nobody's number"),
+            ("/set sizes=1\nx", "line 1: there is no keyword sizes"),
             ("./../x type=file", "line 1: "),
             ("x type=door", "line 1: there is no type door"),
             ("x mdoe=644", "line 1: there is no keyword mdoe"),
