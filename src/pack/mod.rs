@@ -26,11 +26,12 @@
 //! # }
 //! ```
 //!
-//! From bottom to top: `entry` and `error` (what is added, why it cannot be), `check` and `node`
-//! (metadata and nodes as a stream has them), `names` (what is there already), `record` (what is told of them in the digest), `work` (what threads make of data), `dedupe` (content that is there already),
-//! `identity` (the UUID of what was packed), `temporary` (names for a while), `increment` (the difference
-//! from a parent), `write` (the stream, in order), `queue` and `out` (the
-//! way to the threads), `file` and `builder` (the face).
+//! From bottom to top: `entry` and `error` (what is added, why it cannot be), `names` (what is there
+//! already), `temporary` (names for a while), `parent` (what an increment builds on), `options`, `check`
+//! and `node` (metadata and nodes as a stream has them), `record` (what is told of them in the digest),
+//! `work` (what threads make of data), `dedupe` (content that is there already), `identity` (the UUID of
+//! what was packed), `write` (the stream, in order), `queue` and `out` (the way to the threads),
+//! `increment` (the difference from a parent), `file` and `builder` (the face).
 
 mod builder;
 mod check;
@@ -44,6 +45,7 @@ mod names;
 mod node;
 mod options;
 mod out;
+mod parent;
 mod queue;
 mod record;
 #[cfg(all(target_os = "linux", not(btrfs_payload_portable)))]
@@ -56,7 +58,7 @@ pub use builder::Builder;
 pub use entry::{Metadata, Node, Times};
 pub use error::{EntryFault, PackError};
 pub use file::FileWriter;
-pub use increment::Parent;
 pub use names::BYTES_PER_NAME;
 pub use options::{Identity, Options};
+pub use parent::Parent;
 pub use write::{Changes, Summary, Sums};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
-use super::increment::Parent;
+use super::parent::Parent;
 use crate::prepare;
 use crate::rules::Codec;
 use crate::send_stream::{Timespec, Uuid};

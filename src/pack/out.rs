@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::entry::{Metadata, Times};
 use super::error::PackError;
-use super::increment::Old;
+use super::parent::Old;
 use super::queue::Queue;
 use super::work::Step;
 use crate::rules::xattr;

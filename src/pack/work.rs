@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::PackError;
-use super::increment::{Base, Begin, Cut, cut, nonzero};
+use super::parent::{Base, Begin, Cut, cut, nonzero};
 use crate::extent::{Content, EncodedExtent};
 use crate::prepare::{PrepareError, Preparer};
 use crate::rules::Target;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::dedupe::{Known, Place};
 use super::error::PackError;
-use super::increment::Change;
+use super::parent::Change;
 use super::record::FileContent;
 use super::work::{Digest, Done, Piece, Step};
 use crate::extent::Content;

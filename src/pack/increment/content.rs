@@ -12,9 +12,9 @@ use bytes::Bytes;
 
 use super::super::dedupe::Place;
 use super::super::error::PackError;
+use super::super::parent::{Begin, Change, Outcome, Present};
 use super::super::work::{Part, Piece};
 use super::super::write::{LONGEST_CLONE, Sink};
-use super::state::{Begin, Change, Outcome, Present};
 use crate::extent::Content;
 use crate::rules::sums::add;
 use crate::send_stream::command;

@@ -4,9 +4,9 @@
 //! directory of a new name is the one in which something of it was, under the same name.
 
 use super::super::names::{InodeId, NameId, Names, ROOT};
+use super::super::parent::Outcome;
+use super::super::parent::{Old, OldId};
 use super::super::record::{Kind, Records};
-use super::old::{Old, OldId};
-use super::state::Outcome;
 use crate::tree;
 
 /// Names of a file that are looked at.

@@ -1,11 +1,7 @@
-//! Increments: the difference between what is packed and a parent, which a stored chain has.
+//! Increments: the difference between what is packed and a [`Parent`], which a stored chain has.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `parent` | [`Parent`]: the chain, and its data |
-//! | `old` | the names of the parent, and which file a new one may be |
-//! | `compare` | new data beside the parent's, on the threads |
-//! | `state` | what is known of files on their way |
 //! | `content` | what goes into the stream of the content of files |
 //! | `matching` | which new inode is which of the parent, at the end |
 //! | `moves` | names |
@@ -18,20 +14,11 @@
 //! they belong and everything gets its attributes.
 
 mod attributes;
-mod compare;
 mod content;
 mod matching;
 mod moves;
-mod old;
-mod parent;
-mod state;
 
 use std::io::Write;
-
-pub(super) use compare::{Cut, cut, nonzero};
-pub(super) use old::{Base, Old};
-pub use parent::Parent;
-pub(super) use state::{Begin, Change};
 
 use bytes::Bytes;
 
@@ -40,6 +27,7 @@ use super::entry::Times;
 use super::error::PackError;
 use super::names::Names;
 use super::out::is_handed_down;
+use super::parent::{Change, Old, Parent};
 use super::record::Records;
 use super::write::{Changes, Sink};
 use crate::send_stream::command;

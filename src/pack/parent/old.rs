@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::super::error::PackError;
 use super::super::names::InodeId;
 use super::super::temporary::temporary;
-use super::parent::{Parent, Streams};
+use super::stored::{Parent, Streams};
 use crate::rules::Target;
 use crate::send_stream::Timespec;
 use crate::tree::{Inode, Kind, Step, TOP, Tree, TreeError};
@@ -25,26 +25,26 @@ pub(in super::super) type OldId = u32;
 
 /// A name of the parent.
 #[derive(Debug)]
-pub(super) struct OldName {
-    pub(super) directory: OldId,
-    pub(super) name: Arc<[u8]>,
-    pub(super) id: OldId,
+pub(in super::super) struct OldName {
+    pub(in super::super) directory: OldId,
+    pub(in super::super) name: Arc<[u8]>,
+    pub(in super::super) id: OldId,
     /// The next name of the same inode.
     next: Option<u32>,
 }
 
 /// The parent's tree.
 pub(in super::super) struct Old {
-    pub(super) tree: Tree,
+    pub(in super::super) tree: Tree,
     streams: Arc<dyn Streams>,
     /// All names, each directory before what is in it.
-    pub(super) names: Vec<OldName>,
+    pub(in super::super) names: Vec<OldName>,
     /// The first name of each inode, as a number of the list above.
     first: HashMap<OldId, u32>,
     /// Files, as numbers of names, sorted by size, time and name.
     files: Vec<u32>,
     /// Which new inode is which old one.
-    pub(super) claims: HashMap<OldId, InodeId>,
+    pub(in super::super) claims: HashMap<OldId, InodeId>,
     /// A directory of the new tree, and the one of the parent in which a file like one of it was.
     last_directory: Option<(Bytes, OldId)>,
     /// Temporary names made so far.
@@ -61,14 +61,14 @@ impl std::fmt::Debug for Old {
 
 /// A file of the parent that a new one is compared with.
 pub(in super::super) struct Base {
-    pub(super) id: OldId,
-    pub(super) inode: Arc<Inode>,
+    pub(in super::super) id: OldId,
+    pub(in super::super) inode: Arc<Inode>,
     /// One of its paths, in the parent.
-    pub(super) path: Bytes,
+    pub(in super::super) path: Bytes,
     /// The new file is this one, under the same name: what differs is written into it. Otherwise
     /// what is the same is cloned from it.
-    pub(super) in_place: bool,
-    pub(super) streams: Arc<dyn Streams>,
+    pub(in super::super) in_place: bool,
+    pub(in super::super) streams: Arc<dyn Streams>,
 }
 
 impl std::fmt::Debug for Base {
@@ -171,14 +171,14 @@ impl Old {
     }
 
     /// The names of an inode.
-    pub(super) fn names_of(&self, id: OldId) -> impl Iterator<Item = (u32, &OldName)> {
+    pub(in super::super) fn names_of(&self, id: OldId) -> impl Iterator<Item = (u32, &OldName)> {
         let number = self.first.get(&id).copied();
         let name = move |number: u32| Some((number, self.names.get(number as usize)?));
         std::iter::successors(number.and_then(name), move |(_, old)| name(old.next?))
     }
 
     /// A path of an inode in the parent.
-    pub(super) fn path(&self, id: OldId) -> Bytes {
+    pub(in super::super) fn path(&self, id: OldId) -> Bytes {
         let mut parts: Vec<&[u8]> = Vec::new();
         let mut at = id;
         while at != TOP
@@ -235,7 +235,7 @@ impl Old {
     }
 
     /// A file of the parent, from which a new one is cloned.
-    pub(super) fn other(&self, id: OldId) -> Option<Base> {
+    pub(in super::super) fn other(&self, id: OldId) -> Option<Base> {
         Some(Base {
             id,
             inode: Arc::clone(self.tree.inode(id)?),

@@ -14,8 +14,8 @@ use crate::tree::{Chain, Data, Extent, LastRead, ReadAt, Source, Tree, TreeError
 pub struct Parent {
     pub(in super::super) uuid: Uuid,
     pub(in super::super) ctransid: u64,
-    pub(super) tree: Tree,
-    pub(super) streams: Arc<dyn Streams>,
+    pub(in super::super) tree: Tree,
+    pub(in super::super) streams: Arc<dyn Streams>,
     name: Bytes,
 }
 
