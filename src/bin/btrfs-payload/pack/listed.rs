@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use btrfs_payload::files::Beneath;
 use btrfs_payload::pack::Metadata;
 use indicatif::ProgressBar;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::found::{How, Xattrs, kind, metadata};
-use super::list::{Entry, List};
+use super::list::{Differs, Entry, List};
 use super::member::{Kind, Member, Place};
 use super::packing::Packing;
 use crate::args::cannot_read;
@@ -28,6 +28,8 @@ pub(super) struct Source<'a> {
     how: How,
     /// The first names of files that have several.
     names: HashMap<(u64, u64), Vec<u8>>,
+    /// The same for those that the list says are one file.
+    groups: HashMap<Vec<u8>, Vec<u8>>,
     xattrs: Xattrs,
 }
 
@@ -42,6 +44,7 @@ impl<'a> Source<'a> {
                 .with_context(|| cannot_read(path))?,
             how,
             names: HashMap::new(),
+            groups: HashMap::new(),
             xattrs: Xattrs::new(),
         })
     }
@@ -83,11 +86,9 @@ impl<'a> Source<'a> {
         bar: &ProgressBar,
         packing: &mut Packing<'_>,
     ) -> Result<()> {
-        let found = match (&entry.content, &entry.kind) {
-            (Some(content), _) => self.find(content, true)?,
-            // It says all of a further name.
-            (None, Some(Kind::HardLink(_))) => None,
-            (None, _) => self.find(&path, false)?,
+        let found = match &entry.content {
+            Some(content) => self.find(content, true)?,
+            None => self.find(&path, false)?,
         };
         let content = entry.content.as_deref().unwrap_or(&path);
         let member = match (&found, &entry.kind) {
@@ -146,12 +147,18 @@ impl<'a> Source<'a> {
         let mut kind = kind(found, link)?;
         let is_own = entry.content.is_none();
         let mut metadata = metadata(found, self.how.all_times);
-        if is_own && found.nlink() > 1 && kind != Kind::Directory && !self.how.hard_dereference {
-            let first = self.names.entry((found.dev(), found.ino()));
-            let first = first.or_insert_with(|| path.clone());
-            if *first != path {
-                kind = Kind::HardLink(first.clone());
-            }
+        let first = if let Some(group) = &entry.group {
+            self.groups
+                .entry(group.clone())
+                .or_insert_with(|| path.clone())
+        } else if is_own && found.nlink() > 1 && kind != Kind::Directory {
+            let inode = (found.dev(), found.ino());
+            self.names.entry(inode).or_insert_with(|| path.clone())
+        } else {
+            &path
+        };
+        if *first != path && !self.how.hard_dereference {
+            kind = Kind::HardLink(first.clone());
         }
         if is_own && !matches!(kind, Kind::HardLink(_)) {
             metadata.xattrs = self.xattrs.of_path(&by_descriptor(fd), true)?;
@@ -185,7 +192,9 @@ fn readable(fd: &OwnedFd) -> Result<File> {
 pub(super) fn verify(file: &File, entry: &Entry) -> Result<()> {
     if let Some(size) = entry.size {
         let got = file.metadata()?.len();
-        ensure!(got == size, "it has {got} bytes, not {size}");
+        if got != size {
+            return Err(Differs(format!("it has {got} bytes, not {size}")).into());
+        }
     }
     verify_digest::<Sha256>(file, entry.sha256.as_deref(), "SHA-256")?;
     verify_digest::<Sha384>(file, entry.sha384.as_deref(), "SHA-384")?;
@@ -203,6 +212,8 @@ fn verify_digest<D: Digest + io::Write>(
     let mut digest = D::new();
     io::copy(&mut file, &mut digest)?;
     file.rewind()?;
-    ensure!(digest.finalize()[..] == *expected, "it has another {name}");
+    if digest.finalize()[..] != *expected {
+        return Err(Differs(format!("it has another {name}")).into());
+    }
     Ok(())
 }

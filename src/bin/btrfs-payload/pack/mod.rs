@@ -29,7 +29,7 @@ use serde::Serialize;
 
 use self::adjust::{Adjust, Exclude, ModeChange, OwnerMap};
 use self::destination::Destination;
-use self::list::List;
+use self::list::{Differs, List};
 use self::listed::Source;
 use self::packing::Packing;
 use self::scope::Scope;
@@ -129,10 +129,11 @@ pub(crate) struct Args {
     /// Pack what this list names, and nothing else: mtree, or the list that the kernel's gen_init_cpio
     /// reads. Contents come from the directory
     ///
-    /// Owners, permissions, times, links and devices are what the list says, whatever --all-root and the
-    /// like say; what it does not say is what the directory has. A location in the list (contents=) is a path in the directory, also if it
-    /// begins with a slash; its symbolic links are followed inside the directory only. Sizes, SHA-256 and
-    /// SHA-512 of an mtree are compared with the contents.
+    /// Owners, permissions, times, links and devices are what the list says, whatever --all-root and
+    /// the like say; what it does not say is what the directory has. A location in the list
+    /// (contents=) is a path in the directory, also if it begins with a slash; its symbolic links are
+    /// followed inside the directory only. Of an mtree sizes and SHA-2 digests are compared with the
+    /// contents; older digests (md5, sha1, cksum and the like) are not.
     #[arg(
         long,
         value_name = "LIST",
@@ -169,7 +170,7 @@ pub(crate) struct Args {
     /// Memory that names may take, 256 bytes each and their own; more is refused
     ///
     /// With --sort they may take that twice. With --parent those of the parents may take as much
-    /// again, 784 bytes each.
+    /// again, 784 bytes each, and so may a list, 1 KiB a name.
     #[arg(long, help_heading = "Limits", value_name = "BYTES", value_parser = byte_count, default_value = "4G")]
     memory: u64,
 
@@ -207,7 +208,7 @@ an archive, the last one counts.
 
 Exit status:
   0  done
-  1  the archive is damaged, or something in it cannot be packed
+  1  the archive is damaged, something in it cannot be packed, or is not what the list says
   2  wrong usage, or a file cannot be read or written";
 
 /// What was packed, as a JSON line.
@@ -236,7 +237,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Verdict> {
         labels: args.selinux.as_deref().map(Contexts::read).transpose()?,
     };
     let list = args.list.as_ref().or(args.overlay.as_ref());
-    let list = list.map(|path| List::read(path)).transpose()?;
+    let list = list.map(|path| List::read(path, args.memory)).transpose()?;
     let mut options = options(args)?;
     if !args.parents.is_empty() {
         let parent = match stored::parent(&args.parents, args.memory, output)? {
@@ -397,7 +398,7 @@ fn uuid(text: &str) -> Result<Uuid, String> {
 /// in a tree. What the system says is not.
 fn is_of_input(error: &anyhow::Error, is_directory: bool) -> bool {
     let is_entry = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(PackError::Entry { .. }))
+        matches!(cause.downcast_ref(), Some(PackError::Entry { .. })) || cause.is::<Differs>()
     };
     let of_system = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>();

@@ -16,8 +16,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use anyhow::{Context, Result, bail};
 
-use super::super::member::{Kind, Place};
-use super::{Entry, List, brief, lines, number, owner_number, permissions, words};
+use super::super::member::Kind;
+use super::{Entry, List, Room, brief, lines, number, owner_number, permissions, place, words};
 
 pub(super) fn is_kind(word: &[u8]) -> bool {
     matches!(
@@ -26,14 +26,18 @@ pub(super) fn is_kind(word: &[u8]) -> bool {
     )
 }
 
-/// Variables are looked up by `variable`.
-pub(super) fn parse(text: &[u8], variable: impl Fn(&str) -> Option<OsString>) -> Result<List> {
+/// Variables are looked up by `variable`. The last of a name counts.
+pub(super) fn parse(
+    text: &[u8],
+    room: &mut Room,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<List> {
     let mut list = List::new();
-    for (number, line) in lines(text) {
-        let words: Vec<&[u8]> = words(line).collect();
+    for (line, text) in lines(text) {
+        let words: Vec<&[u8]> = words(text).collect();
         if !words.is_empty() {
-            let added = add(&mut list, number, &words, &variable);
-            added.with_context(|| format!("line {number}"))?;
+            let added = add(&mut list, room, line, &words, &variable);
+            added.with_context(|| format!("line {line}"))?;
         }
     }
     Ok(list)
@@ -41,35 +45,17 @@ pub(super) fn parse(text: &[u8], variable: impl Fn(&str) -> Option<OsString>) ->
 
 fn add(
     list: &mut List,
+    room: &mut Room,
     line: u64,
     words: &[&[u8]],
     variable: &impl Fn(&str) -> Option<OsString>,
 ) -> Result<()> {
+    let mut links: &[&[u8]] = &[];
     let (name, kind, [mode, uid, gid], content) = match *words {
-        [b"file", name, location, mode, uid, gid, ref links @ ..] => {
-            // In the order of names a link would come before what it is a link to.
-            let mut names: Vec<&[u8]> = vec![name];
-            names.extend(links);
-            let mut places = Vec::new();
-            for name in &names {
-                places.push(Place::new(name)?);
-            }
-            places.sort();
-            places.dedup();
-            let mut places = places.iter().map(Place::path);
-            let first = places.next().unwrap_or_default();
-            for link in places {
-                let kind = Some(Kind::HardLink(first.clone()));
-                let entry = Entry {
-                    line,
-                    kind,
-                    ..Entry::default()
-                };
-                list.insert(&link, entry)?;
-            }
+        [b"file", name, location, mode, uid, gid, ref more @ ..] => {
+            links = more;
             let content = Some(expanded(location, variable)?);
-            let entry = entry(line, Kind::File, [mode, uid, gid], content)?;
-            return list.insert(&first, entry);
+            (name, Kind::File, [mode, uid, gid], content)
         }
         [b"dir", name, mode, uid, gid] => (name, Kind::Directory, [mode, uid, gid], None),
         [b"nod", name, mode, uid, gid, kind, major, minor] => {
@@ -89,7 +75,14 @@ fn add(
         [b"sock", name, mode, uid, gid] => (name, Kind::Socket, [mode, uid, gid], None),
         _ => bail!("no line of a list for gen_init_cpio looks like this"),
     };
-    list.insert(name, entry(line, kind, [mode, uid, gid], content)?)
+    let mut entry = entry(line, kind, [mode, uid, gid], content)?;
+    entry.group = (!links.is_empty()).then(|| name.to_vec());
+    for name in links.iter().chain([&name]) {
+        room.take_name(name, 0)?;
+        room.take(entry.content.as_ref().map_or(0, Vec::len))?;
+        list.0.insert(place(name)?, entry.clone());
+    }
+    Ok(())
 }
 
 fn entry(
@@ -141,6 +134,7 @@ fn expanded(location: &[u8], variable: &impl Fn(&str) -> Option<OsString>) -> Re
 
 #[cfg(test)]
 mod tests {
+    use super::super::Place;
     use super::*;
 
     #[test]
@@ -148,7 +142,7 @@ mod tests {
         let text = b"# comment\n\ndir /dev 755 0 0\nnod /dev/console 600 0 5 c 5 1\n\
             nod /dev/loop0 660 0 6 b 7 0\nslink /bin usr/bin 777 0 0\npipe /p 600 1 2\n\
             sock /s 600 0 0\nfile /z ${D}/x/${E} 4755 0 0 /a /z\n";
-        let list = parse(text, |name| match name {
+        let list = parse(text, &mut Room(1 << 20), |name| match name {
             "D" => Some("/where".into()),
             "E" => Some("".into()),
             _ => None,
@@ -166,10 +160,12 @@ mod tests {
             (b"dev/loop0", Kind::BlockDevice(7, 0), 5),
             (b"p", Kind::Fifo, 7),
             (b"s", Kind::Socket, 8),
-            (b"z", Kind::HardLink(b"a".to_vec()), 9),
+            (b"z", Kind::File, 9),
         ];
         assert_eq!(found, expected.map(|(p, k, l)| (p.to_vec(), k, l)));
         let file = &list.0[&Place::new(b"a").unwrap()];
+        assert_eq!(*file, list.0[&Place::new(b"z").unwrap()]);
+        assert_eq!(file.group.as_deref(), Some(&b"/z"[..]));
         assert_eq!(file.content.as_deref(), Some(&b"/where/x/"[..]));
         assert_eq!(
             (file.mode, file.uid, file.gid),
@@ -198,7 +194,10 @@ mod tests {
             ),
             ("nod /a 755 0 0 x 1 1", "line 1: a device is c or b"),
         ] {
-            let error = format!("{:#}", parse(text.as_bytes(), |_| None).unwrap_err());
+            let error = format!(
+                "{:#}",
+                parse(text.as_bytes(), &mut Room(1 << 20), |_| None).unwrap_err()
+            );
             assert!(error.starts_with(said), "{text}: {error}");
         }
     }

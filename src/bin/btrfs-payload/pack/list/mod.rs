@@ -17,9 +17,6 @@ use super::member::{Kind, Member, Place};
 use crate::args::cannot_read;
 use crate::output::shown;
 
-/// A longer list is refused, bytes.
-const MAX_LEN: u64 = 1 << 30;
-
 /// Longest path, bytes (`PATH_MAX` without the end of the path).
 const MAX_PATH: usize = 4095;
 
@@ -36,6 +33,8 @@ pub(super) struct Entry {
     pub(super) mtime: Option<Timespec>,
     /// Where the content is in the directory, if not under the same name.
     pub(super) content: Option<Vec<u8>>,
+    /// Names with the same one here are names of one file.
+    pub(super) group: Option<Vec<u8>>,
     /// What the content has to be.
     pub(super) size: Option<u64>,
     pub(super) sha256: Option<Vec<u8>>,
@@ -52,15 +51,16 @@ impl Entry {
     /// Where it is something else.
     pub(super) fn apply(&self, member: &mut Member) -> Result<()> {
         match (&self.kind, &mut member.kind) {
-            // The first name is found to be what the list says.
+            // The first name was what the list says.
             (None, _) | (_, Kind::HardLink(_)) => {}
             (Some(listed), found) => {
                 let (said, is) = (listed.name(), found.name());
-                ensure!(
-                    said == is,
-                    "line {} of the list says it is a {said}, it is a {is}",
-                    self.line
-                );
+                if said != is {
+                    let line = self.line;
+                    let differs =
+                        format!("line {line} of the list says it is a {said}, it is a {is}");
+                    return Err(Differs(differs).into());
+                }
                 found.clone_from(listed);
             }
         }
@@ -75,31 +75,57 @@ impl Entry {
     }
 }
 
+/// What is packed is not what the list says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Differs(pub(super) String);
+
+/// Bytes of memory that a list may take yet.
+struct Room(u64);
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<()> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.context("it takes more memory than --memory allows")?;
+        Ok(())
+    }
+
+    /// For a name, and so many keywords that are said of it: what is measured, and a little more.
+    fn take_name(&mut self, path: &[u8], keywords: usize) -> Result<()> {
+        self.take(path.len().saturating_add(1024))?;
+        self.take(keywords.saturating_mul(64))
+    }
+}
+
 /// What a list says, in the order of the names.
 #[derive(Debug)]
 pub(super) struct List(BTreeMap<Place, Entry>);
 
 impl List {
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    /// A list that takes so much memory at the most, bytes.
+    pub(super) fn read(path: &Path, memory: u64) -> Result<Self> {
+        // Beside the text there is at most one line in words, which are 16 bytes for each two.
+        let most = memory / 9;
         let mut text = Vec::new();
         let file = File::open(path).with_context(|| cannot_read(path))?;
-        let len = file.take(MAX_LEN).read_to_end(&mut text);
+        let len = file.take(most.saturating_add(1)).read_to_end(&mut text);
         let len = len.with_context(|| cannot_read(path))?;
-        ensure!(
-            u64::try_from(len).unwrap_or(u64::MAX) < MAX_LEN,
-            "{}: no list is as long as this",
-            shown(path)
-        );
-        Self::parse(&text).with_context(|| shown(path).to_string())
+        let mut room = Room(memory);
+        room.take(len.saturating_mul(9))
+            .and_then(|()| Self::parse(&text, &mut room))
+            .with_context(|| shown(path).to_string())
     }
 
     /// Of either form: a list for gen_init_cpio begins each line with one of six words.
-    fn parse(text: &[u8]) -> Result<Self> {
+    fn parse(text: &[u8], room: &mut Room) -> Result<Self> {
         let first = lines(text).map(|(_, line)| words(line).next().unwrap_or_default());
         let first = first.clone().find(|word| !word.is_empty());
         match first {
-            Some(word) if cpio::is_kind(word) => cpio::parse(text, |name| std::env::var_os(name)),
-            Some(_) => mtree::parse(text),
+            Some(word) if cpio::is_kind(word) => {
+                cpio::parse(text, room, |name| std::env::var_os(name))
+            }
+            Some(_) => mtree::parse(text, room),
             None => bail!("it is empty"),
         }
     }
@@ -108,19 +134,15 @@ impl List {
         Self(BTreeMap::new())
     }
 
-    /// The last of a name counts; a second line of an mtree adds to the first.
-    fn insert(&mut self, path: &[u8], entry: Entry) -> Result<()> {
-        ensure!(
-            path.len() <= MAX_PATH,
-            "a path longer than {MAX_PATH} bytes"
-        );
-        self.0.insert(Place::new(path)?, entry);
-        Ok(())
-    }
-
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Place, &Entry)> {
         self.0.iter()
     }
+}
+
+fn place(path: &[u8]) -> Result<Place> {
+    let most = MAX_PATH;
+    ensure!(path.len() <= most, "a path longer than {most} bytes");
+    Ok(Place::new(path)?)
 }
 
 /// Lines with their numbers, without comments.

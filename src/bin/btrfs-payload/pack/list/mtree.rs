@@ -6,12 +6,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use btrfs_payload::send_stream::Timespec;
 
 use super::super::member::{Kind, Place};
-use super::{Entry, List, MAX_PATH, brief, number, owner_number, permissions};
+use super::{Entry, List, Room, brief, lines, number, owner_number, permissions, place, words};
 
 /// Keywords that say nothing which goes into a stream.
 const PASSED: [&[u8]; 14] = [
@@ -58,95 +59,122 @@ const SAID: [&[u8]; 20] = [
 /// Keywords and their values, empty where there are none.
 type Keywords<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 
-pub(super) fn parse(text: &[u8]) -> Result<List> {
-    let mut list = List::new();
-    let mut set = Keywords::new();
-    // Parts of the path to the directory that the lines are about. `.` is one of them: lists that begin
-    // with it have a `..` for it at their end.
-    let mut here: Vec<Vec<u8>> = Vec::new();
-    // What is said of each name.
-    let mut all = BTreeMap::<Place, (u64, Keywords<'_>)>::new();
-    for (line, words) in logical_lines(text) {
-        let said = say(&words, &mut set, &mut here, line, &mut all);
-        said.with_context(|| format!("line {line}"))?;
+/// What is said of a name.
+struct Said<'a> {
+    line: u64,
+    /// What held for all lines then.
+    set: Rc<Keywords<'a>>,
+    own: Keywords<'a>,
+}
+
+impl<'a> Said<'a> {
+    fn value(&self, key: &str) -> Option<&'a [u8]> {
+        let key = key.as_bytes();
+        self.own.get(key).or_else(|| self.set.get(key)).copied()
     }
-    for (place, (line, keywords)) in all {
-        let entry = entry(line, &keywords).with_context(|| format!("line {line}"))?;
+}
+
+/// A list on its way.
+struct Reading<'a, 'r> {
+    room: &'r mut Room,
+    set: Rc<Keywords<'a>>,
+    /// Parts of the path to the directory that the lines are about. `.` is one of them: lists that begin
+    /// with it have a `..` for it at their end.
+    here: Vec<Vec<u8>>,
+    all: BTreeMap<Place, Said<'a>>,
+}
+
+pub(super) fn parse(text: &[u8], room: &mut Room) -> Result<List> {
+    let mut reading = Reading {
+        room,
+        set: Rc::default(),
+        here: Vec::new(),
+        all: BTreeMap::new(),
+    };
+    for (line, words) in logical_lines(text) {
+        let read = reading.read(line, &words);
+        read.with_context(|| format!("line {line}"))?;
+    }
+    let mut list = List::new();
+    for (place, said) in reading.all {
+        let entry = entry(&said).with_context(|| format!("line {}", said.line))?;
         list.0.insert(place, entry);
     }
     Ok(list)
 }
 
 /// Words of lines, without comments; a line goes on where a backslash ends it.
-fn logical_lines(text: &[u8]) -> Vec<(u64, Vec<&[u8]>)> {
-    let mut all: Vec<(u64, Vec<&[u8]>)> = Vec::new();
-    let mut goes_on = false;
-    for (number, line) in (1_u64..).zip(text.split(|&byte| byte == b'\n')) {
-        let line = line.trim_ascii();
-        if line.first() == Some(&b'#') {
-            continue;
+fn logical_lines(text: &[u8]) -> impl Iterator<Item = (u64, Vec<&[u8]>)> {
+    let mut lines = lines(text);
+    let logical = std::iter::from_fn(move || {
+        let (number, mut line) = lines.next()?;
+        let mut all = Vec::new();
+        // Two are one in a name.
+        while let Some(begun) = line.trim_ascii().strip_suffix(b"\\")
+            && begun.last() != Some(&b'\\')
+        {
+            all.extend(words(begun));
+            line = lines.next().map_or(&[][..], |(_, next)| next);
         }
-        let ended = match line.strip_suffix(b"\\") {
-            // Two are one in a name.
-            Some(before) if before.last() != Some(&b'\\') => Some(before),
-            _ => None,
-        };
-        if !goes_on {
-            all.push((number, Vec::new()));
-        }
-        if let Some((_, words)) = all.last_mut() {
-            words.extend(super::words(ended.unwrap_or(line)));
-        }
-        goes_on = ended.is_some();
-    }
-    all.retain(|(_, words)| !words.is_empty());
-    all
+        all.extend(words(line));
+        Some((number, all))
+    });
+    logical.filter(|(_, words)| !words.is_empty())
 }
 
-fn say<'a>(
-    words: &[&'a [u8]],
-    set: &mut Keywords<'a>,
-    here: &mut Vec<Vec<u8>>,
-    line: u64,
-    all: &mut BTreeMap<Place, (u64, Keywords<'a>)>,
-) -> Result<()> {
-    let Some((&name, rest)) = words.split_first() else {
-        return Ok(());
-    };
-    match name {
-        b"/set" => set.extend(keywords(rest)?),
-        b"/unset" if rest.contains(&&b"all"[..]) => set.clear(),
-        b"/unset" => set.retain(|key, _| !rest.contains(key)),
-        b".." => ensure!(here.pop().is_some(), "`..` leads out of the top directory"),
-        _ => {
-            let is_path = name.contains(&b'/');
-            let name = unescaped(name)?;
-            let path = match is_path {
-                true => name.into_owned(),
-                false => [&here[..], &[name.into_owned()]].concat().join(&b'/'),
-            };
-            ensure!(
-                path.len() <= MAX_PATH,
-                "a path longer than {MAX_PATH} bytes"
-            );
-            let place = Place::new(&path)?;
-            let own = keywords(rest)?;
-            let (_, said) = all.entry(place).or_insert_with(|| (line, set.clone()));
-            said.extend(own);
-            let is_directory = said.get(&b"type"[..]) == Some(&&b"dir"[..]);
-            if is_directory && !is_path {
-                *here = path
-                    .split(|&byte| byte == b'/')
-                    .map(<[u8]>::to_vec)
-                    .collect();
+impl<'a> Reading<'a, '_> {
+    fn read(&mut self, line: u64, words: &[&'a [u8]]) -> Result<()> {
+        let Some((&name, rest)) = words.split_first() else {
+            return Ok(());
+        };
+        match name {
+            b"/set" => {
+                let more = keywords(rest)?;
+                self.change(|set| set.extend(more))
             }
+            b"/unset" if rest.contains(&&b"all"[..]) => self.change(Keywords::clear),
+            b"/unset" => self.change(|set| set.retain(|key, _| !rest.contains(key))),
+            b".." => {
+                let is_inside = self.here.pop().is_some();
+                ensure!(is_inside, "`..` leads out of the top directory");
+                Ok(())
+            }
+            _ => self.name(line, name, rest),
         }
     }
-    Ok(())
+
+    /// Changes what holds for all lines from here on; names keep what held before.
+    fn change(&mut self, change: impl FnOnce(&mut Keywords<'a>)) -> Result<()> {
+        let set = Rc::make_mut(&mut self.set);
+        change(set);
+        self.room.take(set.len().saturating_mul(64))
+    }
+
+    fn name(&mut self, line: u64, name: &[u8], said: &[&'a [u8]]) -> Result<()> {
+        let is_path = name.contains(&b'/');
+        let name = unescaped(name)?;
+        let path = match is_path {
+            true => name.into_owned(),
+            false => [&self.here[..], &[name.into_owned()]].concat().join(&b'/'),
+        };
+        let place = place(&path)?;
+        self.room.take_name(&path, said.len())?;
+        let entry = self.all.entry(place).or_insert_with(|| Said {
+            line,
+            set: Rc::clone(&self.set),
+            own: Keywords::new(),
+        });
+        entry.own.extend(keywords(said)?);
+        if !is_path && entry.value("type") == Some(b"dir") {
+            let parts = path.split(|&byte| byte == b'/');
+            self.here = parts.map(<[u8]>::to_vec).collect();
+        }
+        Ok(())
+    }
 }
 
 /// # Errors
-/// A keyword that there is not. So `/set`, which is copied for each name, holds a few dozen at most.
+/// A keyword that there is not: so there are a few dozen at most.
 fn keywords<'a>(words: &[&'a [u8]]) -> Result<Keywords<'a>> {
     let pair = |word: &&'a [u8]| {
         let mut parts = word.splitn(2, |&byte| byte == b'=');
@@ -161,8 +189,8 @@ fn keywords<'a>(words: &[&'a [u8]]) -> Result<Keywords<'a>> {
     words.iter().map(pair).collect()
 }
 
-fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
-    let value = |key: &str| keywords.get(key.as_bytes()).copied();
+fn entry(said: &Said<'_>) -> Result<Entry> {
+    let value = |key: &str| said.value(key);
     let digest = |keys: [&str; 2]| {
         let value = keys.iter().find_map(|key| value(key));
         value.map(from_hexadecimal).transpose()
@@ -182,7 +210,7 @@ fn entry(line: u64, keywords: &Keywords<'_>) -> Result<Entry> {
         Some(other) => bail!("there is no type {}", brief(other)),
     };
     let mut entry = Entry {
-        line,
+        line: said.line,
         size: value("size").map(|size| number(size, 10)).transpose()?,
         sha256: digest(["sha256", "sha256digest"])?,
         sha384: digest(["sha384", "sha384digest"])?,
@@ -320,7 +348,7 @@ mod tests {
     use super::*;
 
     fn listed(text: &str) -> Vec<(String, Entry)> {
-        let list = parse(text.as_bytes()).unwrap();
+        let list = parse(text.as_bytes(), &mut Room(1 << 20)).unwrap();
         let entries = list.entries();
         entries
             .map(|(place, entry)| (place.path().escape_ascii().to_string(), entry.clone()))
@@ -398,7 +426,10 @@ mod tests {
             ("x\\q type=file", "line 1: x\\\\q has an unknown escape"),
             ("x\\ type=link link=\\", "line 1: x\\\\ ends in the middle"),
         ] {
-            let error = format!("{:#}", parse(text.as_bytes()).unwrap_err());
+            let error = format!(
+                "{:#}",
+                parse(text.as_bytes(), &mut Room(1 << 20)).unwrap_err()
+            );
             assert!(error.starts_with(said), "{text}: {error}");
         }
     }
@@ -421,10 +452,25 @@ mod tests {
                 b"=",
             ];
             let parts = pieces.iter().map(|&at| PIECES[usize::from(at) % 12]);
-            let _ = List::parse(&text);
-            let _ = parse(&text);
-            let _ = parse(&parts.collect::<Vec<_>>().concat());
+            let room = || Room(1 << 20);
+            let _ = List::parse(&text, &mut room());
+            let _ = parse(&text, &mut room());
+            let _ = parse(&parts.collect::<Vec<_>>().concat(), &mut room());
         }
         quickcheck::quickcheck(holds as fn(Vec<u8>, Vec<u8>));
+    }
+
+    /// What a short line makes of many names counts.
+    #[test]
+    fn memory_is_bounded() {
+        let set = SAID.map(|key| String::from_utf8_lossy(key).into_owned());
+        let names = "/set uid=1\nx\n".repeat(200);
+        let text = format!("/set {}\n{names}", set.join("=1 "));
+        let said = |room| parse(text.as_bytes(), &mut Room(room)).map_err(|e| format!("{e:#}"));
+        let error = said(100 * 1024).unwrap_err();
+        assert!(
+            error.ends_with("it takes more memory than --memory allows"),
+            "{error}"
+        );
     }
 }
