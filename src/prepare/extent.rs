@@ -251,7 +251,7 @@ fn check(options: &Options) -> Result<(), PrepareError> {
 
 /// True when every byte is zero. Compares the data with itself, one byte on, which the
 /// standard library does as fast as memory goes.
-fn is_zero(data: &[u8]) -> bool {
+pub(crate) fn is_zero(data: &[u8]) -> bool {
     match data.split_first() {
         None => true,
         Some((first, rest)) => *first == 0 && data.starts_with(rest),

@@ -15,6 +15,7 @@ pub(crate) mod sample;
 
 pub use btrfs_payload_zstd::Checksum;
 pub use encoder::EncoderError;
+pub(crate) use extent::is_zero;
 pub use extent::{PlainReason, PrepareError, Prepared, Preparer, prepare_extent};
 pub use file::{Made, PrepareFileError, prepare_reader, prepare_reader_with};
 pub use options::{Keep, Level, Options, ParseLevelError, Zeroes, ZstdOptions};

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::material::{content, lines};
+use crate::pipes::make_fifo;
 use crate::support::skip;
 use crate::{Run, assert_trouble, run, tree};
 
@@ -426,13 +427,7 @@ fn a_payload_is_a_file_beside_the_manifest() {
     extents.assert_found(&[(Some(2), "manifest-payload-name")]);
     fs::remove_dir(&path).unwrap();
     // A pipe that nobody writes to does not make it wait.
-    assert!(
-        Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_fifo(&path);
     extents.assert_found(&[(Some(2), "manifest-payload-name")]);
 }
 

@@ -145,14 +145,13 @@ fn a_full_standard_output_is_trouble() {
 
 pub(crate) fn fifo(dir: &Path) -> PathBuf {
     let path = dir.join("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_fifo(&path);
     path
+}
+
+pub(crate) fn make_fifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
 }
 
 /// Runs the program with a pipe named `pipe` that holds these bytes.

@@ -3,7 +3,8 @@
 use std::fs::{self};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
@@ -15,6 +16,16 @@ use crate::{Run, as_nobody, program, run, tree};
 /// until somebody reads.
 pub(crate) const LONG_TABLE: [&str; 5] =
     ["prepare", "data", "--extent-size", "4096", "--level=-100"];
+
+/// That, into a directory, and what it prints.
+pub(crate) fn standing_still(dir: &Path) -> (Child, BufReader<ChildStdout>) {
+    let mut command = program(dir);
+    command.args(LONG_TABLE).args(["--out", "extents"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    (child, stdout)
+}
 
 #[test]
 fn fewer_threads_than_asked_for_do_the_work() {
@@ -86,11 +97,7 @@ fn the_number_of_jobs_changes_no_byte() {
 fn an_interrupt_leaves_nothing_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let dir = dir(&lines(8 << 20));
-        let mut command = program(dir.path());
-        command.args(LONG_TABLE).args(["--out", "extents"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (child, mut stdout) = standing_still(dir.path());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert!(tree(dir.path()).len() > 1, "nothing to interrupt");

@@ -358,15 +358,7 @@ fn an_interrupt_says_what_was_done() {
         let arguments = ["scan", "--verify", "--jobs", "1", "--format", "json"];
         let mut command = program(fs.outside());
         command.args(arguments).arg(fs.path());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = child.spawn().unwrap();
-        std::thread::sleep(wait);
-        let pid = rustix::process::Pid::from_child(&child);
-        // It may have ended.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let output = child.wait_with_output().unwrap();
-        let signal = output.status.signal();
-        let run = Run::from(output);
+        let (run, signal) = interrupted(&mut command, wait);
         let Some(verified) = of_kind(&run, "verified").pop() else {
             // Before anything was done.
             assert_eq!(signal, Some(2), "{run:?}");
@@ -405,14 +397,7 @@ fn an_interrupted_estimate_is_printed() {
             "100000",
         ]);
         command.args(["--estimate", "zstd:19"]).arg(fs.path());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = child.spawn().unwrap();
-        std::thread::sleep(wait);
-        let pid = rustix::process::Pid::from_child(&child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let output = child.wait_with_output().unwrap();
-        let signal = output.status.signal();
-        let run = Run::from(output);
+        let (run, signal) = interrupted(&mut command, wait);
         assert_eq!(signal, Some(2), "{run:?}");
         if let Some(estimate) = of_kind(&run, "estimate").pop() {
             let samples = estimate["samples"].as_u64().unwrap();
@@ -682,4 +667,17 @@ fn a_hundred_thousand_files_are_counted_as_compsize_counts_them() {
         ours.map(|field| scan[field].as_u64().unwrap()),
         "{printed}"
     );
+}
+
+/// What a command says that is interrupted after this time, and the signal that it died of.
+fn interrupted(command: &mut Command, wait: Duration) -> (Run, Option<i32>) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    std::thread::sleep(wait);
+    let pid = rustix::process::Pid::from_child(&child);
+    // It may have ended.
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    let signal = output.status.signal();
+    (Run::from(output), signal)
 }

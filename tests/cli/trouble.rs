@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::material::{dir, lines, stream};
-use crate::process::LONG_TABLE;
+use crate::process::standing_still;
 use crate::{Run, as_nobody, assert_trouble, program, run, tree};
 
 #[test]
@@ -35,11 +35,7 @@ fn a_file_that_may_not_grow_is_trouble() {
 #[test]
 fn a_file_that_shrinks_meanwhile_is_trouble() {
     let dir = dir(&lines(24 << 20));
-    let mut command = program(dir.path());
-    command.args(LONG_TABLE).args(["--out", "extents"]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let (child, mut stdout) = standing_still(dir.path());
     let mut line = String::new();
     // The first extent is there, so the size has been asked for; the rest waits for a reader.
     for _ in 0..2 {

@@ -1,11 +1,11 @@
 //! What options and the filesystem allow: what is left, given back, waited for.
 
 use std::fs;
-use std::io::{IoSliceMut, Read};
+use std::io::IoSliceMut;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,8 +14,11 @@ use btrfs_payload::files::{Left, Squeeze, SqueezeOptions};
 use rustix::fs::FallocateFlags;
 use rustix::io::ReadWriteFlags;
 
-use crate::support::{self, Mount, create, image, snapshot, subvolume, text};
-use crate::{KIB, MIB, mounted, noise, size, squeezed, state, state_of, used, written, zstd};
+use crate::support::{self, Mount, create, image, subvolume, text};
+use crate::{
+    KIB, MIB, live_with, mounted, noise, sending, sent, size, squeezed, state, state_of, used,
+    written, zstd,
+};
 
 fn left(squeeze: &Squeeze) -> Vec<(Left, u64)> {
     let left = squeeze.summary().left.iter();
@@ -59,28 +62,9 @@ fn what_no_file_shows_is_given_back_or_left() {
     assert_eq!(space.data - used(&fs).data, 512 * KIB);
 }
 
-/// A `btrfs send` that goes on only when more of it is read.
-fn sending(snapshot: &Path) -> (Child, ChildStdout) {
-    let mut send = Command::new("btrfs");
-    send.arg("send").arg("-q").arg(snapshot);
-    let mut send = send.stdout(Stdio::piped()).spawn().unwrap();
-    let mut pipe = send.stdout.take().unwrap();
-    pipe.read_exact(&mut [0; 4096]).unwrap();
-    (send, pipe)
-}
-
-fn sent((mut send, mut pipe): (Child, ChildStdout)) {
-    std::io::copy(&mut pipe, &mut std::io::sink()).unwrap();
-    assert!(send.wait().unwrap().success());
-}
-
 /// A subvolume and two snapshots, the later of which is being sent.
 fn one_of_two_is_sent(fs: &Mount) -> (Child, ChildStdout) {
-    let live = fs.join("live");
-    subvolume(&live);
-    written(&live.join("text"), &text(size(4 * MIB)));
-    snapshot(&live, &fs.join("s1"), &["-r"]);
-    snapshot(&live, &fs.join("s2"), &["-r"]);
+    live_with(fs, 4 * MIB, &["s1", "s2"]);
     used(fs);
     sending(&fs.join("s2"))
 }
@@ -115,10 +99,7 @@ fn snapshots_are_asked_before_live_files() {
     let Some(fs) = mounted("snapshots_are_asked_before_live_files") else {
         return;
     };
-    let live = fs.join("live");
-    subvolume(&live);
-    written(&live.join("text"), &text(size(4 * MIB)));
-    snapshot(&live, &fs.join("s"), &["-r"]);
+    live_with(&fs, 4 * MIB, &["s"]);
     let space = used(&fs);
     let send = sending(&fs.join("s"));
     let mut options = zstd(3);

@@ -10,16 +10,18 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use btrfs_payload::files::{Squeeze, SqueezeOptions, Squeezed};
 use btrfs_payload::ioctl::{self, SpaceUsed};
 use btrfs_payload::prepare::{Level, Options};
 use btrfs_payload::rules::Codec;
-use support::{Mount, create};
+use support::{Mount, create, snapshot, subvolume, text};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -116,4 +118,30 @@ fn state(root: &Path) -> BTreeMap<PathBuf, Kept> {
         }
     }
     all
+}
+
+/// A subvolume with a text, and read-only snapshots of it.
+fn live_with(fs: &Mount, len: u64, snapshots: &[&str]) -> PathBuf {
+    let live = fs.join("live");
+    subvolume(&live);
+    written(&live.join("text"), &text(size(len)));
+    for name in snapshots {
+        snapshot(&live, &fs.join(name), &["-r"]);
+    }
+    live
+}
+
+/// A `btrfs send` that goes on only when more of it is read.
+fn sending(snapshot: &Path) -> (Child, ChildStdout) {
+    let mut send = Command::new("btrfs");
+    send.arg("send").arg("-q").arg(snapshot);
+    let mut send = send.stdout(Stdio::piped()).spawn().unwrap();
+    let mut pipe = send.stdout.take().unwrap();
+    pipe.read_exact(&mut [0; 4096]).unwrap();
+    (send, pipe)
+}
+
+fn sent((mut send, mut pipe): (Child, ChildStdout)) {
+    std::io::copy(&mut pipe, &mut std::io::sink()).unwrap();
+    assert!(send.wait().unwrap().success());
 }

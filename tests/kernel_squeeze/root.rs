@@ -1,11 +1,10 @@
 //! As root: in every file and snapshot that shows an extent.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +15,10 @@ use btrfs_payload::rules::{Codec, OnDiskId};
 use rustix::fs::FallocateFlags;
 
 use crate::support::{self, Mount, chattr_c, corpus, create, snapshot, subvolume, text};
-use crate::{KIB, MIB, mounted, noise, options, size, squeezed, state, used, written, zstd};
+use crate::{
+    KIB, MIB, live_with, mounted, noise, options, sending, sent, size, squeezed, state, used,
+    written, zstd,
+};
 
 fn stream_len(parent: &Path, child: &Path) -> usize {
     let mut send = Command::new("btrfs");
@@ -220,30 +222,15 @@ fn a_snapshot_that_is_being_sent_is_waited_for() {
     let Some(fs) = mounted("a_snapshot_that_is_being_sent_is_waited_for") else {
         return;
     };
-    let live = fs.join("live");
-    subvolume(&live);
-    written(&live.join("text"), &text(size(4 * MIB)));
-    snapshot(&live, &fs.join("s"), &["-r"]);
+    live_with(&fs, 4 * MIB, &["s"]);
     let space = used(&fs);
-    let mut send = Command::new("btrfs");
-    let mut send = send
-        .arg("send")
-        .arg("-q")
-        .arg(fs.join("s"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut pipe = send.stdout.take().unwrap();
-    // It is under way, and goes on only when more is read.
-    pipe.read_exact(&mut [0; 4096]).unwrap();
+    let send = sending(&fs.join("s"));
     let (squeeze, _) = squeezed(&fs.path(), zstd(3));
     let left: Vec<_> = squeeze.summary().left.keys().copied().collect();
     assert_eq!(left, [Left::Busy]);
     assert_eq!(squeeze.summary().freed_bytes(), 0);
     assert_eq!(used(&fs).data, space.data, "nothing has grown");
-    let mut rest = Vec::new();
-    pipe.read_to_end(&mut rest).unwrap();
-    assert!(send.wait().unwrap().success());
+    sent(send);
     // What was left for now is looked at again.
     let mut options = zstd(3);
     options.since = squeeze.next_generation().unwrap();
@@ -289,10 +276,7 @@ fn a_snapshot_alone_needs_a_place_for_temporary_files() {
     let Some(fs) = mounted("a_snapshot_alone_needs_a_place_for_temporary_files") else {
         return;
     };
-    let live = fs.join("live");
-    subvolume(&live);
-    written(&live.join("text"), &text(size(MIB)));
-    snapshot(&live, &fs.join("s"), &["-r"]);
+    live_with(&fs, MIB, &["s"]);
     let make = |temp_dir: Option<&Path>| {
         let mut options = zstd(3);
         options.temp_dir = temp_dir.map(Path::to_owned);

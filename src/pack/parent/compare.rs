@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::old::Base;
+use crate::prepare::is_zero;
 use crate::rules::limits::u64_of;
 use crate::tree::{LastRead, TreeError};
 
@@ -96,12 +97,4 @@ pub(in super::super) fn nonzero(
         }
     }
     Ok(found)
-}
-
-/// Compares the data with itself, one byte on, which is as fast as memory goes.
-fn is_zero(data: &[u8]) -> bool {
-    match data.split_first() {
-        None => true,
-        Some((first, rest)) => *first == 0 && data.starts_with(rest),
-    }
 }
