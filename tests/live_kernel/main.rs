@@ -18,7 +18,6 @@ mod guard;
 mod lab;
 mod observed;
 mod options;
-mod random;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,7 @@
 use btrfs_payload::send_stream::{Command, Version, Writer};
 
 use crate::maker::Maker;
-use crate::random::Random;
+use crate::support::Random;
 use crate::tree::Tree;
 
 /// Which kind of stream is on trial, at the end of the input.

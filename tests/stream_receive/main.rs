@@ -23,9 +23,6 @@ mod blind;
 mod case;
 mod compare;
 mod maker;
-#[path = "../live_kernel/random.rs"]
-#[allow(dead_code)]
-mod random;
 mod receive;
 mod report;
 mod right;
@@ -38,8 +35,8 @@ use std::env;
 
 use case::{Case, Shape};
 use compare::{Comparison, compare};
-use random::Random;
 use report::Tally;
+use support::Random;
 
 /// Cases of each shape in an ordinary run of the tests.
 const CASES: u64 = 120;

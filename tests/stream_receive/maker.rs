@@ -10,8 +10,8 @@ use btrfs_payload::send_stream::{Command, Timespec, Uuid, Version, command};
 use bytes::Bytes;
 
 use crate::case::Stream;
-use crate::random::Random;
 use crate::support;
+use crate::support::Random;
 use crate::tree::{Id, Kind, Tree, join};
 
 /// A subvolume that can be cloned from.

@@ -10,9 +10,6 @@ mod kernel;
 mod odd_extents;
 mod order;
 mod program;
-#[path = "../live_kernel/random.rs"]
-#[allow(dead_code)]
-mod random;
 mod random_files;
 mod receive_rules;
 mod sizes;

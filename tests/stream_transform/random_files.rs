@@ -16,7 +16,7 @@ use btrfs_payload::rules::Codec;
 use rustix::fs::{FallocateFlags, SeekFrom, seek};
 
 use crate::kernel::{receive, send, snapshot};
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{self, Mount, Options, assert_same_tree};
 use crate::tree::{run, text};
 use crate::work::Work;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Random;
+
 /// One file's worth of content.
 #[derive(Debug, Clone)]
 pub struct Sample {
@@ -44,7 +46,7 @@ pub fn corpus(bytes: usize) -> Vec<Sample> {
 /// numbers, noise, and noise between zeroes. The same on every machine.
 pub fn generated(bytes: usize) -> Vec<Sample> {
     let len = bytes / 6;
-    let mut random = Random(0x5eed);
+    let mut random = Random::new(0x5eed);
     let line = b"the same line over and over again, 42 bytes";
     let words: Vec<String> = (0..500)
         .map(|_| {
@@ -145,25 +147,4 @@ fn is_compressed(path: &Path, data: &[u8]) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let known = ["gz", "xz", "zst", "bz2", "png", "jpg", "woff2", "zip"];
     data.len() > 1000 && extension.is_some_and(|extension| known.contains(&extension))
-}
-
-/// splitmix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    fn below(&mut self, limit: u64) -> usize {
-        usize::try_from(self.next() % limit).unwrap()
-    }
 }

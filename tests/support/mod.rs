@@ -18,6 +18,7 @@ mod files;
 pub mod image;
 mod mount;
 mod payloads;
+mod random;
 mod subvolumes;
 mod tree;
 
@@ -25,5 +26,6 @@ pub use corpus::{Sample, corpus, generated};
 pub use files::{chattr_c, create, from, unprivileged};
 pub use mount::{Mount, Options, btrfs, skip};
 pub use payloads::{extent, lzo_of_a, text, whole, zlib_of, zstd_of};
+pub use random::Random;
 pub use subvolumes::{delete_subvolume, snapshot, subvolume};
 pub use tree::assert_same_tree;

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use btrfs_payload::rules::{Codec, EncodedIoId, ExtentFields};
 
-pub use crate::random::Random;
+pub use crate::support::Random;
 use mutate::Structure;
 
 /// Payloads that cases begin with; what a case does to one is its own.

@@ -7,6 +7,10 @@ use std::ops::RangeInclusive;
 pub struct Random(u64);
 
 impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The numbers of one case: neighbours have nothing in common.
     pub fn of_case(seed: u64, case: u64) -> Self {
         let mut mixed = Self(seed);
