@@ -30,6 +30,7 @@ mod sizes;
 mod source;
 mod stats;
 mod tree;
+mod way;
 
 pub use crate::prepare::Estimate;
 pub use check::{
@@ -47,3 +48,4 @@ pub use recompress::{OnUnsound, ParseSavingError, RecompressOptions, Saving, rec
 pub use reframe::{ReframeOptions, reframe};
 pub use rewrite::RewriteSummary;
 pub use stats::{CodecStats, Stats, StatsOptions, stats};
+pub(crate) use way::{Way, last_name};

@@ -10,7 +10,7 @@ use super::follow::{BYTES_PER_NAME, Data, Follower, Memory};
 use super::names::Tree;
 use crate::rules::Target;
 use crate::send_stream::{Command, RawCommand, Reader, Skimmed, Skip, Uuid, Version, command};
-use crate::transform::{self, Escaped, Order, Subvolumes};
+use crate::transform::{self, Escaped, Order, Subvolumes, Way};
 use crate::validate::Severity::Error;
 
 /// How streams are read.
@@ -102,6 +102,8 @@ pub struct Chain {
     sources: Vec<Source>,
     inputs: usize,
     memory: Memory,
+    /// In the tree of the last subvolume.
+    way: Way,
 }
 
 impl Chain {
@@ -122,6 +124,7 @@ impl Chain {
             by_uuid: HashMap::new(),
             sources: Vec::new(),
             inputs: 0,
+            way: Way::default(),
         }
     }
 
@@ -315,6 +318,7 @@ impl Chain {
     fn begin(&mut self, subvolume: Subvolume) -> Option<()> {
         self.by_uuid.insert(subvolume.uuid, self.subvolumes.len());
         self.memory.take_subvolume()?;
+        self.way.forget();
         self.subvolumes.push(subvolume);
         Some(())
     }
@@ -346,6 +350,7 @@ impl Chain {
         let mut follower = Follower {
             tree: &mut own.tree,
             memory: &mut self.memory,
+            way: &mut self.way,
             is_increment: own.parent.is_some(),
         };
         Ok(follower.follow(command, data, source))

@@ -14,6 +14,7 @@ use super::names::{NodeId, Tree, WasShared};
 use crate::rules::limits::u64_of;
 use crate::send_stream::format::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
 use crate::send_stream::{Command, command};
+use crate::transform::{Way, last_name};
 
 /// Bytes of memory that a name takes with its inode, at the most, without what is longer than 32
 /// bytes; 511 were measured of 300,000 names, together with what judging them takes.
@@ -99,6 +100,8 @@ impl Memory {
 pub(super) struct Follower<'a> {
     pub(super) tree: &'a mut Tree,
     pub(super) memory: &'a mut Memory,
+    /// In this tree.
+    pub(super) way: &'a mut Way,
     /// It began as a snapshot: names are shared with the parent.
     pub(super) is_increment: bool,
 }
@@ -159,7 +162,7 @@ impl Follower<'_> {
                     otime: c.otime,
                 };
             }),
-            Command::Fileattr(c) => match self.tree.find(&c.path) {
+            Command::Fileattr(c) => match self.find(&c.path) {
                 Some(_) => self.change(&c.path, |inode| inode.flags = Some(c.fileattr)),
                 // Receivers do not look at the path.
                 None => Some(()),
@@ -176,8 +179,48 @@ impl Follower<'_> {
         }
     }
 
+    /// What is at a path.
+    fn find(&mut self, path: &[u8]) -> Option<NodeId> {
+        if let Some(node) = self.way.node(path) {
+            debug_assert_eq!(self.tree.find(path), Some(node));
+            return Some(node);
+        }
+        if last_name(path).is_none() {
+            return self.tree.find(path);
+        }
+        let (directory, name) = self.place(path)?;
+        let node = self.tree.child(directory, name)?;
+        self.way.keep(path, directory, Some(node));
+        Some(node)
+    }
+
+    /// The directory of a path and the last part of it.
+    fn place<'p>(&mut self, path: &'p [u8]) -> Option<(NodeId, &'p [u8])> {
+        let Some((before, name)) = last_name(path) else {
+            return self.tree.place(path);
+        };
+        let directory = match self.way.directory(before) {
+            Some(directory) => {
+                debug_assert_eq!(self.tree.find(before), Some(directory));
+                directory
+            }
+            None => self.tree.find(before)?,
+        };
+        self.way.keep(path, directory, self.way.node(path));
+        Some((directory, name))
+    }
+
+    /// A path leads there now, or nowhere: others may lead elsewhere than before.
+    fn changed(&mut self, path: &[u8], directory: NodeId, node: Option<NodeId>) {
+        if last_name(path).is_some() {
+            self.way.keep(path, directory, node);
+        } else {
+            self.way.forget();
+        }
+    }
+
     fn make(&mut self, path: &[u8], number: u64, kind: Kind, mode: u32) -> Option<()> {
-        let (directory, name) = self.tree.place(path)?;
+        let (directory, name) = self.place(path)?;
         self.memory.take(BYTES_PER_NAME)?;
         self.named(name)?;
         let mut inode = Inode::new(kind, number, mode);
@@ -189,7 +232,8 @@ impl Follower<'_> {
                 inode.mode |= SET_GID;
             }
         }
-        self.tree.make(directory, name, inode)?;
+        let id = self.tree.make(directory, name, inode)?;
+        self.changed(path, directory, Some(id));
         Some(())
     }
 
@@ -215,9 +259,9 @@ impl Follower<'_> {
     }
 
     fn rename(&mut self, c: &command::Rename) -> Option<()> {
-        let id = self.tree.find(&c.path)?;
-        let from = self.tree.place(&c.path)?;
-        let to = self.tree.place(&c.path_to)?;
+        let id = self.find(&c.path)?;
+        let from = self.place(&c.path)?;
+        let to = self.place(&c.path_to)?;
         // Two names of one file: nothing happens. Into itself nothing is moved: that would leave a
         // circle without a way to it.
         if self.tree.child(to.0, to.1) == Some(id) || self.tree.goes_through(&c.path_to, id) {
@@ -226,22 +270,25 @@ impl Follower<'_> {
         self.memory.take_long(to.1.len())?;
         self.named(to.1)?;
         self.tree.rename(from, to);
+        self.changed(&c.path_to, to.0, Some(id));
         Some(())
     }
 
     fn link(&mut self, c: &command::Link) -> Option<()> {
-        let id = self.tree.find(&c.path_link)?;
-        let (directory, name) = self.tree.place(&c.path)?;
+        let id = self.find(&c.path_link)?;
+        let (directory, name) = self.place(&c.path)?;
         self.memory.take(BYTES_PER_NAME)?;
         self.named(name)?;
         self.tree.link(directory, name, id);
+        self.changed(&c.path, directory, Some(id));
         Some(())
     }
 
     fn unlink(&mut self, path: &[u8]) -> Option<()> {
-        let (directory, name) = self.tree.place(path)?;
+        let (directory, name) = self.place(path)?;
         self.named(b"")?;
         self.tree.unlink(directory, name);
+        self.changed(path, directory, None);
         Some(())
     }
 
@@ -253,7 +300,8 @@ impl Follower<'_> {
         // Linux takes an access list or a property without a value for none.
         let is_none =
             value.is_empty() && (name.starts_with(b"system.") || name.starts_with(b"btrfs."));
-        if self.tree.at(&c.path)?.xattrs().next().is_none() {
+        let id = self.find(&c.path)?;
+        if self.tree.inode(id)?.xattrs().next().is_none() {
             self.memory.take(BYTES_PER_XATTR.saturating_mul(9))?;
         }
         self.change(&c.path, |inode| {
@@ -267,7 +315,7 @@ impl Follower<'_> {
 
     /// Changes the inode of a path.
     fn change(&mut self, path: &[u8], change: impl FnOnce(&mut Inode)) -> Option<()> {
-        let id = self.tree.find(path)?;
+        let id = self.find(path)?;
         self.change_node(id, |inode| {
             change(inode);
             Some(())
@@ -295,7 +343,7 @@ impl Follower<'_> {
     }
 
     fn put(&mut self, path: &[u8], offset: u64, data: Data) -> Option<()> {
-        let id = self.tree.find(path)?;
+        let id = self.find(path)?;
         if data.len == 0 {
             return Some(());
         }
@@ -313,9 +361,10 @@ impl Follower<'_> {
     }
 
     fn clone(&mut self, c: &command::Clone, source: Option<&Tree>) -> Option<()> {
-        let id = self.tree.find(&c.path)?;
+        let id = self.find(&c.path)?;
         let from: Arc<Inode> = match source {
             Some(other) => Arc::clone(other.at(&c.clone_path)?),
+            // Of the way to the file that is written nothing is forgotten for it.
             None => Arc::clone(self.tree.at(&c.clone_path)?),
         };
         let most = self.memory.extents();
@@ -332,7 +381,7 @@ impl Follower<'_> {
 
     /// Receivers ignore the command; the file has a hole there, or whatever was there before.
     fn not_sent(&mut self, c: &command::UpdateExtent) -> Option<()> {
-        let Some(id) = self.tree.find(&c.path).filter(|_| c.size > 0) else {
+        let Some(id) = self.find(&c.path).filter(|_| c.size > 0) else {
             return Some(());
         };
         self.change_node(id, |inode| {
@@ -346,7 +395,7 @@ impl Follower<'_> {
     }
 
     fn fallocate(&mut self, c: &command::Fallocate) -> Option<()> {
-        let id = self.tree.find(&c.path)?;
+        let id = self.find(&c.path)?;
         let range: Range<u64> = c.file_offset..c.file_offset.saturating_add(c.size);
         self.change_node(id, |inode| {
             drop_privileges(inode);

@@ -11,6 +11,7 @@ mod attributes;
 mod hostile;
 mod kernel;
 mod maker;
+mod names;
 #[path = "../support/mod.rs"]
 mod support;
 

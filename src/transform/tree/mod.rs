@@ -12,6 +12,7 @@ mod node;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use super::way::{Way, last_name};
 use layer::Layer;
 use node::Entry;
 pub(super) use node::{Kind, Node, NodeId, ROOT};
@@ -61,6 +62,7 @@ pub(super) struct Tree {
     layer: Layer,
     next: NodeId,
     hasher: RandomState,
+    way: Way,
 }
 
 impl Tree {
@@ -70,6 +72,7 @@ impl Tree {
             layer: Layer::default(),
             next: ROOT,
             hasher: RandomState::new(),
+            way: Way::default(),
         };
         tree.add_node(Kind::Directory, complete);
         tree
@@ -87,6 +90,7 @@ impl Tree {
 
     /// Makes everything that is known something to be shared. Returns how much of it is new.
     pub(super) fn settle(&mut self) -> usize {
+        self.way.forget();
         let settled = std::mem::take(&mut self.layer).settled();
         let new = settled.len();
         self.layer = Layer::on(settled);
@@ -113,9 +117,20 @@ impl Tree {
     /// Looks a path up; what may be there and is not known is remembered as unknown from then
     /// on.
     pub(super) fn find(&mut self, path: &[u8]) -> Found {
+        if let Some(node) = self.way.node(path) {
+            let found = Found::Node(node);
+            debug_assert!(self.peek(path).is_none_or(|known| known == found));
+            return found;
+        }
         let found = match self.split(path) {
             None => Found::Node(ROOT),
-            Some((Found::Node(directory), name)) => self.find_in(directory, name),
+            Some((Found::Node(directory), name)) => {
+                let found = self.find_in(directory, name);
+                if let (Found::Node(node), Some(_)) = (found, last_name(path)) {
+                    self.way.keep(path, directory, Some(node));
+                }
+                found
+            }
             Some((missing, _)) => missing,
         };
         self.as_named(path, found)
@@ -155,15 +170,28 @@ impl Tree {
 
     /// The directory of a path and the last part; `None` for the root.
     pub(super) fn split<'a>(&mut self, path: &'a [u8]) -> Option<(Found, &'a [u8])> {
+        let Some((before, name)) = last_name(path) else {
+            return self.split_all(path);
+        };
+        if let Some(directory) = self.way.directory(before) {
+            let found = Found::Node(directory);
+            debug_assert!(self.peek(before).is_none_or(|known| known == found));
+            return Some((self.as_directory(directory), name));
+        }
+        let split = self.split_all(path);
+        if let Some((Found::Node(directory), _)) = split {
+            self.way.keep(path, directory, None);
+        }
+        split
+    }
+
+    /// The same, part by part.
+    fn split_all<'a>(&mut self, path: &'a [u8]) -> Option<(Found, &'a [u8])> {
         let mut parts = parts(path).peekable();
         let mut directory = ROOT;
         while let Some(part) = parts.next() {
             if parts.peek().is_none() {
-                let found = match self.kind(directory) {
-                    Some(Kind::Directory | Kind::Unknown) => Found::Node(directory),
-                    _ => Found::NotADirectory,
-                };
-                return Some((found, part));
+                return Some((self.as_directory(directory), part));
             }
             match self.find_in(directory, part) {
                 Found::Node(inside) => directory = inside,
@@ -172,6 +200,14 @@ impl Tree {
             }
         }
         None
+    }
+
+    /// A node that something is in, or is to be.
+    fn as_directory(&self, id: NodeId) -> Found {
+        match self.kind(id) {
+            Some(Kind::Directory | Kind::Unknown) => Found::Node(id),
+            _ => Found::NotADirectory,
+        }
     }
 
     /// What is known of a name, without remembering anything.
@@ -220,6 +256,7 @@ impl Tree {
     pub(super) fn put(&mut self, directory: NodeId, name: &[u8], node: NodeId) {
         let entry = self.entry(directory, name);
         if let Some(replaced) = self.layer.set_entry(entry, Some(node)) {
+            self.way.forget();
             self.drop_name(replaced);
         } else if let Some(directory) = self.node_mut(directory) {
             directory.entries = directory.entries.saturating_add(1);
@@ -241,6 +278,10 @@ impl Tree {
         let Some(taken) = taken else {
             return;
         };
+        match self.kind(taken) {
+            Some(kind) if kind.is_no_directory() => self.way.forget_node(),
+            _ => self.way.forget(),
+        }
         if let Some(directory) = self.node_mut(directory) {
             directory.entries = directory.entries.saturating_sub(1);
         }
