@@ -55,20 +55,16 @@ def on_tmpfs(program, tree, room, rounds):
 
 def on_btrfs(program, stream, room, rounds):
     image, where = room / "image", room / "mnt"
-    with open(image, "wb") as file:
-        file.truncate(8 << 30)
     where.mkdir()
-    run("mkfs.btrfs", "-q", image)
-    run("mount", "-t", "btrfs", "-o", "loop", image, where)
 
-    def clean():
-        for made in where.iterdir():
-            if made.name == "out":
-                shutil.rmtree(made)
-            else:
-                run("btrfs", "subvolume", "delete", made)
-        run("btrfs", "subvolume", "sync", where)
-        run("btrfs", "filesystem", "sync", where)
+    def anew():
+        """A new filesystem: nobody is to wait while what others have made is freed."""
+        subprocess.run(["umount", "-q", where], check=False)
+        image.unlink(missing_ok=True)
+        with open(image, "wb") as file:
+            file.truncate(8 << 30)
+        run("mkfs.btrfs", "-q", image)
+        run("mount", "-t", "btrfs", "-o", "loop", image, where)
 
     try:
         sync = " && btrfs filesystem sync {where}"
@@ -77,7 +73,7 @@ def on_btrfs(program, stream, room, rounds):
         for options in ["--force-decompress", ""]:
             receive = f"btrfs receive -q {options} -f {{stream}} {{where}}" + sync
             name = f"`unpack`, `btrfs receive {options}".strip() + "`, btrfs"
-            contest(name, shell(unpack, **paths), shell(receive, **paths), rounds, clean)
+            contest(name, shell(unpack, **paths), shell(receive, **paths), rounds, anew)
     finally:
         subprocess.run(["umount", "-q", where], check=False)
 
@@ -136,7 +132,7 @@ def main():
         room = pathlib.Path(directory)
         if args.rounds:
             print(HEAD)
-            stream = on_tmpfs(program, tree.resolve(), room, args.rounds)
+            stream = on_tmpfs(program, tree.resolve(), room, 1)
             if os.geteuid() == 0:
                 on_btrfs(program, stream, room, args.rounds)
         if args.names:

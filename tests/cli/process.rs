@@ -2,6 +2,7 @@
 
 use std::fs::{self};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -133,4 +134,35 @@ fn a_signal_that_was_ignored_stays_ignored() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     // To its closing line: at this level everything stays plain.
     assert!(text.ends_with("saved; there is no payload to judge\n"));
+}
+
+/// What is unpacked has the modes of the stream, and meanwhile none that lets others in.
+#[test]
+fn the_umask_changes_no_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for mode in [
+        0o600, 0o644, 0o664, 0o666, 0o640, 0o755, 0o777, 0o400, 0o4755,
+    ] {
+        let path = source.join(format!("{mode:o}"));
+        fs::write(&path, b"data").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let packed = run(dir.path(), ["pack", "source", "-o", "s.stream"]);
+    assert_eq!(packed.code, Some(0), "{packed:?}");
+    for umask in ["000", "022", "077", "777"] {
+        let unpack = program(dir.path());
+        let script = format!("umask {umask} && exec \"$0\" unpack s.stream -C out{umask}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(unpack.get_program());
+        let run = Run::from(shell.current_dir(dir.path()).output().unwrap());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        for entry in fs::read_dir(&source).unwrap() {
+            let name = entry.unwrap().file_name();
+            let mode = |path: &Path| fs::metadata(path.join(&name)).unwrap().mode() & 0o7777;
+            let out = dir.path().join(format!("out{umask}"));
+            assert_eq!(mode(&out), mode(&source), "{umask}: {name:?}");
+        }
+    }
 }

@@ -35,7 +35,7 @@ fn xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
 
-fn time(path: &Path, seconds: i64) {
+pub(super) fn time(path: &Path, seconds: i64) {
     let time = rustix::fs::Timespec {
         tv_sec: seconds,
         tv_nsec: 123_456_789,

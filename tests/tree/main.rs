@@ -14,6 +14,7 @@ mod maker;
 mod names;
 #[path = "../support/mod.rs"]
 mod support;
+mod threads;
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;

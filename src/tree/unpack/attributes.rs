@@ -18,6 +18,9 @@ use crate::files::Beneath;
 use crate::rules::sums::add;
 use crate::send_stream;
 
+/// What a file has until all of it is there: nobody else may look inside.
+pub(super) const PRIVATE: u32 = 0o600;
+
 /// Set-user-ID and set-group-ID.
 const SET_IDS: u32 = 0o6000;
 
@@ -74,6 +77,18 @@ impl<'a> Attributes<'a> {
         options.flags == Flags::Apply && !chosen(&LOCKS, inode).is_empty()
     }
 
+    /// The mode that a file is made with. Its last one at once saves the kernel a change, where that
+    /// is right whoever its group is, lets nobody else write, and is not changed by what follows; else
+    /// one that lets nobody else in.
+    pub(super) fn first_mode(inode: &Inode) -> Mode {
+        let mode = inode.mode();
+        let is_own = inode.uid() == rustix::process::geteuid().as_raw();
+        let (group, others) = (mode >> 3 & 0o7, mode & 0o7);
+        let is_simple = mode & 0o7622 == 0o600 && group == others;
+        let stays = is_own && is_simple && inode.xattrs().next().is_none();
+        Mode::from_raw_mode(if stays { mode } else { PRIVATE })
+    }
+
     /// What has to be there before data is.
     pub(super) fn before_data(&mut self, fd: BorrowedFd<'_>, inode: &Inode) {
         if self.options.flags == Flags::Apply {
@@ -116,7 +131,11 @@ impl<'a> Attributes<'a> {
             ));
         }
         let mode = self.mode(inode, owned);
-        self.chmod(rustix::fs::fchmod(fd, mode))?;
+        // Owners and access lists change modes.
+        let is_as_made = is_owned && inode.xattrs().next().is_none();
+        if !is_as_made || Mode::from_raw_mode(now.st_mode) != mode {
+            self.chmod(rustix::fs::fchmod(fd, mode))?;
+        }
         if let Some(times) = times(inode) {
             rustix::fs::futimens(fd, &times)?;
         }
@@ -245,4 +264,43 @@ fn times(inode: &Inode) -> Option<Timestamps> {
         last_access: time(times.atime),
         last_modification: time(times.mtime),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_let_in_early_who_may_not_be_let_in_at_last() {
+        let own = rustix::process::geteuid().as_raw();
+        let first = |mode, uid, xattr: bool| {
+            let mut inode = Inode::new(Kind::File, 257, mode);
+            inode.uid = uid;
+            if xattr {
+                inode.set_xattr(b"system.posix_acl_access", b"x");
+            }
+            Attributes::first_mode(&inode).as_raw_mode()
+        };
+        for (mode, expected) in [
+            (0o600, 0o600),
+            (0o644, 0o644),
+            (0o755, 0o755),
+            (0o700, 0o700),
+            // Its group may be another one at first.
+            (0o640, PRIVATE),
+            (0o604, PRIVATE),
+            // Others could write while it is written.
+            (0o666, PRIVATE),
+            (0o664, PRIVATE),
+            // It has to be writable, and whose bits these are is not certain yet.
+            (0o444, PRIVATE),
+            (0o4755, PRIVATE),
+            (0o2755, PRIVATE),
+            (0o1644, PRIVATE),
+        ] {
+            assert_eq!(first(mode, own, false), expected, "{mode:o}");
+            assert_eq!(first(mode, own.wrapping_add(1), false), PRIVATE, "{mode:o}");
+            assert_eq!(first(mode, own, true), PRIVATE, "{mode:o}");
+        }
+    }
 }

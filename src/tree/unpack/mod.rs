@@ -4,15 +4,23 @@
 //! [`Beneath`](crate::files::Beneath) opens every path. First everything is made, with its data; what is
 //! about directories, and what would stand in the way, comes last.
 //!
+//! Making a small file takes the kernel longer than writing its data, so all threads make files. A
+//! directory is made before anybody gets a step inside it; what needs other files to be there (a
+//! further name, shared data) and files longer than a batch wait until everything before them is done.
+//!
 //! | file | what it does |
 //! | --- | --- |
 //! | `plan` | what is to be made, in which order, and what is shared |
+//! | `destination` | the directory, as all threads know it |
 //! | `write` | makes it |
 //! | `attributes` | owners, modes, times, extended attributes, flags |
+//! | `finish` | what comes last |
 //! | `error` | [`UnpackError`] |
 
 mod attributes;
+mod destination;
 mod error;
+mod finish;
 mod plan;
 mod write;
 
@@ -23,15 +31,17 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 pub use error::UnpackError;
 
+use self::destination::Destination;
+use self::write::Writer;
 use super::names::Tree;
 use super::read::{Data, ReadAt};
 use crate::files::Beneath;
 use crate::ioctl::{self, EncodedIo, Probe};
 use crate::pipeline;
+use crate::rules::sums::add;
 
 /// What becomes of the flags of inodes (`FILEATTR`), which `btrfs receive` drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +138,37 @@ pub struct UnpackSummary {
     pub left_out: BTreeMap<LeftOut, u64>,
 }
 
+impl UnpackSummary {
+    fn add(&mut self, other: &Self) {
+        let Self {
+            directories,
+            files,
+            links,
+            symlinks,
+            specials,
+            data,
+            shared,
+            encoded,
+            left_out,
+        } = self;
+        for (sum, more) in [
+            (directories, other.directories),
+            (files, other.files),
+            (links, other.links),
+            (symlinks, other.symlinks),
+            (specials, other.specials),
+            (data, other.data),
+            (shared, other.shared),
+            (encoded, other.encoded),
+        ] {
+            add(sum, more);
+        }
+        for (what, more) in &other.left_out {
+            add(left_out.entry(*what).or_default(), *more);
+        }
+    }
+}
+
 /// Unpacks what is at some paths of a tree, with the directories they are in; all of it where no
 /// path is named. The directory is made where nothing is.
 ///
@@ -143,24 +184,47 @@ pub fn unpack<R: ReadAt + Sync>(
     directory: &Path,
     options: &UnpackOptions,
     jobs: NonZeroUsize,
-    progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64),
 ) -> Result<UnpackSummary, UnpackError> {
     let selection = plan::Selection::new(tree, paths)?;
     let beneath = prepare(directory, options.force).map_err(UnpackError::Directory)?;
     let probe = ioctl::probe(beneath.top()).ok();
     let encodes = |probe: &Probe| probe.encoded_io == EncodedIo::Supported;
     let target = probe.filter(encodes).map(|probe| probe.target(0));
-    // Until the filesystem says that it cannot.
-    let shares = AtomicBool::new(true);
-    let mut plan = plan::Plan::new(&selection, data.clone(), &shares)?;
-    let mut writer = write::Writer::new(beneath, options, data.clone(), &shares, target, progress);
+    let destination = &Destination::new(beneath, options, target);
+    let writer = || Writer::new(destination, data.clone());
+    let mut plan = plan::Plan::new(&selection, data.clone(), destination)?;
+    let (mut directories, mut rest) = (writer(), writer());
+    let mut summary = UnpackSummary::default();
     pipeline::ordered(
         jobs,
-        || plan.next(),
-        || Ok(|batch: plan::Batch| batch.work(target.as_ref())),
-        |batch| writer.write(batch),
+        || -> Result<_, UnpackError> {
+            let mut batch = plan.next()?;
+            if let Some(batch) = &mut batch {
+                directories.write(batch.take_directories())?;
+            }
+            Ok(batch)
+        },
+        || {
+            let mut writer = writer();
+            Ok(move |batch: plan::Batch| {
+                let steps = batch.work(destination.target());
+                let rest = writer.write_what_stands_alone(steps)?;
+                Ok((rest, writer.take_summary()))
+            })
+        },
+        |made: Result<_, UnpackError>| {
+            let (steps, mut made) = made?;
+            rest.write(steps)?;
+            made.add(&rest.take_summary());
+            summary.add(&made);
+            progress(made.data);
+            Ok(())
+        },
     )?;
-    writer.finish(&selection)
+    summary.add(&directories.take_summary());
+    finish::finish(destination, &selection, &mut summary)?;
+    Ok(summary)
 }
 
 /// Opens the directory, which has to be empty or not there.

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -12,6 +11,7 @@ use super::super::inode::{Inode, Kind};
 use super::super::names::{Tree, parts};
 use super::super::read::{Data, Fetched, ReadAt, part};
 use super::super::walk::{Step, Visit, Walk};
+use super::destination::Destination;
 use super::error::UnpackError;
 use crate::extent::EncodedExtent;
 use crate::rules::{ExtentFields, Target};
@@ -96,9 +96,9 @@ enum Planned {
 /// Something to be done.
 pub(super) enum Todo {
     /// A directory, symbolic link or the like.
-    Make(Vec<u8>, Arc<Inode>),
+    Make(Path, Arc<Inode>),
     /// A further name; the first is there already.
-    Link(Vec<u8>, Path),
+    Link(Path, Path),
     /// A file begins.
     Begin(Path, Arc<Inode>),
     /// Data of the file.
@@ -116,6 +116,8 @@ pub(super) enum Todo {
 /// Steps for one worker.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// Directories that the other steps, and later batches, are in.
+    directories: Vec<Todo>,
     steps: Vec<Planned>,
     bytes: u64,
 }
@@ -133,13 +135,13 @@ type Key = (u32, u64);
 
 /// Goes through the selection.
 pub(super) struct Plan<'a, R> {
-    above: std::vec::IntoIter<(Vec<u8>, Arc<Inode>)>,
+    above: std::vec::IntoIter<(Path, Arc<Inode>)>,
     walks: Box<dyn Iterator<Item = Walk<'a>> + Send + 'a>,
     walk: Option<Walk<'a>>,
     /// The file whose data is under way, and the offset up to which it was planned.
     file: Option<(Path, Arc<Inode>, u64)>,
     data: Data<'a, R>,
-    shares: &'a AtomicBool,
+    destination: &'a Destination<'a>,
     /// First names of files that have several.
     names: HashMap<u32, Path>,
     /// Data that several extents show.
@@ -151,11 +153,11 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
     pub(super) fn new(
         selection: &Selection<'a>,
         data: Data<'a, R>,
-        shares: &'a AtomicBool,
+        destination: &'a Destination<'a>,
     ) -> Result<Self, UnpackError> {
         let above = selection.above.iter().filter_map(|path| {
             let inode = selection.tree.at(path)?;
-            Some((path.clone(), Arc::clone(inode)))
+            Some((path.as_slice().into(), Arc::clone(inode)))
         });
         Ok(Self {
             above: above.collect::<Vec<_>>().into_iter(),
@@ -163,7 +165,7 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
             walk: None,
             file: None,
             data,
-            shares,
+            destination,
             names: HashMap::new(),
             shown_often: cloned(selection)?,
             placed: HashMap::new(),
@@ -173,16 +175,16 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
     /// The next batch; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Batch>, UnpackError> {
         let mut batch = Batch::default();
-        while batch.bytes < BATCH_LEN && batch.steps.len() < BATCH_STEPS {
+        while !batch.is_full() {
             if self.file.is_some() {
                 self.add_data(&mut batch)?;
             } else if let Some((path, inode)) = self.above.next() {
-                batch.push(Todo::Make(path, inode));
+                batch.directories.push(Todo::Make(path, inode));
             } else if !self.step(&mut batch)? {
                 break;
             }
         }
-        Ok((!batch.steps.is_empty()).then_some(batch))
+        Ok((batch.len() > 0).then_some(batch))
     }
 
     /// Takes one step; false at the end.
@@ -210,16 +212,18 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
         }
         if inode.links() > 1 && !inode.is_directory() {
             if let Some(first) = self.names.get(&visit.id) {
-                batch.push(Todo::Link(path.to_vec(), Arc::clone(first)));
+                batch.push(Todo::Link(path, Arc::clone(first)));
                 return;
             }
             self.names.insert(visit.id, Arc::clone(&path));
         }
-        if *inode.kind() == Kind::File {
-            batch.push(Todo::Begin(Arc::clone(&path), Arc::clone(inode)));
-            self.file = Some((path, Arc::clone(inode), 0));
-        } else {
-            batch.push(Todo::Make(path.to_vec(), Arc::clone(inode)));
+        match inode.kind() {
+            Kind::File => {
+                batch.push(Todo::Begin(Arc::clone(&path), Arc::clone(inode)));
+                self.file = Some((path, Arc::clone(inode), 0));
+            }
+            Kind::Directory => batch.directories.push(Todo::Make(path, Arc::clone(inode))),
+            _ => batch.push(Todo::Make(path, Arc::clone(inode))),
         }
     }
 
@@ -229,7 +233,7 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
             return Ok(());
         };
         let mut extents = inode.extents_in(at..inode.size());
-        while batch.bytes < BATCH_LEN && batch.steps.len() < BATCH_STEPS {
+        while !batch.is_full() {
             let Some(extent) = extents.next() else {
                 batch.push(Todo::End);
                 return Ok(());
@@ -269,7 +273,7 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
     /// Where the data of an extent is already. If it is nowhere, it will be here.
     fn shared(&mut self, extent: &Extent, place: &Place, path: &Path) -> Option<(Path, u64)> {
         let key = (place.source, place.command);
-        if !self.shares.load(Ordering::Relaxed)
+        if !self.destination.shares()
             || !self.shown_often.contains(&key)
             || !extent.offset.is_multiple_of(BLOCK)
         {
@@ -321,6 +325,19 @@ fn cloned(selection: &Selection<'_>) -> Result<HashSet<Key>, UnpackError> {
 impl Batch {
     fn push(&mut self, todo: Todo) {
         self.steps.push(Planned::Do(todo));
+    }
+
+    fn len(&self) -> usize {
+        self.steps.len().saturating_add(self.directories.len())
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_LEN || self.len() >= BATCH_STEPS
+    }
+
+    /// The directories, to be made before a step of this batch or of a later one is done.
+    pub(super) fn take_directories(&mut self) -> Vec<Todo> {
+        std::mem::take(&mut self.directories)
     }
 
     /// Verifies and decodes the data. Where encoded extents can be written, what is one stays so.

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -13,20 +12,17 @@ use rustix::io::Errno;
 use super::super::data::Extent;
 use super::super::inode::{Inode, Kind};
 use super::super::read::{Data, ReadAt};
-use super::super::walk::{Step, Visit};
-use super::attributes::{self, Attributes};
+use super::attributes::{self, Attributes, PRIVATE};
+use super::destination::Destination;
 use super::error::UnpackError;
-use super::plan::{Selection, Todo};
-use super::{LeftOut, UnpackOptions, UnpackSummary};
+use super::plan::Todo;
+use super::{LeftOut, UnpackSummary};
 use crate::extent::EncodedExtent;
-use crate::files::Beneath;
 use crate::ioctl::{self, WriteError};
-use crate::rules::Target;
 use crate::rules::limits::u64_of;
 use crate::rules::sums::add;
 
-/// What a file or directory has until all of it is there: nobody else may look inside.
-const PRIVATE: u32 = 0o600;
+/// What a directory has until all of it is there: nobody else may look inside.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// A file being written.
@@ -36,45 +32,72 @@ struct Open {
     fd: OwnedFd,
 }
 
-/// Does what is planned.
-pub(super) struct Writer<'a, R, P> {
-    beneath: Beneath,
-    options: &'a UnpackOptions,
+/// Does what is planned, for one thread.
+pub(super) struct Writer<'a, R> {
+    destination: &'a Destination<'a>,
     data: Data<'a, R>,
-    shares: &'a AtomicBool,
-    /// Where encoded extents can be written.
-    target: Option<Target>,
-    progress: P,
     summary: UnpackSummary,
     file: Option<Open>,
     /// The file that data was shared from last.
     from: Option<(Arc<[u8]>, OwnedFd)>,
 }
 
-impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
-    pub(super) fn new(
-        beneath: Beneath,
-        options: &'a UnpackOptions,
-        data: Data<'a, R>,
-        shares: &'a AtomicBool,
-        target: Option<Target>,
-        progress: P,
-    ) -> Self {
+impl<'a, R: ReadAt> Writer<'a, R> {
+    pub(super) fn new(destination: &'a Destination<'a>, data: Data<'a, R>) -> Self {
         Self {
-            beneath,
-            options,
+            destination,
             data,
-            shares,
-            target,
-            progress,
             summary: UnpackSummary::default(),
             file: None,
             from: None,
         }
     }
 
+    /// What was made since this was asked last.
+    pub(super) fn take_summary(&mut self) -> UnpackSummary {
+        std::mem::take(&mut self.summary)
+    }
+
+    /// Does steps in their order.
     pub(super) fn write(&mut self, steps: Vec<Todo>) -> Result<(), UnpackError> {
         steps.into_iter().try_for_each(|step| self.step(step))
+    }
+
+    /// Does what needs nothing but its directory: symbolic links and the like, and files that are
+    /// whole here and share no data. Gives back the rest: it may need what comes before it.
+    pub(super) fn write_what_stands_alone(
+        &mut self,
+        steps: Vec<Todo>,
+    ) -> Result<Vec<Todo>, UnpackError> {
+        let mut rest = Vec::new();
+        let mut file = Vec::new();
+        for step in steps {
+            match step {
+                Todo::Begin(..) => {
+                    rest.append(&mut file);
+                    file.push(step);
+                }
+                Todo::End if matches!(file.first(), Some(Todo::Begin(..))) => {
+                    file.push(step);
+                    self.write(std::mem::take(&mut file))?;
+                }
+                Todo::Plain(..) | Todo::Encoded(..) | Todo::Failed(_) if !file.is_empty() => {
+                    file.push(step);
+                }
+                Todo::Make(..) => self.step(step)?,
+                Todo::Link(..)
+                | Todo::Shared(..)
+                | Todo::Plain(..)
+                | Todo::Encoded(..)
+                | Todo::Failed(_)
+                | Todo::End => {
+                    rest.append(&mut file);
+                    rest.push(step);
+                }
+            }
+        }
+        rest.append(&mut file);
+        Ok(rest)
     }
 
     fn step(&mut self, step: Todo) -> Result<(), UnpackError> {
@@ -85,7 +108,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
             Todo::End => self.end(),
             Todo::Plain(extent, bytes) => {
                 self.plain(&extent, &bytes)?;
-                self.count(extent.len);
+                add(&mut self.summary.data, extent.len);
                 Ok(())
             }
             Todo::Encoded(extent, encoded) => self.encoded(&extent, &encoded),
@@ -97,11 +120,6 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         }
     }
 
-    fn count(&mut self, data: u64) {
-        add(&mut self.summary.data, data);
-        (self.progress)(data);
-    }
-
     /// Does what makes something under a path; what is there is removed first where that is wished.
     fn under<T>(
         &mut self,
@@ -109,9 +127,9 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         make: impl Fn(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>,
     ) -> Result<T, UnpackError> {
         let error = |source: io::Error| UnpackError::io("make", path, source);
-        let (directory, name) = self.beneath.parent(path).map_err(error)?;
+        let (directory, name) = self.destination.parent(path).map_err(error)?;
         let made = make(directory.as_fd(), name);
-        if !self.options.force || !matches!(made, Err(Errno::EXIST)) {
+        if !self.destination.options.force || !matches!(made, Err(Errno::EXIST)) {
             return made.map_err(|errno| error(errno.into()));
         }
         rustix::fs::unlinkat(&*directory, name, AtFlags::empty())
@@ -155,7 +173,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
             }
         }
         let (directory, name) = self.parent(path)?;
-        let mut attributes = Attributes::new(self.options, &mut self.summary);
+        let mut attributes = Attributes::new(self.destination.options, &mut self.summary);
         attributes
             .of_name(directory.as_fd(), name, inode)
             .map_err(|source| UnpackError::io("set the attributes of", path, source))
@@ -163,7 +181,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
 
     fn directory(&mut self, path: &[u8], inode: &Inode) -> Result<(), UnpackError> {
         let mode = Mode::from_raw_mode(PRIVATE_DIRECTORY);
-        let force = self.options.force;
+        let force = self.destination.options.force;
         self.under(path, |directory, name| {
             match rustix::fs::mkdirat(directory, name, mode) {
                 Err(Errno::EXIST) if force && is_directory(directory, name) => Ok(()),
@@ -171,14 +189,14 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
             }
         })?;
         add(&mut self.summary.directories, 1);
-        let fd = self.beneath.directory(path);
+        let fd = self.destination.directory(path);
         let fd = fd.map_err(|source| UnpackError::io("make", path, source))?;
-        Attributes::new(self.options, &mut self.summary).before_data(fd.as_fd(), inode);
+        Attributes::new(self.destination.options, &mut self.summary).before_data(fd.as_fd(), inode);
         Ok(())
     }
 
     fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Arc<OwnedFd>, &'p OsStr), UnpackError> {
-        let parent = self.beneath.parent(path);
+        let parent = self.destination.parent(path);
         parent.map_err(|source| UnpackError::io("make", path, source))
     }
 
@@ -202,12 +220,13 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
     fn begin(&mut self, path: Arc<[u8]>, inode: Arc<Inode>) -> Result<(), UnpackError> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(PRIVATE);
+        let mode = Attributes::first_mode(&inode);
         let fd = self.under(&path, |directory, name| {
             // A name without a slash, that is not there yet: it leads nowhere.
             rustix::fs::openat(directory, name, flags, mode)
         })?;
-        Attributes::new(self.options, &mut self.summary).before_data(fd.as_fd(), &inode);
+        Attributes::new(self.destination.options, &mut self.summary)
+            .before_data(fd.as_fd(), &inode);
         add(&mut self.summary.files, 1);
         self.file = Some(Open { path, inode, fd });
         Ok(())
@@ -222,7 +241,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         if u64::try_from(now.st_size).unwrap_or(0) != inode.size() {
             rustix::fs::ftruncate(&fd, inode.size()).map_err(|errno| error(errno.into()))?;
         }
-        let mut attributes = Attributes::new(self.options, &mut self.summary);
+        let mut attributes = Attributes::new(self.destination.options, &mut self.summary);
         attributes.of_file(fd.as_fd(), &now, &inode).map_err(error)
     }
 
@@ -250,15 +269,15 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        if self.target.is_some() {
+        if self.destination.target().is_some() {
             match ioctl::encoded_write(&file.fd, extent.offset, encoded) {
                 Ok(_) => {
                     add(&mut self.summary.encoded, extent.len);
-                    self.count(extent.len);
+                    add(&mut self.summary.data, extent.len);
                     return Ok(());
                 }
                 Err(WriteError::NotBtrfs | WriteError::Unsupported | WriteError::NotPermitted) => {
-                    self.target = None;
+                    self.destination.encodes_not();
                 }
                 Err(_) => {}
             }
@@ -274,7 +293,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
             UnpackError::data(path, error)
         })?;
         self.plain(extent, &bytes)?;
-        self.count(extent.len);
+        add(&mut self.summary.data, extent.len);
         Ok(())
     }
 
@@ -284,20 +303,20 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         from: &Arc<[u8]>,
         offset: u64,
     ) -> Result<(), UnpackError> {
-        if !self.shares.load(Ordering::Relaxed) {
+        if !self.destination.shares() {
             return self.copy(extent);
         }
         match self.share(extent, from, offset) {
             Ok(()) => {
                 add(&mut self.summary.shared, extent.len);
-                self.count(extent.len);
+                add(&mut self.summary.data, extent.len);
                 Ok(())
             }
             Err(error) => {
                 // The filesystem cannot; no other extent is tried.
                 let errno = Errno::from_io_error(&error);
                 if matches!(errno, Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS)) {
-                    self.shares.store(false, Ordering::Relaxed);
+                    self.destination.shares_not();
                 }
                 self.copy(extent)
             }
@@ -313,7 +332,7 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
         }
         let source = match self.from.take() {
             Some((path, fd)) if path == *from => fd,
-            _ => self.beneath.file(from, OFlags::RDONLY, Mode::empty())?,
+            _ => self.destination.file(from, OFlags::RDONLY)?,
         };
         let shared = ioctl::clone_range(&source, offset, extent.len, &file.fd, extent.offset);
         self.from = Some((Arc::clone(from), source));
@@ -322,77 +341,6 @@ impl<'a, R: ReadAt, P: FnMut(u64)> Writer<'a, R, P> {
 
     fn left_out(&mut self, what: LeftOut) {
         attributes::left_out(&mut self.summary, what);
-    }
-
-    /// What is about directories, and what would have stood in the way of others; at last all has
-    /// to be on the disk.
-    pub(super) fn finish(
-        mut self,
-        selection: &Selection<'_>,
-    ) -> Result<UnpackSummary, UnpackError> {
-        self.from = None;
-        for mut walk in selection.walks() {
-            while let Some(step) = walk.next()? {
-                match step {
-                    Step::Leave(Visit { inode, .. })
-                        if !walk.path().is_empty() || selection.is_all() =>
-                    {
-                        let path = walk.path().to_vec();
-                        self.finish_directory(&path, inode)?;
-                    }
-                    Step::Enter(Visit { inode, .. })
-                        if *inode.kind() == Kind::File
-                            && Attributes::locks(self.options, inode) =>
-                    {
-                        let fd = self
-                            .beneath
-                            .file(walk.path(), OFlags::RDONLY, Mode::empty());
-                        let fd = fd.map_err(|error| UnpackError::io("open", walk.path(), error))?;
-                        Attributes::new(self.options, &mut self.summary).lock(fd.as_fd(), inode);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        for path in selection.above.iter().rev() {
-            if let Some(inode) = selection.tree.at(path) {
-                self.finish_directory(path, inode)?;
-            }
-        }
-        if self.options.sync {
-            self.sync(selection)?;
-        }
-        Ok(self.summary)
-    }
-
-    fn finish_directory(&mut self, path: &[u8], inode: &Inode) -> Result<(), UnpackError> {
-        let error = |source| UnpackError::io("set the attributes of", path, source);
-        let fd = self.beneath.directory(path).map_err(error)?;
-        let now = rustix::fs::fstat(&fd).map_err(|errno| error(errno.into()))?;
-        let mut attributes = Attributes::new(self.options, &mut self.summary);
-        attributes.of_file(fd.as_fd(), &now, inode).map_err(error)?;
-        attributes.lock(fd.as_fd(), inode);
-        Ok(())
-    }
-
-    /// The filesystem as a whole is faster than each file; where that fails, the file is looked for.
-    fn sync(&mut self, selection: &Selection<'_>) -> Result<(), UnpackError> {
-        let Err(failed) = rustix::fs::syncfs(self.beneath.top()) else {
-            return Ok(());
-        };
-        for mut walk in selection.walks() {
-            while let Some(step) = walk.next()? {
-                if let Step::Enter(Visit { inode, .. }) = step
-                    && *inode.kind() == Kind::File
-                {
-                    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-                    let synced = self.beneath.file(walk.path(), flags, Mode::empty());
-                    let synced = synced.and_then(|fd| Ok(rustix::fs::fsync(fd)?));
-                    synced.map_err(|source| UnpackError::io("write", walk.path(), source))?;
-                }
-            }
-        }
-        Err(UnpackError::Sync(failed.into()))
     }
 }
 
