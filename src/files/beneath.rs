@@ -21,7 +21,7 @@ const STEP: usize = 3840;
 const TRIES: usize = 16;
 
 /// Directories on the way to the one opened last that stay open: who goes up again finds them.
-const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 64;
 
 /// A directory that is never left.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl Beneath {
             };
             let step = step(rest);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            directory = Arc::new(open_in(directory.as_fd(), step, flags, Mode::empty())?);
+            let opened = self.open_in(directory.as_fd(), step, flags, Mode::empty());
+            directory = Arc::new(opened?);
             end = end.saturating_add(slash).saturating_add(step.len());
             if self.open.len() >= KEPT {
                 self.open.remove(0);
@@ -100,6 +101,27 @@ impl Beneath {
             self.open.push((end, Arc::clone(&directory)));
         }
         Ok(directory)
+    }
+
+    /// Closes the directories that stay open for the next path: the process has no descriptor left.
+    pub(crate) fn close_kept(&mut self) {
+        self.open.clear();
+    }
+
+    fn open_in(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd, Errno> {
+        match open_in(directory, path, flags, mode) {
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.close_kept();
+                open_in(directory, path, flags, mode)
+            }
+            opened => opened,
+        }
     }
 
     /// The directory that a path is in, and its last part.
@@ -126,7 +148,7 @@ impl Beneath {
     /// What opening gives, as for [`Beneath::directory`].
     pub fn file(&mut self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let (directory, name) = self.parent(path)?;
-        Ok(open_in(directory.as_fd(), name.as_bytes(), flags, mode)?)
+        Ok(self.open_in(directory.as_fd(), name.as_bytes(), flags, mode)?)
     }
 
     /// A path by which the kernel finds an open file again, for calls that take no descriptor.

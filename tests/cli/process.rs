@@ -136,6 +136,31 @@ fn a_signal_that_was_ignored_stays_ignored() {
     assert!(text.ends_with("saved; there is no payload to judge\n"));
 }
 
+/// Runs the program from a shell that sets something up before.
+fn in_shell(dir: &Path, before: &str, arguments: &str) -> Run {
+    let script = format!("{before} && exec \"$0\" {arguments}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(program(dir).get_program());
+    Run::from(shell.current_dir(dir).output().unwrap())
+}
+
+#[test]
+fn few_descriptors_are_enough_for_deep_trees_and_many_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    let deep = (0..100).fold(source.clone(), |path, _| path.join("d"));
+    fs::create_dir_all(&deep).unwrap();
+    for number in 0..2000 {
+        let at = if number % 2 == 0 { &deep } else { &source };
+        fs::write(at.join(number.to_string()), b"data").unwrap();
+    }
+    let packed = run(dir.path(), ["pack", "source", "-o", "s.stream"]);
+    assert_eq!(packed.code, Some(0), "{packed:?}");
+    let unpacked = in_shell(dir.path(), "ulimit -n 24", "unpack s.stream -C out -j 64");
+    assert_eq!(unpacked.code, Some(0), "{unpacked:?}");
+    assert_eq!(tree(&source), tree(&dir.path().join("out")));
+}
+
 /// What is unpacked has the modes of the stream, and meanwhile none that lets others in.
 #[test]
 fn the_umask_changes_no_mode() {
@@ -152,11 +177,8 @@ fn the_umask_changes_no_mode() {
     let packed = run(dir.path(), ["pack", "source", "-o", "s.stream"]);
     assert_eq!(packed.code, Some(0), "{packed:?}");
     for umask in ["000", "022", "077", "777"] {
-        let unpack = program(dir.path());
-        let script = format!("umask {umask} && exec \"$0\" unpack s.stream -C out{umask}");
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &script]).arg(unpack.get_program());
-        let run = Run::from(shell.current_dir(dir.path()).output().unwrap());
+        let arguments = format!("unpack s.stream -C out{umask}");
+        let run = in_shell(dir.path(), &format!("umask {umask}"), &arguments);
         assert_eq!(run.code, Some(0), "{run:?}");
         for entry in fs::read_dir(&source).unwrap() {
             let name = entry.unwrap().file_name();
@@ -165,4 +187,30 @@ fn the_umask_changes_no_mode() {
             assert_eq!(mode(&out), mode(&source), "{umask}: {name:?}");
         }
     }
+}
+
+/// Into a directory of somebody else's, in which everybody may make files.
+#[test]
+fn times_of_a_foreign_directory_are_left_out() {
+    if !geteuid().is_root() {
+        return skip("times_of_a_foreign_directory_are_left_out", "needs root");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let anybody = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(dir.path(), anybody.clone()).unwrap();
+    for name in ["source", "out"] {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(path, anybody.clone()).unwrap();
+    }
+    fs::write(dir.path().join("source/file"), b"data").unwrap();
+    let packed = run(dir.path(), ["pack", "source", "-o", "s.stream"]);
+    assert_eq!(packed.code, Some(0), "{packed:?}");
+    let mut command = as_nobody(dir.path());
+    command.args(["unpack", "s.stream", "-C", "out", "--force"]);
+    let unpacked = Run::from(command.output().unwrap());
+    assert_eq!(unpacked.code, Some(0), "{unpacked:?}");
+    let said = format!("{}{}", unpacked.stdout, unpacked.stderr);
+    assert!(said.contains("time"), "{said}");
+    assert_eq!(fs::read(dir.path().join("out/file")).unwrap(), b"data");
 }

@@ -134,10 +134,10 @@ impl<'a> Attributes<'a> {
         // Owners and access lists change modes.
         let is_as_made = is_owned && inode.xattrs().next().is_none();
         if !is_as_made || Mode::from_raw_mode(now.st_mode) != mode {
-            self.chmod(rustix::fs::fchmod(fd, mode))?;
+            self.allowed(rustix::fs::fchmod(fd, mode), LeftOut::Mode)?;
         }
         if let Some(times) = times(inode) {
-            rustix::fs::futimens(fd, &times)?;
+            self.allowed(rustix::fs::futimens(fd, &times), LeftOut::Time)?;
         }
         Ok(())
     }
@@ -169,10 +169,12 @@ impl<'a> Attributes<'a> {
         if !matches!(inode.kind(), Kind::Symlink { .. }) {
             let mode = self.mode(inode, owned);
             // It has just been made, and is no symbolic link.
-            self.chmod(rustix::fs::chmodat(directory, name, mode, AtFlags::empty()))?;
+            let changed = rustix::fs::chmodat(directory, name, mode, AtFlags::empty());
+            self.allowed(changed, LeftOut::Mode)?;
         }
         if let Some(times) = times(inode) {
-            rustix::fs::utimensat(directory, name, &times, no_follow)?;
+            let set = rustix::fs::utimensat(directory, name, &times, no_follow);
+            self.allowed(set, LeftOut::Time)?;
         }
         Ok(())
     }
@@ -232,9 +234,10 @@ impl<'a> Attributes<'a> {
         Mode::from_raw_mode(mode)
     }
 
-    fn chmod(&mut self, changed: Result<(), Errno>) -> io::Result<()> {
+    /// What is refused is left out.
+    fn allowed(&mut self, changed: Result<(), Errno>, what: LeftOut) -> io::Result<()> {
         match changed {
-            Err(errno) if is_refusal(errno) => left_out(self.summary, LeftOut::Mode),
+            Err(errno) if is_refusal(errno) => left_out(self.summary, what),
             changed => changed?,
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The directory that everything goes into, as all threads know it.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use crate::rules::Target;
 pub(super) struct Destination<'a> {
     pub(super) options: &'a UnpackOptions,
     /// One for all threads: they work close to each other, so the directories that one has opened
-    /// serve the others, and the number of open files does not depend on the threads.
+    /// serve the others.
     beneath: Mutex<Beneath>,
     target: Option<Target>,
     /// The filesystem has not said that it takes no encoded extents.
@@ -67,16 +68,18 @@ impl<'a> Destination<'a> {
     }
 
     /// [`Beneath::parent`].
-    pub(super) fn parent<'p>(
-        &self,
-        path: &'p [u8],
-    ) -> io::Result<(Arc<OwnedFd>, &'p std::ffi::OsStr)> {
+    pub(super) fn parent<'p>(&self, path: &'p [u8]) -> io::Result<(Arc<OwnedFd>, &'p OsStr)> {
         self.beneath().parent(path)
     }
 
     /// [`Beneath::file`], of a file that is there.
     pub(super) fn file(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         self.beneath().file(path, flags, Mode::empty())
+    }
+
+    /// [`Beneath::close_kept`].
+    pub(super) fn close_kept(&self) {
+        self.beneath().close_kept();
     }
 
     /// Waits until the whole filesystem is on the disk.

@@ -59,7 +59,9 @@ impl UnpackError {
         }
     }
 
+    /// The directory itself is `.`.
     pub(super) fn io(what: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
+        let path = if path.is_empty() { b"." } else { path };
         Self::Io {
             what,
             path: Bytes::copy_from_slice(path),

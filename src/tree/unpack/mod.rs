@@ -33,12 +33,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 pub use error::UnpackError;
+use rustix::process::{Resource, getrlimit};
 
 use self::destination::Destination;
 use self::write::Writer;
 use super::names::Tree;
 use super::read::{Data, ReadAt};
-use crate::files::Beneath;
+use crate::files::{Beneath, KEPT};
 use crate::ioctl::{self, EncodedIo, Probe};
 use crate::pipeline;
 use crate::rules::sums::add;
@@ -99,6 +100,8 @@ pub enum LeftOut {
     Flags,
     /// Permissions.
     Mode,
+    /// Times, of a directory that was there and belongs to somebody else.
+    Time,
 }
 
 impl fmt::Display for LeftOut {
@@ -110,6 +113,7 @@ impl fmt::Display for LeftOut {
             Self::Xattr => "extended attribute",
             Self::Flags => "file attribute",
             Self::Mode => "mode",
+            Self::Time => "time",
         })
     }
 }
@@ -197,7 +201,7 @@ pub fn unpack<R: ReadAt + Sync>(
     let (mut directories, mut rest) = (writer(), writer());
     let mut summary = UnpackSummary::default();
     pipeline::ordered(
-        jobs,
+        within_open_files(jobs),
         || -> Result<_, UnpackError> {
             let mut batch = plan.next()?;
             if let Some(batch) = &mut batch {
@@ -225,6 +229,20 @@ pub fn unpack<R: ReadAt + Sync>(
     summary.add(&directories.take_summary());
     finish::finish(destination, &selection, &mut summary)?;
     Ok(summary)
+}
+
+/// As many threads as there are descriptors for: one may have a file open, and a directory.
+fn within_open_files(jobs: NonZeroUsize) -> NonZeroUsize {
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return jobs;
+    };
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    // The directories that stay open, and a file that data is shared from.
+    let taken = open.saturating_add(KEPT).saturating_add(2);
+    let left = usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(taken);
+    NonZeroUsize::new(left / 2).map_or(NonZeroUsize::MIN, |most| most.min(jobs))
 }
 
 /// Opens the directory, which has to be empty or not there.

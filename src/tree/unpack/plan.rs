@@ -98,7 +98,7 @@ pub(super) enum Todo {
     /// A directory, symbolic link or the like.
     Make(Path, Arc<Inode>),
     /// A further name; the first is there already.
-    Link(Path, Path),
+    Link(Path, Path, Arc<Inode>),
     /// A file begins.
     Begin(Path, Arc<Inode>),
     /// Data of the file.
@@ -212,7 +212,7 @@ impl<'a, R: ReadAt + Sync> Plan<'a, R> {
         }
         if inode.links() > 1 && !inode.is_directory() {
             if let Some(first) = self.names.get(&visit.id) {
-                batch.push(Todo::Link(path, Arc::clone(first)));
+                batch.push(Todo::Link(path, Arc::clone(first), Arc::clone(inode)));
                 return;
             }
             self.names.insert(visit.id, Arc::clone(&path));

@@ -103,7 +103,7 @@ impl<'a, R: ReadAt> Writer<'a, R> {
     fn step(&mut self, step: Todo) -> Result<(), UnpackError> {
         match step {
             Todo::Make(path, inode) => self.make(&path, &inode),
-            Todo::Link(path, first) => self.link(&path, &first),
+            Todo::Link(path, first, inode) => self.link(&path, &first, &inode),
             Todo::Begin(path, inode) => self.begin(path, inode),
             Todo::End => self.end(),
             Todo::Plain(extent, bytes) => {
@@ -128,7 +128,11 @@ impl<'a, R: ReadAt> Writer<'a, R> {
     ) -> Result<T, UnpackError> {
         let error = |source: io::Error| UnpackError::io("make", path, source);
         let (directory, name) = self.destination.parent(path).map_err(error)?;
-        let made = make(directory.as_fd(), name);
+        let mut made = make(directory.as_fd(), name);
+        if matches!(made, Err(Errno::MFILE | Errno::NFILE)) {
+            self.destination.close_kept();
+            made = make(directory.as_fd(), name);
+        }
         if !self.destination.options.force || !matches!(made, Err(Errno::EXIST)) {
             return made.map_err(|errno| error(errno.into()));
         }
@@ -200,12 +204,16 @@ impl<'a, R: ReadAt> Writer<'a, R> {
         parent.map_err(|source| UnpackError::io("make", path, source))
     }
 
-    fn link(&mut self, path: &[u8], first: &[u8]) -> Result<(), UnpackError> {
+    fn link(&mut self, path: &[u8], first: &[u8], inode: &Inode) -> Result<(), UnpackError> {
         let (from, old) = self.parent(first)?;
+        let is_device = matches!(
+            inode.kind(),
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. }
+        );
         let linked = self.under(path, |directory, name| {
             match rustix::fs::linkat(&*from, old, directory, name, AtFlags::empty()) {
-                // The first name is that of a device which was left out.
-                Err(Errno::NOENT) => Ok(false),
+                // It was left out.
+                Err(Errno::NOENT) if is_device => Ok(false),
                 linked => linked.map(|()| true),
             }
         })?;
