@@ -132,7 +132,7 @@ def main():
         room = pathlib.Path(directory)
         if args.rounds:
             print(HEAD)
-            stream = on_tmpfs(program, tree.resolve(), room, 1)
+            stream = on_tmpfs(program, tree.resolve(), room, args.rounds)
             if os.geteuid() == 0:
                 on_btrfs(program, stream, room, args.rounds)
         if args.names:

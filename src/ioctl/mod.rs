@@ -110,6 +110,7 @@ pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
 pub use tree::{Item, Items, Key, items};
 pub use verify::{VerifyError, verify};
 // The ioctl without a judge, for tests that ask the kernel.
+pub(crate) use write::encoded_write_at;
 #[doc(hidden)]
 pub use write::{Submission, submit};
 pub use write::{encoded_write, encoded_write_vectored};

@@ -34,12 +34,22 @@ pub fn encoded_write(
     extent: &EncodedExtent,
 ) -> Result<usize, WriteError> {
     let fd = fd.as_fd();
-    let place = place(fd, offset)?;
-    extent.check_place(&place)?;
+    encoded_write_at(fd, offset, &place(fd, offset)?, extent)
+}
+
+/// [`encoded_write`] for who knows the place: the filesystem and the size of the file are those of
+/// `place`, and the descriptor has no `O_APPEND`. It spares small files three system calls.
+pub(crate) fn encoded_write_at(
+    fd: BorrowedFd<'_>,
+    offset: u64,
+    place: &Target,
+    extent: &EncodedExtent,
+) -> Result<usize, WriteError> {
+    extent.check_place(place)?;
     let (fields, payload) = (extent.fields(), extent.payload());
     // The kernel refuses these too, but past the end of the file only after it has put a hole
     // there (fs/btrfs/inode.c, btrfs_do_encoded_write: after btrfs_cont_expand).
-    let call = WriteCall::new(u64_of(payload.len()), fields, &place);
+    let call = WriteCall::new(u64_of(payload.len()), fields, place);
     let rules: Vec<WriteRule> = call.broken_rules().collect();
     if !rules.is_empty() {
         return Err(WriteError::Refused { rules });
