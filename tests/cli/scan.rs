@@ -410,15 +410,8 @@ fn an_interrupted_estimate_is_printed() {
 
 /// The program as a user who is nobody: a copy of it where everybody may run it.
 fn as_nobody(fs: &Mount, arguments: &[&str]) -> Run {
-    let program = fs.outside().join("program");
-    if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_btrfs-payload"), &program).unwrap();
-        let everybody = Permissions::from_mode(0o755);
-        fs::set_permissions(fs.outside(), everybody).unwrap();
-    }
-    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let mut command = Command::new("setpriv");
-    command.args(nobody).arg(program).args(arguments);
+    let mut command = crate::as_nobody(fs.outside());
+    command.args(arguments);
     command.current_dir("/").output().unwrap().into()
 }
 
