@@ -20,9 +20,6 @@ const STEP: usize = 3840;
 /// Times that the kernel may say EAGAIN: somebody renames directories meanwhile.
 const TRIES: usize = 16;
 
-/// Directories on the way to the one opened last that stay open: who goes up again finds them.
-pub(crate) const KEPT: usize = 64;
-
 /// A directory that is never left.
 #[derive(Debug)]
 pub struct Beneath {
@@ -33,6 +30,10 @@ pub struct Beneath {
 }
 
 impl Beneath {
+    /// Directories on the way to the one opened last that stay open, at most: who goes up again
+    /// finds them.
+    pub(crate) const MOST_OPEN: usize = 64;
+
     /// Opens the directory. Its own path may lead through symbolic links.
     ///
     /// # Errors
@@ -95,7 +96,7 @@ impl Beneath {
             let opened = self.open_in(directory.as_fd(), step, flags, Mode::empty());
             directory = Arc::new(opened?);
             end = end.saturating_add(slash).saturating_add(step.len());
-            if self.open.len() >= KEPT {
+            if self.open.len() >= Self::MOST_OPEN {
                 self.open.remove(0);
             }
             self.open.push((end, Arc::clone(&directory)));
@@ -167,12 +168,12 @@ fn step(path: &[u8]) -> &[u8] {
         .iter()
         .position(|&byte| byte == b'/')
         .unwrap_or(path.len());
-    if path.len() <= STEP && slashes(path) < KEPT {
+    if path.len() <= STEP && slashes(path) < Beneath::MOST_OPEN {
         return path.get(..first).unwrap_or(path);
     }
     // A name has at most 255 bytes, so there is a slash. The last of them are left.
     let start = path
-        .get(..path.len().saturating_sub(KEPT).min(STEP))
+        .get(..path.len().saturating_sub(Beneath::MOST_OPEN).min(STEP))
         .unwrap_or(path);
     match start.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => path.get(..slash).unwrap_or(path),

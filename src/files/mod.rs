@@ -66,7 +66,6 @@ mod verify;
 mod walk;
 
 pub use beneath::Beneath;
-pub(crate) use beneath::KEPT;
 pub use directories::{Directories, DirectoryId};
 pub use error::FilesError;
 pub use estimate::{EstimateOptions, Estimates, estimate};

@@ -109,8 +109,8 @@ pub use subvolume::{Subvolume, directory_path, subvolume, subvolume_id};
 pub use sys::{ENCODED_READ, ENCODED_WRITE, EncodedIoArgs};
 pub use tree::{Item, Items, Key, items};
 pub use verify::{VerifyError, verify};
-// The ioctl without a judge, for tests that ask the kernel.
 pub(crate) use write::encoded_write_at;
+// The ioctl without a judge, for tests that ask the kernel.
 #[doc(hidden)]
 pub use write::{Submission, submit};
 pub use write::{encoded_write, encoded_write_vectored};

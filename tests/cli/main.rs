@@ -68,11 +68,7 @@ fn as_nobody(dir: &Path) -> Command {
     fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
     let copy = dir.join("program");
     if !copy.exists() {
-        // By another process: what this one has open for writing, a test that starts a program
-        // at that moment has open as well, and then it cannot be run.
-        let mut cp = Command::new("cp");
-        cp.arg(env!("CARGO_BIN_EXE_btrfs-payload")).arg(&copy);
-        assert!(cp.status().unwrap().success());
+        support::copy_program(env!("CARGO_BIN_EXE_btrfs-payload"), &copy);
     }
     let mut command = Command::new(copy);
     command.current_dir(dir).stdin(Stdio::null());

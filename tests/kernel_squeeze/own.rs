@@ -47,11 +47,7 @@ fn states(paths: &[PathBuf]) -> Vec<Kept> {
 fn squeeze(fs: &Mount, arguments: &[&str]) -> (Vec<Value>, Option<i32>, String) {
     let program = fs.outside().join("program");
     if !program.exists() {
-        // By another process: what this one has open for writing, a test that starts a program
-        // at that moment has open as well, and then it cannot be run.
-        let mut cp = Command::new("cp");
-        cp.arg(env!("CARGO_BIN_EXE_btrfs-payload")).arg(&program);
-        assert!(cp.status().unwrap().success());
+        support::copy_program(env!("CARGO_BIN_EXE_btrfs-payload"), &program);
         fs::set_permissions(fs.outside(), Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new("setpriv");

@@ -14,7 +14,8 @@ use btrfs_payload::transform::{CheckOptions, Parents, check};
 use btrfs_payload::tree::digest::Content;
 use btrfs_payload::tree::{self, Chain, Data, Step, tree_digest};
 
-use crate::random::{Model, Random};
+use crate::random::Model;
+use crate::support::Random;
 use crate::support::{self, Mount};
 use crate::work::{Tree, at, commands, noise, options, pack};
 

@@ -5,28 +5,8 @@ use std::io::Write;
 
 use btrfs_payload::pack::{Metadata, Node};
 
+use crate::support::Random;
 use crate::work::{ACL, CAPABILITY, Tree, at};
-
-/// Numbers that look random, the same for the same seed (xorshift64*, Vigna 2016).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap() % most
-    }
-
-    fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum What {
@@ -99,12 +79,12 @@ impl Model {
         self.remove(&path);
         let mut metadata = Metadata::new([0o644, 0o755, 0o4755, 0o2770][random.below(4)]);
         // Times that several files have, and such that none has.
-        let time = if random.chance(3) { 7 } else { self.tick() };
+        let time = if random.below(3) == 0 { 7 } else { self.tick() };
         metadata = metadata.times(at(time));
-        if what == What::Directory && random.chance(4) {
+        if what == What::Directory && random.below(4) == 0 {
             metadata = metadata.xattr("system.posix_acl_default", ACL);
         }
-        if what == What::Directory && random.chance(4) {
+        if what == What::Directory && random.below(4) == 0 {
             metadata = metadata.xattr("btrfs.compression", "zstd");
         }
         self.names.insert(path, self.inodes.len());
@@ -181,7 +161,7 @@ impl Model {
             12 | 13 => {
                 if let Some(path) = self.any(random, |what| matches!(what, What::File(_))) {
                     let time = self.tick();
-                    let keeps_time = random.chance(3);
+                    let keeps_time = random.below(3) == 0;
                     let inode = &mut self.inodes[self.names[&path]];
                     if !keeps_time {
                         inode.metadata.times = at(time);
@@ -204,7 +184,7 @@ impl Model {
                         let names = ["user.a", "user.b", "security.capability"];
                         let name = names[random.below(if is_file { 3 } else { 2 })];
                         metadata.xattrs.retain(|(had, _)| had != name);
-                        if random.chance(2) {
+                        if random.below(2) == 0 {
                             let value = match name {
                                 "security.capability" => CAPABILITY,
                                 _ => [&b"1"[..], b"", b"two"][random.below(3)],
@@ -216,7 +196,7 @@ impl Model {
                         metadata
                             .xattrs
                             .retain(|(had, _)| had != "system.posix_acl_access");
-                        if random.chance(2) {
+                        if random.below(2) == 0 {
                             let list = ("system.posix_acl_access".into(), ACL.into());
                             metadata.xattrs.push(list);
                         }
@@ -285,17 +265,17 @@ impl Model {
                 },
                 What::File(content) => {
                     // A name that comes again, as in an archive.
-                    if random.chance(10) {
+                    if random.below(10) == 0 {
                         let mut before = tree.add_file(&path, &metadata).unwrap();
                         before.write_all(&content[..content.len() / 2]).unwrap();
                         before.write_all(b"replaced").unwrap();
                         before.finish().unwrap();
                     }
                     let mut file = tree.add_file(&path, &metadata).unwrap();
-                    if random.chance(2) {
+                    if random.below(2) == 0 {
                         file.expect(content.len() as u64);
                     }
-                    let with_holes = random.chance(2);
+                    let with_holes = random.below(2) == 0;
                     for block in content.chunks(4096) {
                         match with_holes && block.iter().all(|&byte| byte == 0) {
                             true => file.hole(block.len() as u64).unwrap(),

@@ -54,3 +54,10 @@ pub fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         thread.join().unwrap()
     })
 }
+
+/// Copies a program, so that it can be run at once. By another process: what this one has open for
+/// writing, a test that starts a program at that moment has open as well, and then it cannot be run.
+pub fn copy_program(program: &str, to: &Path) {
+    let mut cp = Command::new("cp");
+    assert!(cp.arg(program).arg(to).status().unwrap().success());
+}

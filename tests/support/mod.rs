@@ -23,7 +23,7 @@ mod subvolumes;
 mod tree;
 
 pub use corpus::{Sample, corpus, generated};
-pub use files::{chattr_c, create, from, unprivileged};
+pub use files::{chattr_c, copy_program, create, from, unprivileged};
 pub use mount::{Mount, Options, btrfs, skip};
 pub use payloads::{extent, lzo_of_a, text, whole, zlib_of, zstd_of};
 pub use random::Random;

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_sync: bool,
 
-    /// Threads that decode, 1024 at most; 0 for all cores
+    /// Threads that decode and make files, 1024 at most; 0 for all cores
     #[arg(short, long, value_name = "N", value_parser = jobs, default_value = "0", help_heading = "Limits")]
     jobs: NonZeroUsize,
 

@@ -39,7 +39,7 @@ use self::destination::Destination;
 use self::write::Writer;
 use super::names::Tree;
 use super::read::{Data, ReadAt};
-use crate::files::{Beneath, KEPT};
+use crate::files::Beneath;
 use crate::ioctl::{self, EncodedIo, Probe};
 use crate::pipeline;
 use crate::rules::sums::add;
@@ -238,7 +238,7 @@ fn within_open_files(jobs: NonZeroUsize) -> NonZeroUsize {
     };
     let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // The directories that stay open, and a file that data is shared from.
-    let taken = open.saturating_add(KEPT).saturating_add(2);
+    let taken = open.saturating_add(Beneath::MOST_OPEN).saturating_add(2);
     let left = usize::try_from(limit)
         .unwrap_or(usize::MAX)
         .saturating_sub(taken);

@@ -30,14 +30,6 @@ struct Open {
     path: Arc<[u8]>,
     inode: Arc<Inode>,
     fd: OwnedFd,
-    /// Its size so far, bytes.
-    len: u64,
-}
-
-impl Open {
-    fn grow(&mut self, extent: &Extent) {
-        self.len = self.len.max(extent.end());
-    }
 }
 
 /// Does what is planned, for one thread.
@@ -244,20 +236,12 @@ impl<'a, R: ReadAt> Writer<'a, R> {
         Attributes::new(self.destination.options, &mut self.summary)
             .before_data(fd.as_fd(), &inode);
         add(&mut self.summary.files, 1);
-        self.file = Some(Open {
-            path,
-            inode,
-            fd,
-            len: 0,
-        });
+        self.file = Some(Open { path, inode, fd });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), UnpackError> {
-        let Some(Open {
-            path, inode, fd, ..
-        }) = self.file.take()
-        else {
+        let Some(Open { path, inode, fd }) = self.file.take() else {
             return Ok(());
         };
         let error = |source: io::Error| UnpackError::io("write", &path, source);
@@ -270,10 +254,9 @@ impl<'a, R: ReadAt> Writer<'a, R> {
     }
 
     fn plain(&mut self, extent: &Extent, bytes: &[u8]) -> Result<(), UnpackError> {
-        let Some(file) = &mut self.file else {
+        let Some(file) = &self.file else {
             return Ok(());
         };
-        file.grow(extent);
         let (mut rest, mut at) = (bytes, extent.offset);
         while !rest.is_empty() {
             let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&file.fd, rest, at));
@@ -291,7 +274,7 @@ impl<'a, R: ReadAt> Writer<'a, R> {
     /// Where the kernel does not take the extent, its data is written; where it never will, others
     /// are not tried.
     fn encoded(&mut self, extent: &Extent, encoded: &EncodedExtent) -> Result<(), UnpackError> {
-        let Some(file) = &mut self.file else {
+        let Some(file) = &self.file else {
             return Ok(());
         };
         if let Some(target) = self.destination.target() {
@@ -299,12 +282,12 @@ impl<'a, R: ReadAt> Writer<'a, R> {
                 // Other filesystems may be mounted in a directory that was there.
                 ioctl::encoded_write(&file.fd, extent.offset, encoded)
             } else {
-                let place = target.at(extent.offset).file_size(file.len);
+                // The file is new and written from front to back: nothing is at the place or after it.
+                let place = target.at(extent.offset).file_size(extent.offset);
                 ioctl::encoded_write_at(file.fd.as_fd(), extent.offset, &place, encoded)
             };
             match written {
                 Ok(_) => {
-                    file.grow(extent);
                     add(&mut self.summary.encoded, extent.len);
                     add(&mut self.summary.data, extent.len);
                     return Ok(());
@@ -341,9 +324,6 @@ impl<'a, R: ReadAt> Writer<'a, R> {
         }
         match self.share(extent, from, offset) {
             Ok(()) => {
-                if let Some(file) = &mut self.file {
-                    file.grow(extent);
-                }
                 add(&mut self.summary.shared, extent.len);
                 add(&mut self.summary.data, extent.len);
                 Ok(())
