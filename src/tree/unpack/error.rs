@@ -76,3 +76,15 @@ impl UnpackError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_itself_has_a_name() {
+        let error = |path| UnpackError::io("make", path, io::ErrorKind::Other).to_string();
+        assert_eq!(error(b""), "cannot make .");
+        assert_eq!(error(b"a"), "cannot make a");
+    }
+}
